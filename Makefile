@@ -1,0 +1,96 @@
+# guestd: starts, supervises and stops the guests of a Linux host.
+
+CARGO      ?= cargo
+PREFIX     ?= /usr
+SYSCONFDIR ?= /etc
+DESTDIR    ?=
+
+# Where the programs were built, and what "guestctl generate" makes of them.
+TARGET    = $(or $(CARGO_TARGET_DIR),target)
+RELEASE   = $(TARGET)/release
+GENERATED = $(TARGET)/generated
+
+SBINDIR  = $(DESTDIR)$(PREFIX)/sbin
+BINDIR   = $(DESTDIR)$(PREFIX)/bin
+LIBDIR   = $(DESTDIR)$(PREFIX)/lib/guestd
+MANDIR   = $(DESTDIR)$(PREFIX)/share/man
+# Where bus, polkit and systemd look, whatever PREFIX is.
+DBUSDIR  = $(DESTDIR)/usr/share/dbus-1
+ACTIONS  = $(DESTDIR)/usr/share/polkit-1/actions
+UNITDIR  = $(DESTDIR)/lib/systemd/system
+DOCDIR   = $(DESTDIR)$(PREFIX)/share/doc/guestd
+BASHDIR  = $(DESTDIR)$(PREFIX)/share/bash-completion/completions
+ZSHDIR   = $(DESTDIR)$(PREFIX)/share/zsh/vendor-completions
+FISHDIR  = $(DESTDIR)$(PREFIX)/share/fish/vendor_completions.d
+
+.DEFAULT_GOAL := help
+.PHONY: help setup build demo check test bench generated install uninstall clean
+
+help: ## Show this
+	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "  make %-10s %s\n", $$1, $$2 }' $(firstword $(MAKEFILE_LIST))
+
+setup: ## Install what building and testing need (Debian, as root)
+	@scripts/setup lints
+
+build: ## Build the programs into target/release
+	@scripts/setup
+	$(CARGO) build --release --locked
+
+demo: ## Start, reboot and stop real containers, and show how (as root)
+	@test "$$(id -u)" = 0 || { echo "demo: starting containers needs root; run \"sudo make demo\"" >&2; exit 1; }
+	@scripts/setup
+	@$(CARGO) build --locked --quiet
+	@scripts/demo
+
+check: setup ## Format and lints, warnings denied
+	$(CARGO) fmt --check
+	$(CARGO) clippy --locked --all-targets -- -D warnings
+
+test: check ## Everything: format, lints, unit, property, bus and real-container tests (as root)
+	$(CARGO) test --locked
+
+bench: ## Measure beside the real tools, and print the ratios (as root)
+	@scripts/setup
+	$(CARGO) bench --locked
+
+generated:
+	@test -x $(RELEASE)/guestctl || { echo "install: nothing is built yet; run \"make build\" first" >&2; exit 1; }
+	@rm -rf $(GENERATED)
+	@$(RELEASE)/guestctl generate $(GENERATED)
+
+install: generated ## Install what was built below DESTDIR and PREFIX ("make build" first)
+	install -D -m 755 -t $(SBINDIR) $(RELEASE)/guestd
+	install -D -m 755 -t $(BINDIR) $(RELEASE)/autostart $(RELEASE)/guestctl
+	install -D -m 755 -t $(LIBDIR) $(RELEASE)/guest-helper
+	install -D -m 644 -t $(DBUSDIR)/system.d units/org.guestd1.conf
+	install -D -m 644 -t $(DBUSDIR)/system-services units/org.guestd1.service
+	install -D -m 644 -t $(DBUSDIR)/interfaces src/dbus/introspection/*.xml
+	install -D -m 644 -t $(ACTIONS) units/org.guestd1.policy
+	install -D -m 644 -t $(UNITDIR) units/guestd.service
+	$(if $(filter-out /usr,$(PREFIX)),sed -i -e 's|^ExecStart=/usr/|Environment=GUESTD_HELPER=$(PREFIX)/lib/guestd/guest-helper\n&|' \
+		-e 's|=/usr/sbin/|=$(PREFIX)/sbin/|' $(UNITDIR)/guestd.service)
+	install -D -m 644 -t $(MANDIR)/man1 $(GENERATED)/*.1
+	install -D -m 644 -t $(MANDIR)/man5 man/guestd.toml.5
+	install -D -m 644 -t $(MANDIR)/man8 man/guestd.8 man/guest-helper.8 $(GENERATED)/*.8
+	install -D -m 644 $(GENERATED)/guestctl.bash $(BASHDIR)/guestctl
+	install -D -m 644 $(GENERATED)/autostart.bash $(BASHDIR)/autostart
+	install -D -m 644 -t $(ZSHDIR) $(GENERATED)/_guestctl $(GENERATED)/_autostart
+	install -D -m 644 -t $(FISHDIR) $(GENERATED)/guestctl.fish $(GENERATED)/autostart.fish
+	install -D -m 644 -t $(DOCDIR) README.md CHANGELOG.md LICENSE-MIT LICENSE-APACHE
+	install -D -m 644 -t $(DOCDIR)/examples examples/guestd.toml examples/watch.rs
+	install -D -m 644 -t $(DOCDIR)/examples/guests examples/guests/*.toml
+	install -D -m 755 -t $(DOCDIR)/examples examples/reboot-decision examples/failed-guests
+	install -d -m 755 $(DESTDIR)$(SYSCONFDIR)/guestd/guests
+
+uninstall: ## Remove what "make install" installed; settings and state stay
+	rm -f $(SBINDIR)/guestd $(BINDIR)/autostart $(BINDIR)/guestctl
+	rm -f $(DBUSDIR)/system.d/org.guestd1.conf $(DBUSDIR)/system-services/org.guestd1.service
+	rm -f $(DBUSDIR)/interfaces/org.guestd1.*.xml $(ACTIONS)/org.guestd1.policy $(UNITDIR)/guestd.service
+	rm -f $(MANDIR)/man1/guestctl.1 $(MANDIR)/man1/guestctl-*.1 $(MANDIR)/man5/guestd.toml.5
+	rm -f $(MANDIR)/man8/guestd.8 $(MANDIR)/man8/guest-helper.8 $(MANDIR)/man8/autostart.8
+	rm -f $(BASHDIR)/guestctl $(BASHDIR)/autostart $(ZSHDIR)/_guestctl $(ZSHDIR)/_autostart
+	rm -f $(FISHDIR)/guestctl.fish $(FISHDIR)/autostart.fish
+	rm -rf $(LIBDIR) $(DOCDIR)
+
+clean: ## Remove what was built
+	$(CARGO) clean

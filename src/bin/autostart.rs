@@ -1,0 +1,5 @@
+//! The boot and bulk client; takes lxc-autostart's options.
+
+fn main() -> std::process::ExitCode {
+    guestd::cli::autostart()
+}

@@ -1,0 +1,5 @@
+//! The daemon. See `guestd --help`.
+
+fn main() -> std::process::ExitCode {
+    guestd::cli::guestd()
+}

@@ -1,0 +1,173 @@
+//! `guestctl`: everything else a person does.
+
+use std::path::PathBuf;
+
+use clap::{Args, Parser, Subcommand};
+use clap_complete::Shell;
+
+use super::{Choice, Places};
+use crate::model::Verb;
+
+/// Shows and controls the guests of this host.
+#[derive(Debug, Clone, Parser)]
+#[command(
+    name = "guestctl",
+    version,
+    args_override_self = true,
+    propagate_version = false,
+    after_help = "Exit status: 0 done; 1 failed or refused; 2 wrong usage; 4 no such guest; 130 interrupted."
+)]
+pub struct Guestctl {
+    /// What to do.
+    #[command(subcommand)]
+    pub command: Command,
+    /// Print JSON.
+    #[arg(long, global = true)]
+    pub json: bool,
+    /// Where configuration is read from.
+    #[command(flatten)]
+    pub places: Places,
+}
+
+/// What to do.
+#[derive(Debug, Clone, Subcommand)]
+pub enum Command {
+    /// List all guests.
+    #[command(visible_alias = "ls")]
+    List(Legend),
+    /// Show one guest, or the daemon.
+    Status {
+        /// The guest; without it the daemon is shown.
+        name: Option<String>,
+    },
+    /// Start guests, and what they require.
+    Start(Simple),
+    /// Stop guests: ask them, and kill them at the deadline.
+    Stop(Timed),
+    /// Stop guests, then start them.
+    Restart(Timed),
+    /// Ask guests' inits to reboot.
+    Reboot(Timed),
+    /// Kill guests.
+    Kill(Simple),
+    /// Stop all processes of guests where they are.
+    Freeze(Simple),
+    /// Let frozen guests go on.
+    #[command(visible_alias = "unfreeze")]
+    Thaw(Simple),
+    /// Forget guests' failures.
+    Reset(Simple),
+    /// Keep guests from being started and restarted automatically.
+    Hold(Hold),
+    /// End holds.
+    Release(Simple),
+    /// Show what a bulk request would do: who, in which wave, and why.
+    ///
+    /// guestd is asked; without it the plan is made from the configuration.
+    Plan(Choice),
+    /// Read all configuration and tell what is wrong with it.
+    ///
+    /// No guestd is needed. Exits with 1 when there are errors, with 0 when there are none.
+    Check,
+    /// Show every effective value of a guest, with the file and line it comes from.
+    Cat {
+        /// The guest.
+        name: String,
+    },
+    /// List running jobs and the last ended ones.
+    Jobs(Legend),
+    /// Cancel a job: what it has begun goes on, what it has not is left out.
+    Cancel {
+        /// The job's number.
+        job: u32,
+    },
+    /// Make guestd read settings and guests again.
+    Reload,
+    /// Print a completion script.
+    Completions {
+        /// The shell that it is for.
+        shell: Shell,
+    },
+    /// Write completions and manual pages of both programs into a folder.
+    #[command(hide = true)]
+    Generate {
+        /// The folder; it is made if need be.
+        folder: PathBuf,
+    },
+}
+
+/// How a list is shown.
+#[derive(Debug, Clone, Copy, Default, Args)]
+pub struct Legend {
+    /// Print no headings and no totals.
+    #[arg(long)]
+    pub no_legend: bool,
+}
+
+/// Guests to do something to.
+#[derive(Debug, Clone, Default, Args)]
+pub struct Simple {
+    /// The guests.
+    #[arg(required = true, value_name = "NAME")]
+    pub names: Vec<String>,
+    /// Return as soon as guestd has taken the request.
+    #[arg(long)]
+    pub no_block: bool,
+}
+
+/// Guests to stop or reboot.
+#[derive(Debug, Clone, Default, Args)]
+pub struct Timed {
+    /// Guests and waiting.
+    #[command(flatten)]
+    pub simple: Simple,
+    /// Seconds that each guest may take; 0 asks only, negative waits for ever. Default: its own stop.timeout.
+    #[arg(short = 't', long, value_name = "T", allow_hyphen_values = true)]
+    pub timeout: Option<String>,
+}
+
+/// Guests to hold.
+#[derive(Debug, Clone, Default, Args)]
+pub struct Hold {
+    /// Guests and waiting.
+    #[command(flatten)]
+    pub simple: Simple,
+    /// Why; shown with the guest.
+    #[arg(long, value_name = "TEXT")]
+    pub reason: Option<String>,
+}
+
+/// A request about guests by name.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Operation<'a> {
+    /// What.
+    pub verb: Verb,
+    /// With whom.
+    pub names: &'a [String],
+    /// Whether to wait for the end.
+    pub wait: bool,
+    /// `-t` as given.
+    pub timeout: Option<&'a str>,
+    /// Why, for a hold.
+    pub reason: Option<&'a str>,
+}
+
+impl Command {
+    /// The request about guests that this is, if it is one.
+    pub fn operation(&self) -> Option<Operation<'_>> {
+        let (verb, simple, timeout, reason) = match self {
+            Self::Start(simple) => (Verb::Start, simple, None, None),
+            Self::Stop(timed) => (Verb::Stop, &timed.simple, timed.timeout.as_deref(), None),
+            Self::Restart(timed) => (Verb::Restart, &timed.simple, timed.timeout.as_deref(), None),
+            Self::Reboot(timed) => (Verb::Reboot, &timed.simple, timed.timeout.as_deref(), None),
+            Self::Kill(simple) => (Verb::Kill, simple, None, None),
+            Self::Freeze(simple) => (Verb::Freeze, simple, None, None),
+            Self::Thaw(simple) => (Verb::Thaw, simple, None, None),
+            Self::Reset(simple) => (Verb::Reset, simple, None, None),
+            Self::Hold(hold) => (Verb::Hold, &hold.simple, None, hold.reason.as_deref()),
+            Self::Release(simple) => (Verb::Release, simple, None, None),
+            _ => return None,
+        };
+        Some(Operation { verb, names: &simple.names, wait: !simple.no_block, timeout, reason })
+    }
+}

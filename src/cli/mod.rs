@@ -1,0 +1,100 @@
+//! The command line: `autostart` and `guestctl`, clients of guestd's D-Bus interface.
+//!
+//! `arguments` parses, `commands` carries out (one file a command), `render` makes text of data, `exit` makes exit
+//! statuses of results. `bus` is the connection, `job` follows a job to its end, `progress` shows how far it is.
+//! `offline` reads and plans without a daemon.
+
+use std::{future::Future, process::ExitCode};
+
+use clap::{CommandFactory, Parser};
+
+pub mod agent;
+pub mod arguments;
+pub mod bus;
+pub mod commands;
+pub mod error;
+pub mod exit;
+pub mod job;
+pub mod log;
+pub mod offline;
+pub mod output;
+pub mod progress;
+pub mod render;
+pub mod view;
+
+use arguments::{Autostart, Guestctl, Guestd, Places};
+use error::Error;
+use exit::{AutostartExit, GuestctlExit};
+
+use crate::{
+    daemon::{self, load::Directories},
+    systemd::journal,
+};
+
+/// The program `autostart`.
+pub fn autostart() -> ExitCode {
+    let arguments = match Autostart::try_parse() {
+        Ok(arguments) => arguments,
+        Err(error) => {
+            // Nobody is left to tell when the message cannot be written.
+            let _ = error.print();
+            let exit = if error.use_stderr() { AutostartExit::Failed } else { AutostartExit::Done };
+            return exit.into();
+        }
+    };
+    if arguments.question {
+        output::tell_whole(&Autostart::command().render_help().to_string());
+        return AutostartExit::Failed.into();
+    }
+    let done = match arguments.usage {
+        true => {
+            output::print(&format!("{}\n", Autostart::command().render_usage())).map(|()| AutostartExit::Done)
+        }
+        false => block_on(commands::autostart::run(&arguments)),
+    };
+    let exit = done.unwrap_or_else(|error| {
+        output::tell("autostart", &error.to_string());
+        if error.is_interruption() { AutostartExit::Interrupted } else { AutostartExit::Failed }
+    });
+    exit.into()
+}
+
+/// The program `guestctl`.
+pub fn guestctl() -> ExitCode {
+    let arguments = match Guestctl::try_parse() {
+        Ok(arguments) => arguments,
+        Err(error) => {
+            // Nobody is left to tell when the message cannot be written.
+            let _ = error.print();
+            let exit = if error.use_stderr() { GuestctlExit::Usage } else { GuestctlExit::Done };
+            return exit.into();
+        }
+    };
+    let exit = block_on(commands::run(&arguments)).unwrap_or_else(|error| {
+        output::tell("guestctl", &error.to_string());
+        commands::exit_of(&error)
+    });
+    exit.into()
+}
+
+/// The program `guestd`.
+pub fn guestd() -> ExitCode {
+    let arguments = Guestd::parse();
+    journal::init();
+    let Places { config_dir, runtime_dir, state_dir } = arguments.places;
+    let directories = Directories::new(config_dir, runtime_dir, state_dir);
+    let done = block_on(async { daemon::run(directories).await.map_err(Error::Daemon) });
+    match done {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            output::tell("guestd", &error.to_string());
+            ExitCode::FAILURE
+        }
+    }
+}
+
+/// Runs a command on this thread alone.
+fn block_on<T>(command: impl Future<Output = Result<T, Error>>) -> Result<T, Error> {
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
+    runtime.map_err(|source| Error::Setup { operation: "start", source })?.block_on(command)
+}

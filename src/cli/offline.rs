@@ -1,0 +1,115 @@
+//! Without a daemon: configuration is read here, and planned here.
+
+use std::{
+    collections::BTreeSet,
+    fs, io,
+    path::{Path, PathBuf},
+};
+
+use super::arguments::Places;
+use crate::{
+    daemon::load::{self, Absent, Directories},
+    engine::lxc,
+    import::Effective,
+    model::{Action, Diagnostic, GuestName, Outlook, Selection, Severity},
+    plan::{self, Guests},
+};
+
+/// Why nothing could be read.
+#[derive(Debug, thiserror::Error)]
+pub enum OfflineError {
+    /// The lxcpath of the request is not there, or nobody may read it.
+    #[error("cannot read the lxcpath {}: {source}", .path.display())]
+    Lxcpath {
+        /// The lxcpath.
+        path: PathBuf,
+        /// Why.
+        source: io::Error,
+    },
+    /// Which containers run cannot be seen.
+    #[error("cannot see which containers of {} run: {source}", .lxcpath.display())]
+    Running {
+        /// Where they are defined.
+        lxcpath: PathBuf,
+        /// Why.
+        source: io::Error,
+    },
+}
+
+/// A plan made here.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct Planned {
+    /// What would be done.
+    pub outlook: Outlook,
+    /// The errors in the files that it was made from. What is wrong with all of them together shows in the refusals.
+    pub errors: Vec<Diagnostic>,
+}
+
+/// Plans a bulk request from the configuration, and from what runs just now. With an lxcpath, from the containers in
+/// it alone. Boot groups count as not brought up yet: what this boot has seen, only the daemon knows.
+///
+/// # Errors
+/// [`OfflineError`].
+pub fn plan(places: &Places, action: Action, selection: &Selection) -> Result<Planned, OfflineError> {
+    if let Some(path) = &selection.lxcpath {
+        fs::read_dir(path).map_err(|source| OfflineError::Lxcpath { path: path.clone(), source })?;
+    }
+    let inventory = load::load_with_paths(&directories(places), selection.lxcpath.as_deref());
+    let mut selection = selection.clone();
+    // All that was read is of that lxcpath, however it is spelt.
+    selection.lxcpath = None;
+    if selection.boot {
+        selection.groups.clone_from(&inventory.settings.boot_groups);
+    }
+    let running = running(&inventory.guests)?;
+    let is_running = |name: &GuestName| running.contains(name);
+    let plan = plan::autostart(&inventory.guests, &selection, action, inventory.settings.order, &is_running);
+    let mut errors = inventory.in_files;
+    errors.retain(|found| found.severity == Severity::Error);
+    Ok(Planned { outlook: plan.into(), errors })
+}
+
+/// The guests that run, from one look at each lxcpath.
+fn running(guests: &Guests) -> Result<BTreeSet<GuestName>, OfflineError> {
+    let lxcpaths: BTreeSet<&Path> = guests.values().filter_map(|guest| guest.lxcpath()).collect();
+    let mut running = BTreeSet::new();
+    for lxcpath in lxcpaths {
+        let here = guests.values().filter(|guest| guest.lxcpath() == Some(lxcpath)).map(|guest| &guest.name);
+        let names = lxc::running(lxcpath, here);
+        running
+            .extend(names.map_err(|source| OfflineError::Running { lxcpath: lxcpath.to_owned(), source })?);
+    }
+    Ok(running)
+}
+
+/// What [`check`] found.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct Checked {
+    /// Everything wrong, sorted by place.
+    pub findings: Vec<Diagnostic>,
+    /// How many guests were read.
+    pub guests: usize,
+}
+
+/// Reads everything.
+pub fn check(places: &Places) -> Checked {
+    let inventory = load::load(&directories(places));
+    let mut findings = inventory.diagnostics();
+    findings.sort_by(|a, b| (&a.origin, a.severity, &a.message).cmp(&(&b.origin, b.severity, &b.message)));
+    Checked { findings, guests: inventory.guests.len() }
+}
+
+/// The effective values of a guest, or why there are none; and what is wrong with the files that were read.
+pub fn values(places: &Places, guest: &GuestName) -> (Result<Vec<Effective>, Absent>, Vec<Diagnostic>) {
+    let (imported, findings) = load::effective(&directories(places), guest);
+    (imported.map(|imported| imported.effective), findings)
+}
+
+/// The names of all guests that are defined.
+pub fn names(places: &Places) -> Vec<GuestName> {
+    load::load(&directories(places)).guests.into_keys().collect()
+}
+
+fn directories(places: &Places) -> Directories {
+    Directories::new(places.config_dir.clone(), places.runtime_dir.clone(), places.state_dir.clone())
+}

@@ -1,0 +1,209 @@
+//! Reads everything: settings, every container of every lxcpath, and the overlays on them.
+//!
+//! A broken file costs itself only, and when it breaks later, not even that: what was known before stays. Files that
+//! containers share are read once in one load.
+
+use std::{
+    os::unix::ffi::OsStrExt,
+    path::{Path, PathBuf},
+    sync::Arc,
+};
+
+use crate::{
+    import::{Imported, ReadError, Settings},
+    model::{Diagnostic, GuestName, Origin, Severity},
+    plan::Guests,
+};
+
+mod pass;
+mod whole;
+
+use self::{pass::Pass, whole::Dependencies};
+use super::{disk::Disk, settings};
+
+pub use super::settings::Directories;
+
+/// Everything that was read.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Inventory {
+    /// The daemon's settings.
+    pub settings: Settings,
+    /// Every guest by name.
+    pub guests: Guests,
+    /// What is wrong with single files.
+    pub in_files: Vec<Diagnostic>,
+    /// What is wrong with all of it together: dependencies that cannot be kept, and an order that nobody chose.
+    pub in_whole: Vec<Diagnostic>,
+    dependencies: Dependencies,
+    /// Whether every lxcpath could be read. If not, what is missing proves nothing.
+    complete: bool,
+}
+
+impl Inventory {
+    /// Everything found wrong, the errors first, then by place.
+    pub fn diagnostics(&self) -> Vec<Diagnostic> {
+        tidy(self.in_files.iter().chain(&self.in_whole).cloned().collect())
+    }
+
+    /// Reads one guest's files again, in whichever lxcpath they lie, and sees what that means for the others.
+    pub fn refresh(&mut self, directories: &Directories, name: &GuestName) {
+        let mut pass = Pass::new(directories, &self.settings, Some(self));
+        pass.files = Some(Vec::new());
+        for lxcpath in &self.settings.lxc_paths {
+            pass.container(lxcpath, name);
+        }
+        if self.complete {
+            pass.orphans(Some(name));
+        }
+        let files = pass.files.take().unwrap_or_default();
+        let (mut guests, mut dependencies, found) = pass.finish();
+        let stale = |old: &Diagnostic| {
+            old.guest.as_ref() == Some(name) || files.iter().any(|file| **file == *old.origin.file)
+        };
+        self.in_files.retain(|old| !stale(old));
+        self.in_files.extend(found);
+        self.in_files = tidy(std::mem::take(&mut self.in_files));
+        let (new, named) = (guests.remove(name), dependencies.remove(name));
+        let same = new.as_ref().map(|guest| &guest.start) == self.guests.get(name).map(|guest| &guest.start)
+            && named.as_ref() == self.dependencies.get(name);
+        match new {
+            Some(guest) => self.guests.insert(name.clone(), guest),
+            None => self.guests.remove(name),
+        };
+        match named {
+            Some(named) => self.dependencies.insert(name.clone(), named),
+            None => self.dependencies.remove(name),
+        };
+        if !same {
+            self.look_at_whole(directories);
+        }
+    }
+
+    /// Finds what no file shows by itself.
+    fn look_at_whole(&mut self, directories: &Directories) {
+        let Self { settings, guests, dependencies, complete, .. } = &*self;
+        let mut found = whole::cycles(guests, dependencies);
+        if *complete {
+            found.extend(whole::strangers(guests, dependencies));
+        }
+        found.extend(whole::order(settings, &directories.settings_file(), guests));
+        self.in_whole = found;
+    }
+}
+
+/// Reads everything.
+pub fn load(directories: &Directories) -> Inventory {
+    read(directories, None, None)
+}
+
+/// Reads everything, with the containers of one lxcpath instead of those of the settings.
+pub fn load_with_paths(directories: &Directories, lxc_path: Option<&Path>) -> Inventory {
+    read(directories, lxc_path, None)
+}
+
+/// Reads everything again. The settings of the daemon, and those of each guest, stay as they were where the new ones
+/// have errors (design section 3).
+pub fn reload(directories: &Directories, before: &Inventory) -> Inventory {
+    read(directories, None, Some(before))
+}
+
+fn read(directories: &Directories, lxc_path: Option<&Path>, before: Option<&Inventory>) -> Inventory {
+    let (mut settings, mut in_files) = settings::load(directories, &Disk);
+    let broken = in_files.iter().find(|found| found.severity == Severity::Error);
+    if let (Some(error), Some(before)) = (broken, before)
+        && settings != before.settings
+    {
+        let message = "guestd keeps all the settings that it had before, until the errors here are mended";
+        in_files.push(Diagnostic::warning(error.origin.clone(), message));
+        settings = before.settings.clone();
+    }
+    if let Some(path) = lxc_path {
+        let path = std::path::absolute(path).unwrap_or_else(|_| path.to_owned());
+        settings.lxc_paths_origin = Some(Origin::file(path.as_path()));
+        settings.lxc_paths = vec![without_slashes(&path).into()];
+    }
+    let mut pass = Pass::new(directories, &settings, before);
+    for lxcpath in &settings.lxc_paths {
+        pass.discover(lxcpath);
+    }
+    let complete = lxc_path.is_none() && pass.complete;
+    if complete {
+        pass.orphans(None);
+    }
+    let (guests, dependencies, found) = pass.finish();
+    in_files.extend(found);
+    let in_files = tidy(in_files);
+    let mut inventory =
+        Inventory { settings, guests, in_files, in_whole: Vec::new(), dependencies, complete };
+    inventory.look_at_whole(directories);
+    inventory
+}
+
+/// Why a guest cannot be shown.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum Absent {
+    /// No lxcpath has a container of this name.
+    #[error("no guest is named \"{guest}\" in the configuration")]
+    Unknown {
+        /// The name.
+        guest: GuestName,
+    },
+    /// Its configuration cannot be read, so that nobody knows whether there is one.
+    #[error("{} {source}", .path.display())]
+    Unreadable {
+        /// The configuration.
+        path: PathBuf,
+        /// Why not.
+        source: ReadError,
+    },
+}
+
+/// One container with the place that each setting came from, and what is wrong with its files and with the settings of
+/// the daemon, which may say where it lies.
+pub fn effective(directories: &Directories, name: &GuestName) -> (Result<Imported, Absent>, Vec<Diagnostic>) {
+    let (settings, mut found) = settings::load(directories, &Disk);
+    found.retain(|found| found.severity == Severity::Error);
+    let mut absent = Absent::Unknown { guest: name.clone() };
+    for lxcpath in &settings.lxc_paths {
+        let mut pass = Pass::new(directories, &settings, None);
+        match pass.reader.read(lxcpath, name) {
+            Ok(config) => {
+                let (overlay, files) = pass.overlay(lxcpath, name);
+                found.extend_from_slice(&config.diagnostics);
+                let path = Arc::clone(lxcpath);
+                let imported = config.imported(name.clone(), path, &settings.defaults, overlay, files);
+                found.extend(pass.finish().2);
+                return (Ok(imported), tidy(found));
+            }
+            Err(ReadError::Missing) => {}
+            Err(source) if matches!(absent, Absent::Unknown { .. }) => {
+                absent = Absent::Unreadable { path: lxcpath.join(name.as_str()).join("config"), source };
+            }
+            Err(_) => {}
+        }
+    }
+    (Err(absent), tidy(found))
+}
+
+/// LXC names its sockets after the path as it is written, and writes it without slashes at its end.
+fn without_slashes(path: &Path) -> &Path {
+    let bytes = path.as_os_str().as_bytes();
+    let length = bytes.iter().rposition(|byte| *byte != b'/').map_or(1, |at| at + 1);
+    Path::new(std::ffi::OsStr::from_bytes(&bytes[..length.min(bytes.len())]))
+}
+
+/// Sorts, and says once what many guests share.
+fn tidy(mut diagnostics: Vec<Diagnostic>) -> Vec<Diagnostic> {
+    diagnostics.sort_by(|a, b| {
+        (a.severity, &a.origin, &a.message, &a.guest).cmp(&(b.severity, &b.origin, &b.message, &b.guest))
+    });
+    diagnostics.dedup_by(|later, kept| {
+        let same =
+            (later.severity, &later.origin, &later.message) == (kept.severity, &kept.origin, &kept.message);
+        if same && later.guest != kept.guest {
+            kept.guest = None;
+        }
+        same
+    });
+    diagnostics
+}

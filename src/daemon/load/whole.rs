@@ -1,0 +1,97 @@
+//! What no file shows by itself: how the guests stand to one another.
+
+use std::{collections::BTreeMap, path::Path};
+
+use crate::{
+    import::{Layer, Settings},
+    model::{Diagnostic, GuestName, Order, Origin},
+    plan::{self, Cycle, Guests},
+};
+
+/// Where a guest's settings name other guests.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) struct Dependency {
+    key: &'static str,
+    names: Vec<GuestName>,
+    origin: Origin,
+}
+
+/// Every guest that names others.
+pub(super) type Dependencies = BTreeMap<GuestName, Vec<Dependency>>;
+
+/// Where these settings name other guests.
+pub(super) fn dependencies(layer: &Layer) -> Vec<Dependency> {
+    layer
+        .dependencies()
+        .filter(|(_, names)| !names.value.is_empty())
+        .map(|(key, names)| Dependency { key, names: names.value.clone(), origin: names.origin.clone() })
+        .collect()
+}
+
+/// Dependencies on guests that do not exist.
+pub(super) fn strangers(guests: &Guests, dependencies: &Dependencies) -> Vec<Diagnostic> {
+    let mut found = Vec::new();
+    for (of, Dependency { key, names, origin }) in each(dependencies) {
+        for name in names.iter().filter(|name| !guests.contains_key(*name)) {
+            let says = format!("start.{key} of {of} names {name}, and no guest has that name");
+            let found_one = match *key {
+                "requires" => {
+                    let message = format!("{says}; {of} is not started; mend the name or define {name}");
+                    Diagnostic::error(origin.clone(), message)
+                }
+                _ => {
+                    Diagnostic::warning(origin.clone(), format!("{says}; that has no effect; mend the name"))
+                }
+            };
+            found.push(found_one.about(of));
+        }
+    }
+    found
+}
+
+/// Guests that wait for one another in a ring, each ring once.
+pub(super) fn cycles(guests: &Guests, dependencies: &Dependencies) -> Vec<Diagnostic> {
+    if dependencies.is_empty() {
+        return Vec::new();
+    }
+    let told = |cycle: Cycle| {
+        let (of, Dependency { key, origin, .. }) = link(&cycle, dependencies)?;
+        let message = format!(
+            "the dependencies {cycle} form a cycle; none of these guests is started; cut it, such as in this \
+             start.{key} of {of}"
+        );
+        Some(Diagnostic::error(origin.clone(), message).about(of))
+    };
+    plan::cycles(guests).into_iter().filter_map(told).collect()
+}
+
+/// Where the first guest of a cycle names the next one.
+fn link<'d>(cycle: &Cycle, dependencies: &'d Dependencies) -> Option<(&'d GuestName, &'d Dependency)> {
+    let first = cycle.guests.first()?;
+    let next = cycle.guests.get(1).unwrap_or(first);
+    let (of, named) = dependencies.get_key_value(first)?;
+    let ties = |key| named.iter().find(|found| found.key == key && found.names.contains(next));
+    ["requires", "after"].into_iter().find_map(ties).map(|dependency| (of, dependency))
+}
+
+fn each(dependencies: &Dependencies) -> impl Iterator<Item = (&GuestName, &Dependency)> {
+    dependencies.iter().flat_map(|(of, named)| named.iter().map(move |dependency| (of, dependency)))
+}
+
+/// The two generations of LXC read `lxc.start.order` in opposite ways, so nobody should rely on a default.
+pub(super) fn order(settings: &Settings, file: &Path, guests: &Guests) -> Option<Diagnostic> {
+    if settings.order_is_written || guests.values().all(|guest| guest.start.order == 0) {
+        return None;
+    }
+    let message = format!(
+        "LXC containers have a start order, and which end of it comes first is not written down: guestd takes \
+         \"{}\" (as LXC 1.0 and its documentation), LXC since 1.1 does \"{}\"; write order = \"{}\" or \
+         order = \"{}\" into {}",
+        Order::HighestFirst,
+        Order::LowestFirst,
+        Order::HighestFirst,
+        Order::LowestFirst,
+        file.display()
+    );
+    Some(Diagnostic::warning(Origin::file(file), message))
+}

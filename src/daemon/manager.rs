@@ -1,0 +1,322 @@
+//! The manager loop: the only writer. It takes one thing that happened at a time, lets the fleet decide, hands the
+//! tasks to workers, and publishes what readers should see. It never waits for a guest.
+
+use std::{
+    collections::{BTreeMap, HashMap},
+    path::Path,
+    sync::Arc,
+};
+
+use tokio::sync::{mpsc, oneshot, watch};
+
+use super::{
+    clock::Clock,
+    handle::{Command, HelperRequest},
+    load::{Directories, Inventory},
+    store::Store,
+    watcher::Watcher,
+    worker::{Report, Work, Workers},
+};
+use crate::{
+    engine::{Observation, Observed},
+    helper::wire::{self, Answer},
+    model::{
+        GuestName, Instant, Now,
+        status::{DaemonStatus, Snapshot},
+    },
+    supervise::{
+        effect::{Effect, Level, Task},
+        event::HelperId,
+        fleet::{Fleet, Rules},
+    },
+};
+
+mod definitions;
+pub use definitions::watch;
+
+/// Tells the engine which lxcpaths to listen to.
+pub type SetPaths = Box<dyn Fn(&[Arc<Path>]) + Send>;
+
+/// Where everything that happens comes in.
+pub struct Inbox {
+    /// From the engine.
+    pub observed: mpsc::UnboundedReceiver<Observed>,
+    /// From the workers.
+    pub reports: mpsc::UnboundedReceiver<Report>,
+    /// From the API and the helper socket.
+    pub commands: mpsc::UnboundedReceiver<Command>,
+    /// SIGHUP arrived.
+    pub reload: mpsc::UnboundedReceiver<()>,
+}
+
+/// Owner of the fleet.
+pub struct Manager {
+    clock: Clock,
+    directories: Directories,
+    inventory: Inventory,
+    fleet: Fleet,
+    workers: Workers,
+    watcher: Option<Watcher>,
+    /// Guests whose config is missing just now, and until when that is taken for an editor's doing.
+    missing: BTreeMap<GuestName, Instant>,
+    store: Store,
+    waiting_helpers: HashMap<HelperId, oneshot::Sender<Answer>>,
+    last_helper: u64,
+    daemon: Arc<DaemonStatus>,
+    snapshots: watch::Sender<Arc<Snapshot>>,
+    /// Tells the engine which lxcpaths to listen to.
+    set_paths: SetPaths,
+}
+
+/// What the composition root hands over.
+pub struct Parts {
+    /// The time.
+    pub clock: Clock,
+    /// Where settings and state lie.
+    pub directories: Directories,
+    /// What was loaded at start.
+    pub inventory: Inventory,
+    /// Notices what has changed since before the load.
+    pub watcher: Option<Watcher>,
+    /// The workers.
+    pub workers: Workers,
+    /// What readers see of the daemon, without diagnostics.
+    pub daemon: DaemonStatus,
+    /// Where snapshots are published.
+    pub snapshots: watch::Sender<Arc<Snapshot>>,
+    /// Tells the engine which lxcpaths to listen to.
+    pub set_paths: SetPaths,
+}
+
+impl Manager {
+    /// Takes everything over and has every guest looked at.
+    pub fn new(parts: Parts) -> Self {
+        let store = Store::new(parts.directories.runtime.clone());
+        let fleet = Fleet::new(rules(&parts.inventory), store.booted());
+        let mut manager = Self {
+            clock: parts.clock,
+            directories: parts.directories,
+            inventory: parts.inventory,
+            fleet,
+            workers: parts.workers,
+            watcher: parts.watcher,
+            missing: BTreeMap::new(),
+            store,
+            waiting_helpers: HashMap::new(),
+            last_helper: 0,
+            daemon: Arc::new(parts.daemon),
+            snapshots: parts.snapshots,
+            set_paths: parts.set_paths,
+        };
+        manager.take_inventory();
+        manager.take_spool();
+        manager.settle();
+        manager
+    }
+
+    /// Waits until every guest has been looked at, so that the first request finds things as they are. Each look has
+    /// a deadline of its own.
+    pub async fn recover(mut self, mut inbox: Inbox) -> Recovered {
+        while !self.workers.are_idle() {
+            tokio::select! {
+                biased;
+                Some(observed) = inbox.observed.recv() => self.observed(observed),
+                Some(report) = inbox.reports.recv() => self.report(report),
+                else => break,
+            }
+            self.drain(&mut inbox);
+            self.settle();
+        }
+        Recovered { manager: self, inbox }
+    }
+
+    async fn run(mut self, mut inbox: Inbox) {
+        loop {
+            let looks = self.missing.values().min().copied();
+            let wake = self.fleet.deadline().into_iter().chain(looks).min().map(|at| self.clock.at(at));
+            let timer = async {
+                match wake {
+                    Some(at) => tokio::time::sleep_until(at).await,
+                    None => std::future::pending().await,
+                }
+            };
+            let changed = async {
+                match &self.watcher {
+                    Some(watcher) => watcher.readable().await,
+                    None => std::future::pending().await,
+                }
+            };
+            // What guests do comes before what people ask.
+            tokio::select! {
+                biased;
+                Some(observed) = inbox.observed.recv() => self.observed(observed),
+                Some(report) = inbox.reports.recv() => self.report(report),
+                () = changed => self.notice_changes(),
+                command = inbox.commands.recv() => match command {
+                    Some(command) => self.command(command),
+                    None => return,
+                },
+                Some(()) = inbox.reload.recv() => self.reload(),
+                () = timer => self.wake(),
+            }
+            self.drain(&mut inbox);
+            self.settle();
+        }
+    }
+
+    /// Takes all that has come in meanwhile, so that a burst is published once.
+    fn drain(&mut self, inbox: &mut Inbox) {
+        loop {
+            if let Ok(observed) = inbox.observed.try_recv() {
+                self.observed(observed);
+            } else if let Ok(report) = inbox.reports.try_recv() {
+                self.report(report);
+            } else {
+                return;
+            }
+        }
+    }
+
+    fn wake(&mut self) {
+        self.look_for_missing();
+        self.fleet.wake(self.clock.now());
+    }
+
+    fn observed(&mut self, observed: Observed) {
+        // A helper that would not wait for this daemon has decided by itself; its decision lies in the spool since
+        // before a new init, or the end of everything, could be seen.
+        if matches!(observed.what, Observation::Running(_) | Observation::Gone) {
+            self.take_spool();
+        }
+        self.fleet.observed(&observed.guest, observed.epoch, observed.what, self.clock.now());
+    }
+
+    fn report(&mut self, report: Report) {
+        if let Some((guest, event)) = self.workers.finished(report) {
+            self.fleet.happened(&guest, event, self.clock.now());
+        }
+    }
+
+    fn command(&mut self, command: Command) {
+        self.notice_changes();
+        let now = self.clock.now();
+        // A caller that has gone away needs no answer.
+        match command {
+            Command::Autostart { action, selection, wait, reply } => {
+                let answer = self.fleet.autostart(action, &selection, wait, now);
+                self.store.record_booted(self.fleet.booted());
+                // The job is published before its path is known to anybody.
+                self.settle();
+                let _ = reply.send(answer);
+            }
+            Command::Plan { action, selection, reply } => {
+                let _ = reply.send(self.fleet.plan(action, &selection));
+            }
+            Command::Operate { verb, guest, wait, reason, reply } => {
+                let answer = self.fleet.operate(verb, &guest, wait, reason, now);
+                self.settle();
+                let _ = reply.send(answer);
+            }
+            Command::Cancel { job, reply } => {
+                let answer = self.fleet.cancel(job, now);
+                self.settle();
+                let _ = reply.send(answer);
+            }
+            Command::Reload { reply } => {
+                self.reload();
+                self.settle();
+                let _ = reply.send(self.daemon.diagnostics.clone());
+            }
+            Command::Helper { request, reply } => self.helper(&request, reply, now),
+            Command::Spooled => self.take_spool(),
+        }
+    }
+
+    fn helper(&mut self, request: &HelperRequest, reply: oneshot::Sender<Answer>, now: Now) {
+        if reply.is_closed() {
+            // It waited its two seconds, and has left its own decision in the spool.
+            self.take_spool();
+            return;
+        }
+        self.last_helper += 1;
+        let id = HelperId(self.last_helper);
+        self.waiting_helpers.insert(id, reply);
+        tracing::info!(guest = %request.guest, "{} sent a helper request: {}", request.guest, request.event.as_str());
+        if request.event == wire::Event::Reboot {
+            // Includes lie outside of what is watched: whether the configuration changed must be known now.
+            self.reread(&request.guest);
+        }
+        self.fleet.reported(&request.guest, id, request.event, now);
+    }
+
+    /// Takes in what helpers decided by themselves.
+    fn take_spool(&mut self) {
+        let now = self.clock.now();
+        for recalled in self.store.spooled() {
+            self.fleet.recall(recalled, now);
+        }
+    }
+
+    /// Records what the next daemon must know, does what is to be done, and publishes. In this order: a guest that was
+    /// started or answered is known to the next daemon, whenever this one is killed.
+    fn settle(&mut self) {
+        self.store.record(&self.fleet, self.clock.now());
+        self.dispatch();
+        if self.fleet.publish(&self.daemon) {
+            self.snapshots.send_replace(Arc::new(self.fleet.published().clone()));
+        }
+    }
+
+    fn dispatch(&mut self) {
+        for Task { guest, effect } in self.fleet.take_tasks() {
+            match effect {
+                Effect::Log(Level::Warning, text) => tracing::warn!(guest = %guest, "{guest} {text}"),
+                Effect::Log(Level::Info, text) => tracing::info!(guest = %guest, "{guest} {text}"),
+                Effect::Answer(id, answer) => {
+                    if let Some(waiting) = self.waiting_helpers.remove(&id)
+                        && waiting.send(answer).is_err()
+                    {
+                        tracing::warn!(guest = %guest, "{guest}'s helper has not waited for the answer");
+                    }
+                }
+                Effect::RunScript(id, script) => {
+                    let timeout = self.fleet.guest(&guest).map(|guest| guest.stop.timeout);
+                    self.workers.run_script(&guest, id, &script, timeout.unwrap_or_default());
+                }
+                Effect::Start(epoch) => self.give(&guest, Work::Start(epoch)),
+                Effect::Request(epoch, request) => self.give(&guest, Work::Request(epoch, request)),
+                Effect::Kill(epoch) => self.give(&guest, Work::Kill(epoch)),
+                Effect::Watch(epoch) => self.give(&guest, Work::Watch(epoch)),
+                Effect::Probe => self.give(&guest, Work::Probe),
+            }
+        }
+    }
+
+    fn give(&mut self, guest: &GuestName, work: Work) {
+        if let Some(guest) = self.fleet.guest(guest) {
+            self.workers.give(guest.clone(), work);
+        }
+    }
+}
+
+/// A manager that knows how things are.
+pub struct Recovered {
+    manager: Manager,
+    inbox: Inbox,
+}
+
+impl Recovered {
+    /// Runs until nobody can send commands any more.
+    pub async fn run(self) {
+        self.manager.run(self.inbox).await;
+    }
+}
+
+fn rules(inventory: &Inventory) -> Rules {
+    let settings = &inventory.settings;
+    Rules {
+        order: settings.order,
+        max_starting: settings.max_starting as usize,
+        boot_groups: settings.boot_groups.clone(),
+    }
+}

@@ -1,0 +1,227 @@
+//! The composition root: puts settings, engine, launcher, manager, helper socket and D-Bus together, and runs until a
+//! signal says stop. Guests outlive it.
+
+pub mod clock;
+pub mod disk;
+pub mod handle;
+pub mod load;
+pub mod manager;
+pub mod settings;
+pub mod store;
+pub mod watcher;
+pub mod worker;
+
+use std::{
+    fs::{File, TryLockError},
+    io,
+    os::unix::fs::OpenOptionsExt,
+    path::{Path, PathBuf},
+    sync::Arc,
+};
+
+use tokio::{
+    signal::unix::{SignalKind, signal},
+    sync::{mpsc, watch},
+};
+
+use self::{
+    clock::Clock,
+    handle::Handle,
+    load::{Directories, Inventory},
+    manager::{Inbox, Manager, Parts},
+    watcher::Watcher,
+    worker::Workers,
+};
+use crate::{
+    dbus,
+    engine::lxc::{Hook, LxcEngine},
+    helper::server,
+    launch::{self, Launcher},
+    model::{
+        GuestName,
+        status::{DaemonStatus, PhaseWord, Snapshot},
+    },
+    systemd::notify,
+};
+
+/// Names the helper where it lies elsewhere than it is looked for.
+const HELPER_VARIABLE: &str = "GUESTD_HELPER";
+
+/// Why the daemon could not start, or had to end.
+#[derive(Debug, thiserror::Error)]
+pub enum DaemonError {
+    /// A directory of its own cannot be made.
+    #[error("cannot create {}", .path.display())]
+    Directory {
+        /// Which.
+        path: PathBuf,
+        /// Why.
+        #[source]
+        source: io::Error,
+    },
+    /// Another daemon has this runtime directory.
+    #[error("{} is in use by a running daemon; stop it, or give this one another --runtime-dir", .path.display())]
+    Taken {
+        /// Which.
+        path: PathBuf,
+    },
+    /// The helper socket cannot be listened on.
+    #[error("cannot listen for helper requests")]
+    Helper(#[source] server::BindError),
+    /// D-Bus does not work.
+    #[error("cannot serve D-Bus")]
+    Bus(#[source] dbus::DbusError),
+    /// Signals cannot be received.
+    #[error("cannot receive signals")]
+    Signals(#[source] io::Error),
+}
+
+/// Runs the daemon until SIGTERM or SIGINT.
+///
+/// # Errors
+/// [`DaemonError`] when it cannot start, or when the bus goes away.
+pub async fn run(directories: Directories) -> Result<(), DaemonError> {
+    for path in [&directories.runtime, &directories.state] {
+        std::fs::create_dir_all(path)
+            .map_err(|source| DaemonError::Directory { path: path.clone(), source })?;
+    }
+    let _alone = lock(&directories.runtime)?;
+    let clock = Clock::start();
+    // Watched before anything is read, so that nothing falls in between.
+    let watcher = manager::watch(&settings::load(&directories, &disk::Disk).0.lxc_paths);
+    let inventory = load::load(&directories);
+    let launcher: Arc<dyn Launcher> = launch::choose(inventory.settings.launcher);
+    tracing::info!("guestd {}: {} guests defined", env!("CARGO_PKG_VERSION"), inventory.guests.len());
+    let listener =
+        server::bind(&directories.runtime.join(server::SOCKET_NAME)).map_err(DaemonError::Helper)?;
+    let runtime_dir = directories.runtime.clone();
+    let (handle, manager, inbox) = compose(clock, directories, (watcher, inventory), &launcher);
+    let (reload, inbox) = (inbox.1, inbox.0);
+    let manager = manager.recover(inbox).await;
+    tokio::spawn(manager.run());
+    tokio::spawn(server::serve(listener, handle.clone(), Arc::new(Deciding(handle.clone()))));
+    let bus = dbus::serve_system_bus(handle.clone()).await.map_err(DaemonError::Bus)?;
+    notify::ready();
+    tracing::info!("ready; state in {}", runtime_dir.display());
+    tokio::spawn(show_status(handle));
+    let mut terminate = signal(SignalKind::terminate()).map_err(DaemonError::Signals)?;
+    let mut interrupt = signal(SignalKind::interrupt()).map_err(DaemonError::Signals)?;
+    let mut hangup = signal(SignalKind::hangup()).map_err(DaemonError::Signals)?;
+    loop {
+        tokio::select! {
+            _ = terminate.recv() => break,
+            _ = interrupt.recv() => break,
+            // The manager outlives this loop; a failure to tell it means that the daemon is ending.
+            _ = hangup.recv() => { let _ = reload.send(()); }
+            lost = bus.lost() => return Err(DaemonError::Bus(lost)),
+        }
+    }
+    notify::stopping();
+    tracing::info!("stopping; the guests go on");
+    Ok(())
+}
+
+/// Makes sure that this daemon is alone on its runtime directory for as long as the file is open: not even two that
+/// start at the same moment take the socket from one another.
+fn lock(runtime: &Path) -> Result<File, DaemonError> {
+    let path = runtime.join("lock");
+    let failed = |source| DaemonError::Directory { path: path.clone(), source };
+    let mut options = File::options();
+    let file = options.create(true).truncate(false).write(true).mode(0o600).open(&path).map_err(failed)?;
+    match file.try_lock() {
+        Ok(()) => Ok(file),
+        Err(TryLockError::WouldBlock) => Err(DaemonError::Taken { path: runtime.to_owned() }),
+        Err(TryLockError::Error(source)) => Err(failed(source)),
+    }
+}
+
+/// What the helper socket must know of guests whose reboot takes long to decide.
+struct Deciding(Handle);
+
+impl server::Facts for Deciding {
+    fn progress(&self, guest: &GuestName) -> Option<String> {
+        self.0.snapshot().guests.get(guest)?.deciding.map(str::to_owned)
+    }
+
+    fn abandoned(&self, _guest: &GuestName) {
+        self.0.spooled();
+    }
+}
+
+/// Connects the parts.
+fn compose(
+    clock: Clock,
+    directories: Directories,
+    (watcher, inventory): (Option<Watcher>, Inventory),
+    launcher: &Arc<dyn Launcher>,
+) -> (Handle, Manager, (Inbox, mpsc::UnboundedSender<()>)) {
+    let (sink, observed) = mpsc::unbounded_channel();
+    let (report, reports) = mpsc::unbounded_channel();
+    let (command, commands) = mpsc::unbounded_channel();
+    let (reload, reloads) = mpsc::unbounded_channel();
+    let (snapshots, snapshot) = watch::channel(Arc::new(Snapshot::default()));
+    let hook = Hook { helper: find_helper(), runtime_dir: directories.runtime.clone() };
+    let paths = inventory.settings.lxc_paths.clone();
+    let engine = Arc::new(LxcEngine::new(paths, launcher.clone(), hook, sink));
+    let workers = Workers::new(engine.clone(), directories.runtime.as_path().into(), clock, report);
+    let daemon = DaemonStatus { launcher: launcher.name().to_owned(), ..DaemonStatus::default() };
+    let set_paths = Box::new(move |paths: &[Arc<Path>]| engine.set_paths(paths.to_vec()));
+    let parts = Parts { clock, directories, inventory, watcher, workers, daemon, snapshots, set_paths };
+    let inbox = Inbox { observed, reports, commands, reload: reloads };
+    (Handle::new(command, snapshot), Manager::new(parts), (inbox, reload))
+}
+
+/// The helper that guests' hooks run: the one named in the environment, else the one installed with this daemon, below
+/// the same prefix or beside it.
+fn find_helper() -> Option<PathBuf> {
+    if let Some(named) = std::env::var_os(HELPER_VARIABLE) {
+        return Some(named.into());
+    }
+    let own = std::env::current_exe().ok();
+    let beside = own.as_deref().and_then(Path::parent);
+    let places = [
+        beside.and_then(Path::parent).map(|prefix| prefix.join("lib/guestd/guest-helper")),
+        Some("/usr/lib/guestd/guest-helper".into()),
+        beside.map(|folder| folder.join("guest-helper")),
+    ];
+    let found = places.into_iter().flatten().find(|place| place.is_file());
+    if found.is_none() {
+        tracing::warn!(
+            "guest-helper is not installed: reboots of guests are decided only after they have happened; install it \
+             as /usr/lib/guestd/guest-helper, or name it in {HELPER_VARIABLE}"
+        );
+    }
+    found
+}
+
+/// Keeps the line in `systemctl status` up to date. Sending may block while the service manager is busy: that may
+/// hold up the next line, and nothing else.
+async fn show_status(handle: Handle) {
+    let mut snapshots = handle.subscribe();
+    let mut shown = String::new();
+    loop {
+        let line = status_line(&snapshots.borrow_and_update());
+        if line != shown {
+            shown.clone_from(&line);
+            // A line that could not be sent is followed by the next one.
+            let _ = tokio::task::spawn_blocking(move || notify::status(&line)).await;
+        }
+        if snapshots.changed().await.is_err() {
+            return;
+        }
+    }
+}
+
+fn status_line(snapshot: &Snapshot) -> String {
+    let count = |word| snapshot.guests.values().filter(|guest| guest.phase == word).count();
+    let mut line = format!(
+        "{} guests: {} up, {} failed",
+        snapshot.guests.len(),
+        count(PhaseWord::Up),
+        count(PhaseWord::Failed)
+    );
+    for job in snapshot.jobs.values().filter(|job| !job.state.is_over()) {
+        line.push_str(&format!("; job {}: {}/{} {}", job.id, job.done, job.total, job.status));
+    }
+    line
+}

@@ -1,0 +1,153 @@
+//! What the daemon leaves in the runtime directory for `guest-helper` and for the next daemon of this boot:
+//!
+//! - `policy/NAME.json`: how a running guest's requests are answered, and what it was started with;
+//! - `spool/`: helper requests that were answered while no daemon was there;
+//! - `booted.json`: the groups that were brought up this boot.
+//!
+//! A file that cannot be written is reported once and costs nothing else: guests run on.
+
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    path::{Path, PathBuf},
+};
+
+use crate::{
+    helper::{
+        in_full,
+        policy::{self, StoredPolicy},
+        record, spool,
+    },
+    model::{GroupName, GuestName, Instant, Now},
+    supervise::{
+        event::Remembered,
+        fleet::{Fleet, Recalled},
+        state::{Phase, State, Then},
+    },
+};
+
+const BOOTED: &str = "booted.json";
+/// The largest list of booted groups, in bytes.
+const BOOTED_MAX: u64 = 1024 * 1024;
+
+/// The runtime directory's files.
+#[derive(Debug)]
+pub struct Store {
+    runtime: PathBuf,
+    /// What was last written for each guest, with its reboots as monotonic moments.
+    written: BTreeMap<GuestName, (StoredPolicy, Vec<Instant>)>,
+    booted: BTreeSet<Option<GroupName>>,
+}
+
+impl Store {
+    /// The files below this runtime directory.
+    pub fn new(runtime: PathBuf) -> Self {
+        let booted: Option<Vec<Option<GroupName>>> = record::read(&runtime.join(BOOTED), BOOTED_MAX)
+            .unwrap_or_else(|error| {
+                tracing::warn!("{error}; groups already brought up this boot may be brought up again");
+                None
+            });
+        Self { runtime, written: BTreeMap::new(), booted: booted.unwrap_or_default().into_iter().collect() }
+    }
+
+    /// The groups that were brought up this boot.
+    pub fn booted(&self) -> BTreeSet<Option<GroupName>> {
+        self.booted.clone()
+    }
+
+    /// Keeps the groups that were brought up this boot.
+    pub fn record_booted(&mut self, booted: &BTreeSet<Option<GroupName>>) {
+        if self.booted == *booted {
+            return;
+        }
+        self.booted.clone_from(booted);
+        if let Err(error) = record::write(&self.runtime, BOOTED, booted, BOOTED_MAX) {
+            tracing::warn!("{error}; groups already brought up this boot may be brought up again");
+        }
+    }
+
+    /// What was answered while no daemon was there; each request is handed out once.
+    pub fn spooled(&self) -> Vec<Recalled> {
+        let drained = spool::drain(&self.runtime).into_iter();
+        drained
+            .map(|spooled| Recalled {
+                guest: spooled.guest,
+                event: spooled.event,
+                at: spooled.at,
+                decision: spooled.decision,
+                reason: spooled.reason,
+            })
+            .collect()
+    }
+
+    /// Writes the policies of guests that changed, and removes those of guests that no longer run.
+    pub fn record(&mut self, fleet: &Fleet, now: Now) {
+        for name in fleet.changed() {
+            let stored = fleet.guest(name).zip(fleet.state(name));
+            let policy = stored.and_then(|(guest, state)| stored_policy(guest, state, now));
+            match policy {
+                Some(new) => self.write(new),
+                None => self.remove(name, fleet),
+            }
+        }
+    }
+
+    fn write(&mut self, (policy, reboots): (StoredPolicy, Vec<Instant>)) {
+        let written = self.written.get(&policy.guest);
+        let same = written.is_some_and(|(old, moments)| {
+            *moments == reboots && StoredPolicy { recent: old.recent.clone(), ..policy.clone() } == *old
+        });
+        if same {
+            return;
+        }
+        if let Err(error) = policy::write(&self.runtime, &policy) {
+            tracing::warn!(guest = %policy.guest, "{}", in_full(&error));
+        }
+        self.written.insert(policy.guest.clone(), (policy, reboots));
+    }
+
+    fn remove(&mut self, name: &GuestName, fleet: &Fleet) {
+        // A guest that was not looked at yet may run: its policy is what the look will need.
+        let looked_at = fleet.state(name).is_none_or(|state| state.epoch.0 > 0);
+        if (self.written.remove(name).is_some() || looked_at)
+            && let Err(error) = policy::remove(&self.runtime, name)
+        {
+            tracing::warn!(guest = %name, "{}", in_full(&error));
+        }
+    }
+}
+
+fn stored_policy(
+    guest: &crate::model::Guest,
+    state: &State,
+    now: Now,
+) -> Option<(StoredPolicy, Vec<Instant>)> {
+    let fingerprint = match &state.phase {
+        Phase::Starting { fingerprint, .. } => *fingerprint,
+        // Whoever else started it: the next daemon should know that too.
+        _ => state.run()?.fingerprint?,
+    };
+    let moments: Vec<Instant> = state.reboots.iter().copied().collect();
+    let policy = StoredPolicy {
+        version: StoredPolicy::VERSION,
+        guest: guest.name.clone(),
+        action: guest.reboot.action.clone(),
+        limit: guest.reboot.limit,
+        recent: moments.iter().map(|at| now.wall_of(*at)).collect(),
+        started_fingerprint: fingerprint,
+        stopping: matches!(state.phase, Phase::Stopping { then: Then::Stay(_) | Then::Fail(_), .. }),
+        held: state.held.is_some(),
+    };
+    Some((policy, moments))
+}
+
+/// What is remembered of a guest that an earlier daemon started.
+pub fn remembered(runtime: &Path, guest: &GuestName, now: Now) -> Option<Remembered> {
+    let stored = policy::read(runtime, guest).unwrap_or_else(|error| {
+        tracing::warn!(guest = %guest, "{}", in_full(&error));
+        None
+    })?;
+    Some(Remembered {
+        fingerprint: stored.started_fingerprint,
+        reboots: stored.recent.into_iter().map(|at| now.instant_of(at)).collect(),
+    })
+}

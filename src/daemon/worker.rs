@@ -1,0 +1,200 @@
+//! Carries out effects: at most one at a time for each guest, in order, each in a task of its own.
+//!
+//! The manager never waits for a guest; what comes of an effect comes back as a [`Report`]. A kill does not queue: it
+//! interrupts what is under way for its guest.
+
+use std::{
+    collections::{HashMap, VecDeque},
+    path::Path,
+    sync::Arc,
+    time::Duration,
+};
+
+use tokio::{sync::mpsc, task::AbortHandle};
+
+use super::{clock::Clock, store};
+use crate::{
+    engine::{Engine, Epoch, Probe, Request},
+    helper::{script, wire},
+    model::{Guest, GuestName},
+    supervise::event::{Event, Found, HelperId},
+};
+
+/// An effect that takes time.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Work {
+    /// Start the guest, then watch it.
+    Start(Epoch),
+    /// Ask it for something.
+    Request(Epoch, Request),
+    /// End it.
+    Kill(Epoch),
+    /// Watch what runs already.
+    Watch(Epoch),
+    /// Look at it.
+    Probe,
+}
+
+/// What came of it.
+#[derive(Debug)]
+pub struct Report {
+    /// Whom it was about.
+    pub guest: GuestName,
+    /// What happened.
+    pub event: Event,
+    /// Which piece of work it is the end of; none for scripts, which have no place in the queue.
+    serial: Option<u64>,
+}
+
+/// The workers of all guests.
+pub struct Workers {
+    engine: Arc<dyn Engine>,
+    runtime_dir: Arc<Path>,
+    clock: Clock,
+    reports: mpsc::UnboundedSender<Report>,
+    busy: HashMap<GuestName, Busy>,
+    last_serial: u64,
+}
+
+struct Busy {
+    serial: u64,
+    under_way: AbortHandle,
+    queue: VecDeque<(Arc<Guest>, Work)>,
+}
+
+impl Workers {
+    /// Workers that report to `reports`.
+    pub fn new(
+        engine: Arc<dyn Engine>,
+        runtime_dir: Arc<Path>,
+        clock: Clock,
+        reports: mpsc::UnboundedSender<Report>,
+    ) -> Self {
+        Self { engine, runtime_dir, clock, reports, busy: HashMap::new(), last_serial: 0 }
+    }
+
+    /// Whether nothing is under way.
+    pub fn are_idle(&self) -> bool {
+        self.busy.is_empty()
+    }
+
+    /// Takes on a piece of work.
+    pub fn give(&mut self, guest: Arc<Guest>, work: Work) {
+        match self.busy.get_mut(&guest.name) {
+            Some(busy) if matches!(work, Work::Kill(_)) => {
+                busy.under_way.abort();
+                busy.queue.clear();
+            }
+            Some(busy) => {
+                busy.queue.push_back((guest, work));
+                return;
+            }
+            None => {}
+        }
+        self.begin(guest, work, VecDeque::new());
+    }
+
+    fn begin(&mut self, guest: Arc<Guest>, work: Work, queue: VecDeque<(Arc<Guest>, Work)>) {
+        self.last_serial += 1;
+        let serial = self.last_serial;
+        let name = guest.name.clone();
+        let (engine, reports) = (self.engine.clone(), self.reports.clone());
+        let (runtime_dir, clock) = (self.runtime_dir.clone(), self.clock);
+        let task = tokio::spawn(async move {
+            let name = guest.name.clone();
+            let event = carry_out(&*engine, guest, work, &runtime_dir, clock).await;
+            // Without a receiver the daemon is ending, and nobody needs to know.
+            let _ = reports.send(Report { guest: name, event, serial: Some(serial) });
+        });
+        self.busy.insert(name, Busy { serial, under_way: task.abort_handle(), queue });
+    }
+
+    /// Takes a report, and begins what was queued behind it. None for a report of interrupted work.
+    pub fn finished(&mut self, report: Report) -> Option<(GuestName, Event)> {
+        if let Some(serial) = report.serial {
+            if self.busy.get(&report.guest).is_none_or(|busy| busy.serial != serial) {
+                return None;
+            }
+            if let Some(mut done) = self.busy.remove(&report.guest)
+                && let Some((guest, work)) = done.queue.pop_front()
+            {
+                self.begin(guest, work, done.queue);
+            }
+        }
+        Some((report.guest, report.event))
+    }
+
+    /// Runs a guest's reboot script: `SCRIPT reboot NAME`, with `GUESTD_GUEST` and `GUESTD_EVENT` in an otherwise
+    /// minimal environment.
+    pub fn run_script(&self, guest: &GuestName, id: HelperId, script: &Path, timeout: Duration) {
+        let mut command = tokio::process::Command::from(script::command(script, guest, wire::Event::Reboot));
+        command.kill_on_drop(true);
+        let (reports, guest) = (self.reports.clone(), guest.clone());
+        let script = script.to_owned();
+        tokio::spawn(async move {
+            let ended = match command.spawn() {
+                Ok(mut child) => tokio::time::timeout(timeout, child.wait()).await,
+                Err(error) => Ok(Err(error)),
+            };
+            let code = match ended {
+                Ok(Ok(status)) => Some(status.code().unwrap_or(1)),
+                Ok(Err(error)) => {
+                    tracing::warn!(guest = %guest, "{guest}: cannot run {}: {error}", script.display());
+                    None
+                }
+                Err(_) => {
+                    tracing::warn!(guest = %guest, "{guest}: {} took longer than {timeout:?}: killed", script.display());
+                    None
+                }
+            };
+            let event = Event::ScriptEnded(id, code);
+            let _ = reports.send(Report { guest, event, serial: None });
+        });
+    }
+}
+
+/// Starts a guest, unless others have started it meanwhile: LXC would fail, and clearing up behind that failure would
+/// hit what the others started.
+async fn start(engine: &dyn Engine, guest: Arc<Guest>, epoch: Epoch) -> Event {
+    let result = match engine.probe(&guest).await {
+        Ok(probe @ (Probe::Up(_) | Probe::Frozen(_))) => {
+            return Event::Probed(Found::State { probe, remembered: None });
+        }
+        Ok(Probe::Down | Probe::Changing) => engine.start(&guest).await,
+        Err(error) => Err(error),
+    };
+    if result.is_ok() {
+        engine.watch(guest, epoch);
+    }
+    Event::StartReturned(epoch, result)
+}
+
+async fn carry_out(
+    engine: &dyn Engine,
+    guest: Arc<Guest>,
+    work: Work,
+    runtime_dir: &Path,
+    clock: Clock,
+) -> Event {
+    match work {
+        Work::Start(epoch) => start(engine, guest, epoch).await,
+        Work::Request(epoch, request) => {
+            Event::RequestReturned(epoch, request, engine.request(&guest, request).await)
+        }
+        Work::Kill(epoch) => Event::KillReturned(epoch, engine.kill(&guest).await),
+        Work::Watch(epoch) => {
+            engine.watch(guest, epoch);
+            // Nothing is to be reported: the watch does that.
+            Event::Probed(Found::Nothing)
+        }
+        Work::Probe => Event::Probed(match engine.probe(&guest).await {
+            Ok(probe) => {
+                Found::State { probe, remembered: store::remembered(runtime_dir, &guest.name, clock.now()) }
+            }
+            Err(error) => {
+                tracing::warn!(guest = %guest.name, "{}: {error}", guest.name);
+                Found::Nothing
+            }
+        }),
+    }
+}

@@ -1,0 +1,124 @@
+//! The JSON objects, field by field.
+
+use std::sync::Arc;
+
+use serde_json::{Value, json};
+
+use super::*;
+use crate::model::{
+    EngineKind, GroupName, GuestName, JobId, JobState, Order, Outcome, Verb, status::HelperReport,
+};
+
+fn name(text: &str) -> GuestName {
+    GuestName::new(text).unwrap()
+}
+
+fn web() -> GuestStatus {
+    GuestStatus {
+        name: name("web"),
+        engine: EngineKind::Lxc,
+        phase: PhaseWord::Up,
+        intent_up: true,
+        ready: true,
+        reason: String::new(),
+        auto: true,
+        order: 100,
+        delay: Duration::from_secs(5),
+        groups: [GroupName::new("onboot").unwrap()].into(),
+        after: Arc::new([]),
+        wants: Arc::new([]),
+        requires: [name("db")].into(),
+        init_pid: Some(4711),
+        since: Some(Timestamp(1_700_000_000_123_456)),
+        restarts: 2,
+        adopted: false,
+        held: None,
+        helper: Some(HelperReport {
+            event: "reboot".into(),
+            decision: "restart",
+            reason: "its policy says restart".into(),
+            at: Timestamp(1_700_000_000_000_000),
+        }),
+        deciding: None,
+        lxcpath: Some(Arc::from(std::path::Path::new("/srv/lxc"))),
+        config_changed: true,
+    }
+}
+
+#[test]
+fn a_guest_in_a_list_has_exactly_what_the_contract_names() {
+    let up = serde_json::to_value(Guest::from(&web())).unwrap();
+    let expected = json!({
+        "name": "web", "engine": "lxc", "phase": "up", "intent": "up", "ready": true, "reason": "",
+        "auto": true, "order": 100, "delay": 5, "groups": ["onboot"], "init_pid": 4711,
+        "since": "2023-11-14T22:13:20.123456Z", "restarts": 2,
+    });
+    assert_eq!(up, expected);
+    let down = GuestStatus {
+        phase: PhaseWord::Down,
+        intent_up: false,
+        delay: Duration::from_millis(1500),
+        groups: Arc::new([]),
+        init_pid: None,
+        since: None,
+        ..web()
+    };
+    let down = serde_json::to_value(Guest::from(&down)).unwrap();
+    assert_eq!(down["delay"], json!(1.5));
+    assert_eq!(down["intent"], json!("down"));
+    assert_eq!([&down["init_pid"], &down["since"]], [&Value::Null, &Value::Null]);
+    assert_eq!(down["groups"], json!([]));
+}
+
+#[test]
+fn a_guest_by_itself_has_more() {
+    let guest = web();
+    let text = serde_json::to_string(&GuestDetails::from(&guest)).unwrap();
+    let value: Value = serde_json::from_str(&text).unwrap();
+    assert_eq!(value["name"], json!("web"));
+    assert_eq!(value["requires"], json!(["db"]));
+    assert_eq!(value["lxcpath"], json!("/srv/lxc"));
+    assert_eq!(value["config_changed"], json!(true));
+    assert_eq!(value["held"], Value::Null);
+    let helper = json!({
+        "event": "reboot", "decision": "restart", "reason": "its policy says restart",
+        "at": "2023-11-14T22:13:20.000000Z",
+    });
+    assert_eq!(value["helper"], helper);
+    assert_eq!(serde_json::from_str::<GuestDetails>(&text).unwrap(), GuestDetails::from(&guest));
+}
+
+#[test]
+fn a_host_is_read_back_as_it_was_written() {
+    let job = JobStatus {
+        id: JobId(3),
+        verb: Verb::Start,
+        state: JobState::Failed,
+        done: 2,
+        total: 2,
+        status: String::new(),
+        guests: Arc::new([name("db"), name("web")]),
+        results: [(name("db"), Outcome::Failed("no rootfs".into())), (name("web"), Outcome::Done)].into(),
+        started: Timestamp(0),
+        ended: Some(Timestamp(u64::MAX)),
+    };
+    let snapshot = Snapshot {
+        guests: [(name("web"), Arc::new(web()))].into(),
+        jobs: [(job.id, Arc::new(job))].into(),
+        daemon: Arc::new(DaemonStatus {
+            launcher: "direct".into(),
+            order: Order::LowestFirst,
+            max_starting: 4,
+            lxcpaths: vec!["/srv/lxc".into()],
+            ..Default::default()
+        }),
+    };
+    let host = Host::new(&snapshot, "polkit");
+    let text = serde_json::to_string(&host).unwrap();
+    assert_eq!(serde_json::from_str::<Host>(&text).unwrap(), host);
+    let value: Value = serde_json::from_str(&text).unwrap();
+    assert_eq!(value["jobs"][0]["results"], json!({"db": "failed: no rootfs", "web": "done"}));
+    assert_eq!(value["jobs"][0]["ended"], json!("9999-12-31T23:59:59.999999Z"));
+    assert_eq!(value["daemon"]["order"], json!("lowest-first"));
+    assert_eq!([&value["daemon"]["guests_up"], &value["daemon"]["guests_failed"]], [&json!(1), &json!(0)]);
+}

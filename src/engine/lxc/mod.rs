@@ -1,0 +1,304 @@
+//! The host's own LXC (5.0 and newer), observed without polling and without its library.
+//!
+//! Three of LXC's interfaces are used: each monitor's command socket (`command`), the monitor FIFO of each lxcpath
+//! (`fifo`, `monitord`), and its programs `lxc-start`, `lxc-freeze` and `lxc-unfreeze`. `watch` brings what they and
+//! the pidfds tell into one order; `kill` needs none of them to work.
+
+use std::{
+    collections::{BTreeSet, HashMap},
+    path::{Path, PathBuf},
+    sync::{Arc, Mutex, MutexGuard, PoisonError},
+    time::Duration,
+};
+
+use tokio::{
+    sync::{mpsc, watch as channel},
+    time::timeout,
+};
+
+mod cgroup;
+mod command;
+mod fifo;
+mod kill;
+mod locate;
+mod monitord;
+mod process;
+mod reason;
+mod record;
+mod request;
+mod run;
+mod socket;
+mod start;
+mod table;
+mod task;
+mod watch;
+
+pub use socket::running;
+
+use self::{
+    command::{CommandError, Monitor},
+    process::Process,
+    record::{News, State},
+    task::Task,
+    watch::Watch,
+};
+use super::{
+    BoxFuture, Capabilities, Engine, EngineResult, Epoch, Observation, Observed, Probe, Request, Sink,
+};
+use crate::{
+    launch::{Launcher, freezer::is_frozen},
+    model::{EngineSpec, Guest, GuestName, LxcSpec},
+};
+
+/// How many news a watch may be behind; a guest has no way to write more than a few.
+const NEWS_MAX: usize = 64;
+/// How long a monitor may take to say how its container is, before that is looked for without it.
+const GLANCE: Duration = Duration::from_secs(1);
+
+/// The post-stop hook that is added to every container that this engine starts.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Hook {
+    /// The program: `/usr/lib/guestd/guest-helper`. None where it is not installed: a hook that cannot be run would
+    /// cancel every reboot, so none is added, and reboots are decided when they are seen.
+    pub helper: Option<PathBuf>,
+    /// The daemon's runtime directory, told to the helper; temporary logs of starts are written there too.
+    pub runtime_dir: PathBuf,
+}
+
+/// The engine for LXC containers.
+pub struct LxcEngine(Arc<Lxc>);
+
+/// A container: its lxcpath and its name.
+type Key = (Arc<Path>, GuestName);
+
+/// What all parts of the engine share.
+struct Lxc {
+    launcher: Arc<dyn Launcher>,
+    hook: Hook,
+    sink: Sink,
+    runs: Mutex<HashMap<Key, OwnRun>>,
+    readers: Mutex<HashMap<Arc<Path>, Task>>,
+}
+
+/// A container that this daemon started or watches: others' news of it are no surprise.
+enum OwnRun {
+    Starting,
+    Watched { epoch: Epoch, news: mpsc::Sender<News>, monitor: channel::Receiver<Option<i32>>, _task: Task },
+}
+
+impl LxcEngine {
+    /// Makes the engine and begins to read the news of `paths`. Needs a running Tokio runtime.
+    pub fn new(paths: Vec<Arc<Path>>, launcher: Arc<dyn Launcher>, hook: Hook, sink: Sink) -> Self {
+        let engine =
+            Self(Arc::new(Lxc { launcher, hook, sink, runs: Mutex::default(), readers: Mutex::default() }));
+        engine.set_paths(paths);
+        engine
+    }
+
+    /// Reads the news of these lxcpaths from now on, and of no other. Containers that are watched stay watched.
+    pub fn set_paths(&self, paths: Vec<Arc<Path>>) {
+        let paths: BTreeSet<Arc<Path>> = paths.iter().map(|path| socket::trimmed(path).into()).collect();
+        let mut readers = locked(&self.0.readers);
+        readers.retain(|path, _| paths.contains(path));
+        for path in paths {
+            let lxc = Arc::downgrade(&self.0);
+            readers.entry(path.clone()).or_insert_with(|| {
+                let deliver: fifo::Deliver = Arc::new(move |lxcpath, guest, news| {
+                    if let Some(lxc) = lxc.upgrade() {
+                        lxc.deliver(lxcpath, guest, news);
+                    }
+                });
+                Task::spawn(fifo::follow(path, deliver))
+            });
+        }
+    }
+}
+
+impl Engine for LxcEngine {
+    fn capabilities(&self) -> Capabilities {
+        Capabilities { reboot_in_place: true, freeze: true }
+    }
+
+    fn start<'a>(&'a self, guest: &'a Guest) -> BoxFuture<'a, EngineResult<()>> {
+        Box::pin(start::start(&self.0, guest, spec(guest)))
+    }
+
+    fn request<'a>(&'a self, guest: &'a Guest, request: Request) -> BoxFuture<'a, EngineResult<()>> {
+        Box::pin(request::request(&self.0, guest, spec(guest), request))
+    }
+
+    fn kill<'a>(&'a self, guest: &'a Guest) -> BoxFuture<'a, EngineResult<()>> {
+        Box::pin(kill::kill(&self.0, guest, spec(guest)))
+    }
+
+    fn probe<'a>(&'a self, guest: &'a Guest) -> BoxFuture<'a, EngineResult<Probe>> {
+        Box::pin(self.0.probe(guest, spec(guest)))
+    }
+
+    fn watch(&self, guest: Arc<Guest>, epoch: Epoch) {
+        Lxc::watch(&self.0, guest, epoch);
+    }
+}
+
+fn spec(guest: &Guest) -> &LxcSpec {
+    match &guest.engine {
+        EngineSpec::Lxc(spec) => spec,
+    }
+}
+
+fn key(spec: &LxcSpec, guest: &Guest) -> Key {
+    (socket::trimmed(&spec.lxcpath).into(), guest.name.clone())
+}
+
+/// What a panic elsewhere left behind is still whole: every change is a single insertion or removal.
+fn locked<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+/// A start of ours is under way, so news of it are no surprise. They stay expected once it came true.
+struct Expected<'a> {
+    lxc: &'a Lxc,
+    key: Option<Key>,
+}
+
+impl Expected<'_> {
+    fn came_true(mut self) {
+        self.key = None;
+    }
+}
+
+impl Drop for Expected<'_> {
+    fn drop(&mut self) {
+        if let Some(key) = self.key.take() {
+            self.lxc.forget(&key);
+        }
+    }
+}
+
+impl Lxc {
+    fn expect(&self, spec: &LxcSpec, guest: &Guest) -> Expected<'_> {
+        let key = key(spec, guest);
+        locked(&self.runs).entry(key.clone()).or_insert(OwnRun::Starting);
+        Expected { lxc: self, key: Some(key) }
+    }
+
+    /// A start that came true is over before anybody watched it.
+    fn forget_start(&self, spec: &LxcSpec, guest: &Guest) {
+        self.forget(&key(spec, guest));
+    }
+
+    fn forget(&self, key: &Key) {
+        let mut runs = locked(&self.runs);
+        if let Some(OwnRun::Starting) = runs.get(key) {
+            runs.remove(key);
+        }
+    }
+
+    fn is_watched(&self, spec: &LxcSpec, guest: &Guest) -> bool {
+        matches!(locked(&self.runs).get(&key(spec, guest)), Some(OwnRun::Watched { .. }))
+    }
+
+    fn paths(&self) -> Vec<Arc<Path>> {
+        locked(&self.readers).keys().cloned().collect()
+    }
+
+    /// The monitor of a watched container.
+    fn watched_monitor(&self, spec: &LxcSpec, guest: &Guest) -> Option<i32> {
+        match locked(&self.runs).get(&key(spec, guest)) {
+            Some(OwnRun::Watched { monitor, .. }) => *monitor.borrow(),
+            Some(OwnRun::Starting) | None => None,
+        }
+    }
+
+    fn deliver(&self, lxcpath: &Path, guest: &GuestName, news: News) {
+        match locked(&self.runs).get(&(lxcpath.into(), guest.clone())) {
+            Some(OwnRun::Watched { news: watch, .. }) => {
+                watch
+                    .try_send(news)
+                    .unwrap_or_else(|error| tracing::debug!("guest {guest}: news were lost: {error}"));
+            }
+            Some(OwnRun::Starting) => {}
+            None if matches!(news, News::State(State::Starting | State::Running)) => {
+                let what = Observation::Appeared;
+                // Nobody listens any more when the daemon goes down.
+                let _ = self.sink.send(Observed { guest: guest.clone(), epoch: None, what });
+            }
+            None => {}
+        }
+    }
+
+    fn watch(this: &Arc<Self>, guest: Arc<Guest>, epoch: Epoch) {
+        let key = key(spec(&guest), &guest);
+        let (news, news_of_it) = mpsc::channel(NEWS_MAX);
+        let (told, monitor) = channel::channel(None);
+        let watch = Watch {
+            guest,
+            known: this.paths(),
+            epoch,
+            sink: this.sink.clone(),
+            news: news_of_it,
+            monitor: told,
+        };
+        let (lxc, end) = (Arc::downgrade(this), key.clone());
+        let task = Task::spawn(async move {
+            watch.run().await;
+            if let Some(lxc) = lxc.upgrade() {
+                // Forgotten first: whoever starts it from now on is somebody else.
+                lxc.over(&end, epoch);
+            }
+        });
+        locked(&this.runs).insert(key, OwnRun::Watched { epoch, news, monitor, _task: task });
+    }
+
+    fn over(&self, key: &Key, epoch: Epoch) {
+        let mut runs = locked(&self.runs);
+        let is_it =
+            matches!(runs.get(key), Some(OwnRun::Watched { epoch: current, .. }) if *current == epoch);
+        // Its task is this one: dropped, it is aborted at a next waiting point, of which there is none.
+        let ended = if is_it { runs.remove(key) } else { None };
+        drop(runs);
+        let _ =
+            self.sink.send(Observed { guest: key.1.clone(), epoch: Some(epoch), what: Observation::Gone });
+        drop(ended);
+    }
+
+    async fn probe(&self, guest: &Guest, spec: &LxcSpec) -> EngineResult<Probe> {
+        let monitor = Monitor::new(&spec.lxcpath, guest.name.as_str());
+        match timeout(GLANCE, look(&monitor)).await.unwrap_or(Err(CommandError::TimedOut)) {
+            Ok(probe) => Ok(probe),
+            // Nobody listens, but its last hooks may run, or an init whose monitor was killed: the watch knows.
+            Err(CommandError::NotListening | CommandError::Closed) if self.is_watched(spec, guest) => {
+                Ok(Probe::Changing)
+            }
+            Err(CommandError::NotListening | CommandError::Closed) => {
+                let orphan = locate::orphan(self.paths(), guest, spec).await;
+                Ok(orphan.map_or(Probe::Down, |located| seen_from_outside(&located.init)))
+            }
+            // Its monitor is stopped, or does not answer yet.
+            Err(CommandError::TimedOut) => {
+                let located = locate::by_processes(guest, spec).await;
+                Ok(located.map_or(Probe::Changing, |located| seen_from_outside(&located.init)))
+            }
+            Err(error) => Err(error.about("look at it")),
+        }
+    }
+}
+
+/// What can be seen of an init without asking anybody.
+fn seen_from_outside(init: &Process) -> Probe {
+    let state = if is_frozen(init.pid()).unwrap_or(false) { Probe::Frozen } else { Probe::Up };
+    init.as_init().map_or(Probe::Changing, state)
+}
+
+async fn look(monitor: &Monitor) -> Result<Probe, CommandError> {
+    let state = monitor.state().await?;
+    let up = match state {
+        State::Running | State::Thawed | State::Freezing => Probe::Up,
+        State::Frozen => Probe::Frozen,
+        State::Stopped => return Err(CommandError::NotListening),
+        State::Starting | State::Stopping | State::Aborting => return Ok(Probe::Changing),
+    };
+    let init = Process::of(monitor.inits().await?.init).ok();
+    // An init that has just died leaves a container that is about to end or to reboot.
+    Ok(init.and_then(|init| init.as_init()).map_or(Probe::Changing, up))
+}

@@ -1,0 +1,196 @@
+//! Why a start failed, in LXC's own words: from its log and from what `lxc-start` said.
+
+use std::{
+    fs::File,
+    io::{self, Read, Seek, SeekFrom},
+    path::{Path, PathBuf},
+};
+
+/// The most that is read of a log, in bytes: from where it stood before the start.
+const READ_MAX: u64 = 64 * 1024;
+/// The longest reason, in characters.
+const REASON_MAX: usize = 400;
+/// How many of LXC's messages make a reason: the first is the cause, the next ones say what it was part of.
+const MESSAGES: usize = 2;
+
+/// What LXC says after every failure, whatever the cause.
+const ALWAYS: [&str; 9] = [
+    "An error occurred in another process",
+    "Received container state",
+    "Failed to receive the container state",
+    "The container failed to start",
+    "To get more details",
+    "Additional information can be obtained",
+    "Failed to spawn container",
+    "Failed to create lxc_container",
+    "Failed to initialize container",
+];
+
+/// Where LXC logs a start to.
+#[derive(Debug)]
+pub(super) struct Log {
+    path: PathBuf,
+    /// Its length before the start.
+    from: u64,
+    /// Made for this one start, and removed after it.
+    own: bool,
+}
+
+impl Log {
+    /// The container's own log (`lxc.log.file`), which keeps what earlier starts wrote.
+    pub(super) fn of_container(path: &Path) -> Self {
+        let from = path.metadata().map_or(0, |metadata| metadata.len());
+        Self { path: path.to_owned(), from, own: false }
+    }
+
+    /// A log for this start alone. Without one LXC would keep its reasons to itself.
+    pub(super) fn of_start(path: PathBuf) -> Self {
+        Self { path, from: 0, own: true }
+    }
+
+    /// What `lxc-start` has to be told of it.
+    pub(super) fn option(&self) -> Option<&Path> {
+        self.own.then_some(&self.path)
+    }
+
+    fn read(&self) -> io::Result<String> {
+        let mut file = File::open(&self.path)?;
+        // Rotated meanwhile: all of it is new.
+        let from = if file.metadata()?.len() < self.from { 0 } else { self.from };
+        file.seek(SeekFrom::Start(from))?;
+        let mut bytes = Vec::new();
+        file.take(READ_MAX).read_to_end(&mut bytes)?;
+        Ok(String::from_utf8_lossy(&bytes).into_owned())
+    }
+
+    /// The reason why the start failed; none when LXC gave none.
+    pub(super) fn reason(&self, stderr: &str) -> Option<String> {
+        reason(&self.read().unwrap_or_default(), stderr)
+    }
+}
+
+impl Drop for Log {
+    fn drop(&mut self) {
+        if self.own {
+            // LXC makes it when it has something to say, or never.
+            let _ = std::fs::remove_file(&self.path);
+        }
+    }
+}
+
+/// The reason in what one of LXC's programs said.
+pub(super) fn of_stderr(stderr: &str) -> Option<String> {
+    reason("", stderr)
+}
+
+/// Picks the telling messages: from the log, else from standard error.
+fn reason(log: &str, stderr: &str) -> Option<String> {
+    let logged = log.lines().filter_map(message_of_log).collect::<Vec<_>>();
+    let said = stderr.lines().filter_map(message_of_stderr).collect::<Vec<_>>();
+    let telling = |messages: &[&str]| {
+        let picked = messages.iter().copied().filter(|message| !is_always_said(message));
+        picked.take(MESSAGES).map(str::to_owned).collect::<Vec<_>>()
+    };
+    let all = [telling(&logged), telling(&said)];
+    let picked = all.into_iter().find(|picked| !picked.is_empty());
+    let text = match picked {
+        Some(picked) => picked.join("; "),
+        None => logged.first().or(said.first()).map(|message| (*message).to_owned())?,
+    };
+    Some(bounded(&text))
+}
+
+/// `lxc-start NAME DATE ERROR    PART - FILE:FUNCTION:LINE - MESSAGE`; other levels are not reasons.
+fn message_of_log(line: &str) -> Option<&str> {
+    let (head, rest) = line.split_once(" - ")?;
+    head.split_ascii_whitespace()
+        .any(|word| matches!(word, "ERROR" | "CRIT" | "FATAL" | "ALERT"))
+        .then_some(())?;
+    rest.split_once(" - ").map(|(_, message)| message.trim())
+}
+
+/// `lxc-start: NAME: FILE: FUNCTION: LINE MESSAGE`, or a line in another form, taken whole.
+fn message_of_stderr(line: &str) -> Option<&str> {
+    let line = line.trim();
+    let mut parts = line.splitn(5, ": ");
+    let message = match (parts.next(), parts.nth(2), parts.next()) {
+        (Some(program), Some(_), Some(rest)) if program.starts_with("lxc-") => rest
+            .split_once(' ')
+            .filter(|(number, _)| number.parse::<u32>().is_ok())
+            .map_or(rest, |(_, text)| text),
+        _ => line,
+    };
+    (!message.is_empty()).then_some(message)
+}
+
+fn is_always_said(message: &str) -> bool {
+    // A message can begin with the error's text: "No such file or directory - Failed to …".
+    ALWAYS.iter().any(|always| message.starts_with(always) || message.contains(&format!(" - {always}")))
+}
+
+fn bounded(text: &str) -> String {
+    let mut out: String =
+        text.chars().take(REASON_MAX).map(|c| if c.is_control() { ' ' } else { c }).collect();
+    if text.chars().nth(REASON_MAX).is_some() {
+        out.push('…');
+    }
+    out
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const HOOK: &str = "\
+lxc-start f1 20261121032650.685 ERROR    conf - ../src/lxc/conf.c:run_buffer:322 - Script exited with status 1
+lxc-start f1 20261121032650.685 WARN     conf - ../src/lxc/conf.c:run_buffer:9 - no matter
+lxc-start f1 20261121032650.685 ERROR    start - ../src/lxc/start.c:lxc_init:844 - Failed to run lxc.hook.pre-start for container \"f1\"
+lxc-start f1 20261121032650.685 ERROR    start - ../src/lxc/start.c:__lxc_start:2027 - Failed to initialize container \"f1\"
+lxc-start f1 20261121032650.685 ERROR    lxccontainer - ../src/lxc/lxccontainer.c:wait_on_daemonized_start:870 - No such file or directory - Failed to receive the container state
+";
+
+    #[test]
+    fn the_cause_comes_first_and_the_refrain_not_at_all() {
+        assert_eq!(
+            reason(HOOK, "lxc-start: f1: a.c: main: 306 The container failed to start").unwrap(),
+            "Script exited with status 1; Failed to run lxc.hook.pre-start for container \"f1\""
+        );
+        let log = "lxc-start f 1 ERROR    start - s.c:start:2197 - No such file or directory - Failed to exec \"/nope\"\n";
+        assert_eq!(reason(log, "").unwrap(), "No such file or directory - Failed to exec \"/nope\"");
+    }
+
+    #[test]
+    fn without_a_log_standard_error_has_to_do() {
+        let stderr = "lxc-start: f3: ../src/confile.c: set: 164 Invalid argument - Unsupported config key \"lxc.x: y\"\n\
+            Failed to load config for f3\n";
+        assert_eq!(
+            reason("", stderr).unwrap(),
+            "Invalid argument - Unsupported config key \"lxc.x: y\"; Failed to load config for f3"
+        );
+        assert_eq!(
+            reason("", "lxc-start: c: l.c: main: 306 The container failed to start").unwrap(),
+            "The container failed to start"
+        );
+        assert_eq!(reason("", " \n"), None);
+        let flood = reason("", &"x\u{1b}".repeat(5000)).unwrap();
+        assert!(flood.chars().count() <= REASON_MAX + 1 && !flood.contains('\u{1b}'), "{flood}");
+    }
+
+    #[test]
+    fn only_what_this_start_wrote_is_read() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("own.log");
+        std::fs::write(&path, HOOK).unwrap();
+        let log = Log::of_container(&path);
+        assert_eq!(log.reason(""), None);
+        let more = "lxc-start f 1 ERROR    start - s.c:start:1 - it is new\n";
+        std::fs::write(&path, format!("{HOOK}{more}")).unwrap();
+        assert_eq!(log.reason("").unwrap(), "it is new");
+        std::fs::write(&path, more).unwrap();
+        assert_eq!(log.reason("").unwrap(), "it is new");
+        drop(log);
+        assert!(path.exists());
+        drop(Log::of_start(path.clone()));
+        assert!(!path.exists());
+    }
+}

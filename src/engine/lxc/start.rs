@@ -1,0 +1,153 @@
+//! Starting a container with `lxc-start`.
+
+use std::{
+    ffi::{OsStr, OsString},
+    os::unix::ffi::{OsStrExt, OsStringExt},
+    path::Path,
+    sync::atomic::{AtomicU64, Ordering},
+};
+
+use super::{
+    Hook, Lxc,
+    kill::{self, Listening},
+    reason::Log,
+    socket,
+};
+use crate::{
+    engine::{EngineError, EngineResult, ErrorKind},
+    launch::{Launch, LaunchError},
+    model::{Guest, LxcSpec},
+};
+
+const OPERATION: &str = "start it with lxc-start";
+
+/// Starts a container; returns when its init runs. After a failure nothing of it is left.
+pub(super) async fn start(lxc: &Lxc, guest: &Guest, spec: &LxcSpec) -> EngineResult<()> {
+    let expected = lxc.expect(spec, guest);
+    let log = log_for(&lxc.hook.runtime_dir, guest, spec);
+    let launch = Launch {
+        guest: guest.name.clone(),
+        argv: command_line(&lxc.hook, guest, spec, &log),
+        environment: Vec::new(),
+        timeout: guest.start.timeout,
+    };
+    match lxc.launcher.launch(&launch).await {
+        Ok(()) => {
+            expected.came_true();
+            Ok(())
+        }
+        Err(error) => {
+            let listening = match error {
+                LaunchError::TimedOut { .. } => Listening::Hangs,
+                LaunchError::Spawn { .. } | LaunchError::Exited { .. } => Listening::Ends,
+            };
+            let error = explained(error, &log, spec, guest);
+            // What the start left behind would be in the way of the next one. The reason to tell is the first one.
+            if let Err(left) = kill::sweep(lxc, guest, spec, listening).await {
+                tracing::warn!("guest {}: a failed start left something behind: {}", guest.name, left.reason);
+            }
+            Err(error)
+        }
+    }
+}
+
+fn log_for(runtime_dir: &Path, guest: &Guest, spec: &LxcSpec) -> Log {
+    static STARTS: AtomicU64 = AtomicU64::new(0);
+    match &spec.log_file {
+        Some(path) => Log::of_container(Path::new(&**path)),
+        None => {
+            let number = STARTS.fetch_add(1, Ordering::Relaxed);
+            let file = format!("lxc-start-{}-{}-{number}.log", guest.name, std::process::id());
+            Log::of_start(runtime_dir.join(file))
+        }
+    }
+}
+
+fn command_line(hook: &Hook, guest: &Guest, spec: &LxcSpec, log: &Log) -> Vec<OsString> {
+    let mut line: Vec<OsString> = ["lxc-start", "-d", "-n"].map(Into::into).to_vec();
+    line.push(guest.name.as_str().into());
+    line.push("-P".into());
+    line.push(socket::trimmed(&spec.lxcpath).into());
+    if let Some(path) = log.option() {
+        line.push("-o".into());
+        line.push(path.into());
+    }
+    if let Some(helper) = &hook.helper {
+        line.push("-s".into());
+        line.push(setting(helper, &hook.runtime_dir));
+    }
+    line
+}
+
+/// The hook as a setting for `lxc-start -s`, which adds it behind the container's own hooks. LXC gives the line to a
+/// shell, with `NAME lxc post-stop` behind it in hook version 0.
+fn setting(helper: &Path, runtime_dir: &Path) -> OsString {
+    let mut line = b"lxc.hook.post-stop = ".to_vec();
+    quote(helper, &mut line);
+    line.extend(b" --runtime-dir ");
+    quote(runtime_dir, &mut line);
+    line.extend(b" lxc-hook");
+    OsString::from_vec(line)
+}
+
+/// A path as one word of a shell. What needs no quotes gets none.
+fn quote(path: &Path, line: &mut Vec<u8>) {
+    let bytes = OsStr::as_bytes(path.as_os_str());
+    let plain = |byte: &u8| byte.is_ascii_alphanumeric() || b"/._-+:@%,".contains(byte);
+    if bytes.iter().all(plain) && !bytes.is_empty() {
+        line.extend(bytes);
+        return;
+    }
+    line.push(b'\'');
+    for byte in bytes {
+        if *byte == b'\'' {
+            line.extend(b"'\\''");
+        } else {
+            line.push(*byte);
+        }
+    }
+    line.push(b'\'');
+}
+
+/// The launcher's failure, with LXC's own words.
+fn explained(error: LaunchError, log: &Log, spec: &LxcSpec, guest: &Guest) -> EngineError {
+    let (kind, reason) = match error {
+        LaunchError::Spawn { source, .. } if source.kind() == std::io::ErrorKind::NotFound => {
+            (ErrorKind::Unavailable, "lxc-start is not installed".to_owned())
+        }
+        LaunchError::Spawn { .. } => (ErrorKind::Unavailable, error.to_string()),
+        LaunchError::TimedOut { timeout, .. } => {
+            let said = log.reason("").map(|words| format!(": {words}")).unwrap_or_default();
+            let timeout = humantime::format_duration(timeout);
+            (ErrorKind::TimedOut, format!("it was not running after {timeout} (start.timeout){said}"))
+        }
+        LaunchError::Exited { ref stderr, .. } => {
+            let kind = match spec.config(&guest.name).try_exists() {
+                Ok(false) => ErrorKind::Missing,
+                _ => ErrorKind::Failed,
+            };
+            (kind, log.reason(stderr).unwrap_or_else(|| error.to_string()))
+        }
+    };
+    EngineError { operation: OPERATION, kind, reason }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_hook_survives_the_shell() {
+        let hook = |dir: &str| setting(Path::new("/usr/lib/guestd/guest-helper"), Path::new(dir));
+        assert_eq!(
+            hook("/run/guestd"),
+            "lxc.hook.post-stop = /usr/lib/guestd/guest-helper --runtime-dir /run/guestd lxc-hook"
+        );
+        let odd = "/run/a b'$(x)\"`\\*";
+        let setting = hook(odd).into_string().unwrap();
+        let (_, line) = setting.split_once(" = ").unwrap();
+        let words = line.replacen("/usr/lib/guestd/guest-helper", "printf '%s\\n'", 1);
+        let out = std::process::Command::new("/bin/sh").args(["-c", &words]).output().unwrap();
+        assert_eq!(String::from_utf8(out.stdout).unwrap(), format!("--runtime-dir\n{odd}\nlxc-hook\n"));
+    }
+}

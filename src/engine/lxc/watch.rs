@@ -1,0 +1,281 @@
+//! Watching one running container: from its init's first sight to its monitor's end.
+//!
+//! Three sources are brought into one order: the init's pidfd (it ended), the news from the monitor FIFO (how it
+//! ended), and a state client on the command socket (a new init, frozen, thawed). The monitor's own end is the end of
+//! everything. What is reported when is decided in `run`, without any input or output.
+
+use std::{future::pending, path::Path, sync::Arc};
+
+use tokio::{
+    sync::mpsc,
+    time::{Duration, Instant, sleep, sleep_until, timeout},
+};
+
+use super::{
+    cgroup,
+    command::{ANSWER, CommandError, Inits, Monitor},
+    locate::{self, Located},
+    process::Process,
+    record::{News, State},
+    run::{Report, Run, Seen},
+    spec,
+    table::Found,
+    task::Task,
+};
+use crate::{
+    engine::{Epoch, Init, Observation, Observed, Sink},
+    launch::{
+        Cgroups,
+        cgroup::{Folders, folders, remove_same},
+        freezer::is_frozen,
+    },
+    model::{Guest, LxcSpec, Timestamp},
+};
+
+/// Pause before a monitor that closed its connection is asked again, and how often that is tried.
+const RECONNECT: Duration = Duration::from_millis(10);
+const RECONNECTS: u32 = 100;
+/// The longest such pause, for a monitor that goes on refusing.
+const RECONNECT_MAX: Duration = Duration::from_secs(5);
+
+/// What one watch needs.
+pub(super) struct Watch {
+    pub(super) guest: Arc<Guest>,
+    /// The lxcpaths whose containers may have similar names.
+    pub(super) known: Vec<Arc<Path>>,
+    pub(super) epoch: Epoch,
+    pub(super) sink: Sink,
+    /// What the FIFO says about this container.
+    pub(super) news: mpsc::Receiver<News>,
+    /// Told the monitor's number as soon as it is known, so that a kill can find it.
+    pub(super) monitor: tokio::sync::watch::Sender<Option<i32>>,
+}
+
+impl Watch {
+    /// Watches until nothing is left; the caller reports that.
+    pub(super) async fn run(mut self) {
+        let spec = spec(&self.guest).clone();
+        let socket = Monitor::new(&spec.lxcpath, self.guest.name.as_str());
+        if let Some(located) = self.attach(&socket, &spec).await {
+            self.monitor.send_replace(located.monitor.as_ref().map(Process::pid));
+            self.follow(&socket, located).await;
+        } else {
+            // Nobody listens any more, but its last hooks may still run.
+            self.monitor_ends(&spec).await;
+        }
+    }
+
+    /// Finds the monitor and the init, however long the monitor takes to answer. None when there are none.
+    async fn attach(&self, socket: &Monitor, spec: &LxcSpec) -> Option<Located> {
+        let mut patience = Some(ANSWER);
+        for _ in 0..RECONNECTS {
+            let Inits { monitor, init } = match asked(socket, patience).await {
+                Ok(inits) => inits,
+                // It took the question along into its end or into a reboot.
+                Err(CommandError::Closed) => {
+                    sleep(RECONNECT).await;
+                    continue;
+                }
+                // It is stopped, or not yet in a state to answer: then without an init, and worth to wait for.
+                Err(CommandError::TimedOut) if patience.take().is_some() => {
+                    match locate::by_processes(&self.guest, spec).await {
+                        Some(located) => return Some(located),
+                        None => continue,
+                    }
+                }
+                Err(CommandError::NotListening) => {
+                    return locate::orphan(self.known.clone(), &self.guest, spec).await;
+                }
+                Err(_) => return None,
+            };
+            let monitor = Process::open(monitor).ok()?;
+            match Process::of(init) {
+                Ok(init) => return Some(Located { monitor: Some(monitor), init }),
+                // Its init is dead already. Either the monitor ends too, or it makes a new one and then answers again.
+                Err(_) => monitor_or_next(socket, &monitor).await,
+            }
+        }
+        None
+    }
+
+    async fn monitor_ends(&self, spec: &LxcSpec) {
+        let found = Found::look(spec.lxcpath.clone(), self.guest.name.clone()).await;
+        for monitor in found.monitors.iter().filter_map(|pid| Process::open(*pid).ok()) {
+            monitor.ended().await;
+        }
+    }
+
+    async fn follow(&mut self, socket: &Monitor, located: Located) {
+        let Located { monitor, mut init } = located;
+        let mut run = self.first_sight(&init, monitor.is_some());
+        let (sight, mut sights) = mpsc::channel(4);
+        let _client =
+            monitor.as_ref().map(|monitor| Task::spawn(state_client(socket.clone(), monitor.pid(), sight)));
+        let mut next = None;
+        let mut cgroups = own_cgroups(monitor.as_ref(), &init, self.guest.name.as_str());
+        loop {
+            let seen = tokio::select! {
+                biased;
+                Some(news) = self.news.recv() => Seen::of(news),
+                () = init.ended(), if run.is_alive() => Some(Seen::Ended(init.exit_of_zombie())),
+                Some(sight) = sights.recv() => self.sighted(sight, &init, &mut next),
+                () = ended(monitor.as_ref()), if !run.is_monitor_over() => Some(Seen::MonitorOver),
+                () = until(run.deadline()) => Some(Seen::TimeUp(init.exit_by_pidfd())),
+            };
+            if seen == Some(Seen::MonitorOver) {
+                // Its number may be another's soon.
+                self.monitor.send_replace(None);
+            }
+            let reports = seen.map(|seen| run.handle(seen, Instant::now())).unwrap_or_default();
+            for report in reports {
+                match report {
+                    Report::Frozen => self.report(Observation::Frozen),
+                    Report::Thawed => self.report(Observation::Thawed),
+                    Report::Ended(status) => self.report(Observation::InitExited(status)),
+                    Report::Next => {
+                        if let Some((process, since)) = next.take() {
+                            init = process;
+                            cgroups = own_cgroups(monitor.as_ref(), &init, self.guest.name.as_str());
+                            self.report(Observation::Running(since));
+                        }
+                    }
+                    // A monitor that was killed has left them.
+                    Report::Gone => return tidy(&cgroups),
+                }
+            }
+        }
+    }
+
+    /// Reports that it runs, and takes in what nobody will tell: that it is frozen, that its monitor is dead.
+    fn first_sight(&self, init: &Process, has_monitor: bool) -> Run {
+        // An init that died this moment has no start time any more.
+        let since = || Init { pid: init.pid(), since: Timestamp::default() };
+        self.report(Observation::Running(init.as_init().unwrap_or_else(since)));
+        let mut run = Run::new();
+        if is_frozen(init.pid()).unwrap_or(false) && !run.handle(Seen::Frozen, Instant::now()).is_empty() {
+            self.report(Observation::Frozen);
+        }
+        if !has_monitor {
+            // Reports nothing before its init ends too.
+            run.handle(Seen::MonitorOver, Instant::now());
+        }
+        run
+    }
+
+    /// Turns what the state client sees into what it means; a new init is kept until its turn.
+    fn sighted(&self, sight: Sight, init: &Process, next: &mut Option<(Process, Init)>) -> Option<Seen> {
+        match sight {
+            Sight::State(State::Frozen) => Some(Seen::Frozen),
+            Sight::State(State::Running | State::Thawed) => Some(Seen::Thawed),
+            Sight::State(_) => None,
+            Sight::Init(process) if process.pid() == init.pid() => None,
+            Sight::Init(process) => {
+                let since = process.as_init()?;
+                *next = Some((process, since));
+                Some(Seen::Next)
+            }
+        }
+    }
+
+    fn report(&self, what: Observation) {
+        let observed = Observed { guest: self.guest.name.clone(), epoch: Some(self.epoch), what };
+        // Nobody listens any more when the daemon goes down.
+        let _ = self.sink.send(observed);
+    }
+}
+
+/// The cgroups that these processes are in.
+fn own_cgroups(monitor: Option<&Process>, init: &Process, name: &str) -> Folders {
+    let pids = monitor.into_iter().chain([init]).map(Process::pid);
+    let paths = cgroup::of_processes(pids, name).into_iter().collect();
+    folders(&Cgroups(paths)).unwrap_or_default()
+}
+
+fn tidy(cgroups: &Folders) {
+    remove_same(cgroups).unwrap_or_else(|error| tracing::warn!("cgroups of a guest that ended: {error}"));
+}
+
+async fn until(deadline: Option<Instant>) {
+    match deadline {
+        Some(deadline) => sleep_until(deadline).await,
+        None => pending().await,
+    }
+}
+
+async fn ended(process: Option<&Process>) {
+    match process {
+        Some(process) => process.ended().await,
+        None => pending().await,
+    }
+}
+
+/// Asks for the inits, with or without a limit.
+async fn asked(socket: &Monitor, patience: Option<Duration>) -> Result<Inits, CommandError> {
+    match patience {
+        Some(patience) => timeout(patience, socket.inits()).await.unwrap_or(Err(CommandError::TimedOut)),
+        None => socket.inits().await,
+    }
+}
+
+async fn monitor_or_next(socket: &Monitor, monitor: &Process) {
+    let next = async {
+        match socket.register().await {
+            Ok(client) => client.changed().await,
+            Err(_) => false,
+        }
+    };
+    tokio::select! {
+        () = monitor.ended() => {}
+        changed = next => if !changed { monitor.ended().await },
+    }
+}
+
+/// What the state client sees.
+enum Sight {
+    State(State),
+    Init(Process),
+}
+
+/// Follows a monitor's states until its socket is gone or belongs to another monitor. A monitor that reboots its
+/// container drops the connections that it has not yet answered, so every other failure is tried again.
+async fn state_client(socket: Monitor, monitor: i32, sights: mpsc::Sender<Sight>) {
+    let mut pause = RECONNECT;
+    loop {
+        match look_and_wait(&socket, monitor, &sights).await {
+            Err(CommandError::NotListening) => return,
+            Ok(Next::Over) => return,
+            Ok(Next::Look) => pause = RECONNECT,
+            Err(_) | Ok(Next::Reconnect) => {
+                sleep(pause).await;
+                pause = (pause * 2).min(RECONNECT_MAX);
+            }
+        }
+    }
+}
+
+enum Next {
+    Over,
+    Look,
+    Reconnect,
+}
+
+/// Registers, looks, and waits for a change. Looking after the registration covers what happened before it. Who is told
+/// aborts this task before it stops listening, so sending cannot fail.
+async fn look_and_wait(
+    socket: &Monitor,
+    monitor: i32,
+    sights: &mpsc::Sender<Sight>,
+) -> Result<Next, CommandError> {
+    let client = socket.register().await?;
+    let state = socket.state().await?;
+    let inits = socket.inits().await?;
+    if inits.monitor != monitor {
+        return Ok(Next::Over);
+    }
+    if let (State::Running | State::Frozen, Ok(init)) = (state, Process::of(inits.init)) {
+        let _ = sights.send(Sight::Init(init)).await;
+    }
+    let _ = sights.send(Sight::State(state)).await;
+    // What it changed into is looked at: a message can be older than the look before it.
+    Ok(if client.changed().await { Next::Look } else { Next::Reconnect })
+}

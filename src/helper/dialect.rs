@@ -1,0 +1,340 @@
+//! The three ways in which `guest-helper` is called, and the exit statuses that each caller understands.
+//!
+//! Pure but for its types: the command line and the environment come in as data, a request goes out. Everything in
+//! them may be a guest's doing.
+
+use std::{
+    collections::BTreeMap,
+    ffi::{OsStr, OsString},
+    path::{Path, PathBuf},
+};
+
+use super::wire::{About, Answer, ContextEvent, Decision, Environment, Event};
+use crate::model::{GuestName, NameError, name::shown};
+
+/// Where guestd keeps its runtime directory unless told otherwise.
+pub const RUNTIME_DIR: &str = "/run/guestd";
+
+/// How the program was called.
+#[derive(Debug, Clone, Default)]
+pub struct CommandLine {
+    /// The name it was called by, with its path.
+    pub program: OsString,
+    /// The arguments after it.
+    pub arguments: Vec<OsString>,
+    /// The environment.
+    pub environment: BTreeMap<OsString, OsString>,
+}
+
+/// Who speaks.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Dialect {
+    /// LXC, through a hook: status 1 cancels its own reboot of the guest.
+    Lxc,
+    /// A person or a program: 0 restart, 1 stop, 2 unknown.
+    Plain,
+    /// The VServer kernel, or what stands in for it: 0 handled, 1 not.
+    Vshelper,
+}
+
+/// What the program is to do.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Call {
+    /// Show how it is used.
+    Help,
+    /// Show the version.
+    Version,
+    /// Nothing: a hook that does not concern guestd, for this reason.
+    Nothing(&'static str),
+    /// Report something.
+    Report(Report),
+}
+
+/// Something to report.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Report {
+    /// In which dialect.
+    pub dialect: Dialect,
+    /// The daemon's runtime directory.
+    pub runtime_dir: PathBuf,
+    /// Whom it is about, and what happened.
+    pub about: About,
+}
+
+/// What is wrong with a call.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum UsageError {
+    /// An argument is no text.
+    #[error("the argument \"{shown}\" is not UTF-8")]
+    NotText {
+        /// The beginning of it.
+        shown: String,
+    },
+    /// An option is not known.
+    #[error("the option \"{shown}\" is not known; try --help")]
+    UnknownOption {
+        /// The beginning of it.
+        shown: String,
+    },
+    /// An option lacks its value.
+    #[error("the option {option} needs a value")]
+    NoValue {
+        /// Which.
+        option: &'static str,
+    },
+    /// The runtime directory is relative: a hook's working directory can be anything.
+    #[error("--runtime-dir needs an absolute path, not \"{shown}\"")]
+    RelativeRuntimeDir {
+        /// The beginning of it.
+        shown: String,
+    },
+    /// Something is missing or too much.
+    #[error("{0}")]
+    Arguments(&'static str),
+    /// The event is not known in this dialect.
+    #[error("the event \"{shown}\" is not known; it can be {known}")]
+    UnknownEvent {
+        /// The beginning of it.
+        shown: String,
+        /// Those that are.
+        known: &'static str,
+    },
+    /// The id is not a number.
+    #[error("\"{shown}\" is no context's id")]
+    BadId {
+        /// The beginning of it.
+        shown: String,
+    },
+    /// The name is no guest's name.
+    #[error("it names no guest")]
+    BadGuest {
+        /// Which rule is broken.
+        #[source]
+        source: NameError,
+    },
+}
+
+/// A call that cannot be understood, and the status its caller takes for "nothing happened".
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Misuse {
+    /// Who spoke.
+    pub dialect: Dialect,
+    /// What is wrong.
+    pub error: UsageError,
+}
+
+/// What became of a report.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Outcome {
+    /// It was answered, by the daemon or by the stored policy.
+    Answered(Answer),
+    /// No guest has the id.
+    UnknownId(String),
+    /// It could not be answered.
+    Failed(String),
+}
+
+impl Dialect {
+    /// The dialect of a call, as far as it can be told before the call is understood: by the program's name, or by
+    /// the word that begins a dialect.
+    fn of(line: &CommandLine) -> Self {
+        let word = |wanted: &str| line.arguments.iter().any(|argument| argument == wanted);
+        match () {
+            () if called_as_vshelper(line) => Self::Vshelper,
+            () if word("lxc-hook") => Self::Lxc,
+            () if word("vshelper") => Self::Vshelper,
+            () => Self::Plain,
+        }
+    }
+
+    /// The exit status for a call that cannot be understood.
+    pub fn misuse_status(self) -> u8 {
+        match self {
+            Self::Lxc => 0,
+            Self::Vshelper => 1,
+            Self::Plain => 2,
+        }
+    }
+}
+
+impl Report {
+    /// The exit status that tells the caller what became of its report.
+    ///
+    /// LXC's hook fails only to cancel LXC's own reboot, so that a guest nobody knows is never harmed. vshelper's are
+    /// util-vserver's: an unknown context is a failure, except when it is gone anyway.
+    pub fn status(&self, outcome: &Outcome) -> u8 {
+        match (self.dialect, outcome) {
+            (Dialect::Lxc, Outcome::Answered(answer)) => {
+                let reboot = matches!(self.about, About::Guest { event: Event::Reboot, .. });
+                u8::from(reboot && (answer.decision == Decision::Stop || is_anew(answer)))
+            }
+            (Dialect::Lxc, Outcome::UnknownId(_) | Outcome::Failed(_)) => 0,
+            (Dialect::Plain, Outcome::Answered(answer)) => match answer.decision {
+                Decision::Restart => 0,
+                Decision::Stop => 1,
+                Decision::Ignore => 2,
+            },
+            (Dialect::Plain, Outcome::UnknownId(_) | Outcome::Failed(_)) => 2,
+            (Dialect::Vshelper, Outcome::Answered(_)) => 0,
+            (Dialect::Vshelper, Outcome::UnknownId(_) | Outcome::Failed(_)) => {
+                u8::from(!matches!(self.about, About::Context { event: ContextEvent::Shutdown, .. }))
+            }
+        }
+    }
+}
+
+fn is_anew(answer: &Answer) -> bool {
+    answer.decision == Decision::Restart && answer.anew
+}
+
+fn called_as_vshelper(line: &CommandLine) -> bool {
+    Path::new(&line.program).file_name() == Some(OsStr::new("vshelper"))
+}
+
+/// Understands a call.
+///
+/// # Errors
+/// [`Misuse`] with what is wrong.
+pub fn parse(line: &CommandLine) -> Result<Call, Misuse> {
+    let misuse = |error| Misuse { dialect: Dialect::of(line), error };
+    let mut options = Options { runtime_dir: RUNTIME_DIR.into(), guest: None };
+    let mut words = line.arguments.as_slice();
+    let mut events = Vec::new();
+    while let [first, rest @ ..] = words {
+        words = rest;
+        let word = text(first).map_err(misuse)?;
+        match word {
+            "-h" | "--help" => return Ok(Call::Help),
+            "-V" | "--version" => return Ok(Call::Version),
+            _ if word.starts_with('-') => words = options.take(word, first, rest).map_err(misuse)?,
+            _ if called_as_vshelper(line) => {
+                return vshelper(&line.arguments[line.arguments.len() - rest.len() - 1..], options, line)
+                    .map_err(misuse);
+            }
+            "lxc-hook" => return lxc_hook(rest, options, line).map_err(misuse),
+            "vshelper" => return vshelper(rest, options, line).map_err(misuse),
+            event => events.push(event),
+        }
+    }
+    if called_as_vshelper(line) {
+        return vshelper(&[], options, line).map_err(misuse);
+    }
+    plain(&events, options).map_err(misuse)
+}
+
+fn text(word: &OsStr) -> Result<&str, UsageError> {
+    word.to_str().ok_or_else(|| UsageError::NotText { shown: shown(&word.to_string_lossy()) })
+}
+
+fn guest_named(name: &OsStr) -> Result<GuestName, UsageError> {
+    GuestName::new(text(name)?).map_err(|source| UsageError::BadGuest { source })
+}
+
+/// The options before, and in the plain dialect also after, the words.
+struct Options {
+    runtime_dir: PathBuf,
+    guest: Option<GuestName>,
+}
+
+impl Options {
+    /// Takes one option, as `--name value` or `--name=value`, and gives back the words after it.
+    fn take<'a>(
+        &mut self,
+        word: &str,
+        whole: &OsStr,
+        rest: &'a [OsString],
+    ) -> Result<&'a [OsString], UsageError> {
+        let (name, inline) = match word.split_once('=') {
+            Some((name, value)) => (name, Some(OsStr::new(value))),
+            None => (word, None),
+        };
+        let option = match name {
+            "--runtime-dir" => "--runtime-dir",
+            "--guest" => "--guest",
+            _ => return Err(UsageError::UnknownOption { shown: shown(&whole.to_string_lossy()) }),
+        };
+        let (value, rest) = match (inline, rest) {
+            (Some(value), rest) => (value, rest),
+            (None, [value, rest @ ..]) => (value.as_os_str(), rest),
+            (None, []) => return Err(UsageError::NoValue { option }),
+        };
+        if option == "--guest" {
+            self.guest = Some(guest_named(value)?);
+        } else if Path::new(value).is_absolute() {
+            self.runtime_dir = value.into();
+        } else {
+            return Err(UsageError::RelativeRuntimeDir { shown: shown(&value.to_string_lossy()) });
+        }
+        Ok(rest)
+    }
+}
+
+/// `--guest NAME EVENT`.
+fn plain(events: &[&str], options: Options) -> Result<Call, UsageError> {
+    let guest = options.guest.ok_or(UsageError::Arguments("no guest is named; try --help"))?;
+    let [word] = events else {
+        return Err(UsageError::Arguments("exactly one event is needed; try --help"));
+    };
+    let event = Event::parse(word).ok_or_else(|| UsageError::UnknownEvent {
+        shown: shown(word),
+        known: "reboot, restart, halt, poweroff or stop",
+    })?;
+    let about = About::Guest { guest, event };
+    Ok(Call::Report(Report { dialect: Dialect::Plain, runtime_dir: options.runtime_dir, about }))
+}
+
+/// LXC's post-stop hook. Version 0 of LXC's hooks says `NAME lxc post-stop` in words, version 1 only in the
+/// environment; the name and the target are in the environment of both.
+fn lxc_hook(words: &[OsString], options: Options, line: &CommandLine) -> Result<Call, UsageError> {
+    let variable = |name: &str| line.environment.get(OsStr::new(name)).map(OsString::as_os_str);
+    let word = |at: usize| words.get(at).map(OsString::as_os_str);
+    let section = variable("LXC_HOOK_SECTION").or_else(|| word(1));
+    let hook = variable("LXC_HOOK_TYPE").or_else(|| word(2));
+    // LXC_TARGET outlives the hook it was set for: the pre-start hook of a reboot sees it too.
+    if section.is_some_and(|section| section != "lxc") || hook.is_some_and(|hook| hook != "post-stop") {
+        return Ok(Call::Nothing("this is not LXC's post-stop hook"));
+    }
+    let event = match variable("LXC_TARGET").and_then(OsStr::to_str) {
+        Some("reboot") => Event::Reboot,
+        Some("stop") => Event::Stop,
+        _ => return Ok(Call::Nothing("LXC_TARGET is neither reboot nor stop")),
+    };
+    let name = variable("LXC_NAME").or_else(|| word(0));
+    let guest = guest_named(name.ok_or(UsageError::Arguments("LXC_NAME is not set"))?)?;
+    let about = About::Guest { guest, event };
+    Ok(Call::Report(Report { dialect: Dialect::Lxc, runtime_dir: options.runtime_dir, about }))
+}
+
+/// `EVENT XID`, as the VServer kernel calls it. Very old kernels put the number first; further words are ignored, as
+/// util-vserver's vshelper does.
+fn vshelper(words: &[OsString], options: Options, line: &CommandLine) -> Result<Call, UsageError> {
+    let [first, second, ..] = words else {
+        return Err(UsageError::Arguments("vshelper needs an event and a context's id"));
+    };
+    let (first, second) = (text(first)?, text(second)?);
+    let (word, number) =
+        if ContextEvent::parse(second).is_some() { (second, first) } else { (first, second) };
+    let event = ContextEvent::parse(word).ok_or_else(|| UsageError::UnknownEvent {
+        shown: shown(word),
+        known: "restart, halt, poweroff, swsusp, oom, startup, shutdown, netup or netdown",
+    })?;
+    let digits = number.bytes().all(|b| b.is_ascii_digit());
+    let id = number.parse().ok().filter(|_| digits);
+    let id = id.ok_or_else(|| UsageError::BadId { shown: shown(number) })?;
+    let about = About::Context { id, event, environment: kernel_variables(line) };
+    Ok(Call::Report(Report { dialect: Dialect::Vshelper, runtime_dir: options.runtime_dir, about }))
+}
+
+/// What the kernel said besides: `VS_CMD`, `VS_UID`, `VS_PID` and their like. What breaks a rule is left out; the
+/// request matters more.
+fn kernel_variables(line: &CommandLine) -> Environment {
+    let mut environment = Environment::default();
+    let texts = line.environment.iter().filter_map(|(name, value)| Some((name.to_str()?, value.to_str()?)));
+    for (name, value) in texts.filter(|(name, _)| name.starts_with("VS_")) {
+        let _ = environment.insert(name.to_owned(), value.to_owned());
+    }
+    environment
+}
+
+#[cfg(test)]
+mod tests;

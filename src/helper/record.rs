@@ -1,0 +1,231 @@
+//! Small JSON files below the runtime directory: written whole, read bounded, symbolic links never followed.
+
+use std::{
+    fs::{self, DirBuilder, File, OpenOptions},
+    io::{self, Read, Write},
+    os::unix::fs::{DirBuilderExt, MetadataExt, OpenOptionsExt},
+    path::{Path, PathBuf},
+};
+
+use serde::{Serialize, de::DeserializeOwned};
+
+/// Why a file could not be written, read or removed.
+#[derive(Debug, thiserror::Error)]
+pub enum RecordError {
+    /// The operating system says no.
+    #[error("could not {operation} {}", .path.display())]
+    Io {
+        /// What was tried, as a verb: "write".
+        operation: &'static str,
+        /// The file or folder.
+        path: PathBuf,
+        /// Why.
+        #[source]
+        source: io::Error,
+    },
+    /// It is not a file or folder of our own.
+    #[error("{} is {what}; refusing to use it", .path.display())]
+    Foreign {
+        /// The file or folder.
+        path: PathBuf,
+        /// What it is instead.
+        what: &'static str,
+    },
+    /// It is larger than anything ever written.
+    #[error("{} is larger than {max} bytes, the most that is allowed", .path.display())]
+    TooLarge {
+        /// The file.
+        path: PathBuf,
+        /// The most that is allowed, in bytes.
+        max: u64,
+    },
+    /// The value has no form in JSON (a path that is not UTF-8).
+    #[error("could not put into words what belongs into {}", .path.display())]
+    Encode {
+        /// The file.
+        path: PathBuf,
+        /// Why.
+        #[source]
+        source: serde_json::Error,
+    },
+    /// It does not hold what it should.
+    #[error("{} does not hold what it should", .path.display())]
+    Decode {
+        /// The file.
+        path: PathBuf,
+        /// What the parser says, with the line.
+        #[source]
+        source: serde_json::Error,
+    },
+}
+
+impl RecordError {
+    fn io(operation: &'static str, path: &Path) -> impl FnOnce(io::Error) -> Self {
+        move |source| Self::Io { operation, path: path.to_owned(), source }
+    }
+}
+
+/// Makes a folder (mode 0700) unless it is there; its parent must be. A symbolic link and a folder of another user
+/// are refused.
+///
+/// # Errors
+/// [`RecordError`] with the folder.
+pub fn ensure_folder(folder: &Path) -> Result<(), RecordError> {
+    match DirBuilder::new().mode(0o700).create(folder) {
+        Err(error) if error.kind() != io::ErrorKind::AlreadyExists => {
+            return Err(RecordError::io("create", folder)(error));
+        }
+        _ => {}
+    }
+    let found = fs::symlink_metadata(folder).map_err(RecordError::io("look at", folder))?;
+    let foreign = |what| Err(RecordError::Foreign { path: folder.to_owned(), what });
+    match () {
+        () if !found.is_dir() => foreign("no folder"),
+        () if found.uid() != nix::unistd::geteuid().as_raw() => foreign("another user's"),
+        () => Ok(()),
+    }
+}
+
+/// Writes a value as `folder/name` (mode 0600), whole or not at all: to a temporary file, fsync, rename. The folder
+/// is made if need be.
+///
+/// # Errors
+/// [`RecordError`] with the file. An earlier file of this name is untouched then.
+pub fn write<T: Serialize>(folder: &Path, name: &str, value: &T, max: u64) -> Result<(), RecordError> {
+    let path = folder.join(name);
+    let bytes =
+        serde_json::to_vec(value).map_err(|source| RecordError::Encode { path: path.clone(), source })?;
+    if bytes.len() as u64 > max {
+        return Err(RecordError::TooLarge { path, max });
+    }
+    ensure_folder(folder)?;
+    let temporary = folder.join(temporary_name(name));
+    let written = create(&temporary).and_then(|mut file| {
+        file.write_all(&bytes)?;
+        file.sync_all()?;
+        fs::rename(&temporary, &path)
+    });
+    written.map_err(|error| {
+        // What is left of it is of no use to anyone; that it cannot be removed either adds nothing to the error.
+        let _ = fs::remove_file(&temporary);
+        RecordError::io("write", &path)(error)
+    })
+}
+
+/// The name of the temporary file of a process for a file; no guest's name starts with a dot.
+fn temporary_name(name: &str) -> String {
+    format!(".{name}.{}", std::process::id())
+}
+
+/// Whether a file name is that of a temporary file, left behind if its writer is gone.
+pub fn is_temporary(name: &str) -> bool {
+    name.starts_with('.')
+}
+
+/// Creates a file that was not there. One that was is left over from a dead process with this number.
+fn create(path: &Path) -> io::Result<File> {
+    let mut options = OpenOptions::new();
+    options.write(true).create_new(true).mode(0o600).custom_flags(libc::O_NOFOLLOW);
+    match options.open(path) {
+        Err(error) if error.kind() == io::ErrorKind::AlreadyExists => {
+            fs::remove_file(path)?;
+            options.open(path)
+        }
+        result => result,
+    }
+}
+
+/// Reads a file; none if it is not there. Only a regular file of this user is read, and at most `max` bytes.
+///
+/// # Errors
+/// [`RecordError`] with the file.
+pub fn read<T: DeserializeOwned>(path: &Path, max: u64) -> Result<Option<T>, RecordError> {
+    // A FIFO would block the open for ever, hence O_NONBLOCK; it means nothing for a regular file.
+    let flags = libc::O_NOFOLLOW | libc::O_NONBLOCK;
+    let file = match OpenOptions::new().read(true).custom_flags(flags).open(path) {
+        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
+        result => result.map_err(RecordError::io("open", path))?,
+    };
+    let found = file.metadata().map_err(RecordError::io("look at", path))?;
+    let foreign = |what| RecordError::Foreign { path: path.to_owned(), what };
+    if !found.is_file() {
+        return Err(foreign("no regular file"));
+    }
+    if found.uid() != nix::unistd::geteuid().as_raw() {
+        return Err(foreign("another user's"));
+    }
+    let mut bytes = Vec::new();
+    file.take(max + 1).read_to_end(&mut bytes).map_err(RecordError::io("read", path))?;
+    if bytes.len() as u64 > max {
+        return Err(RecordError::TooLarge { path: path.to_owned(), max });
+    }
+    let value = serde_json::from_slice(&bytes);
+    value.map(Some).map_err(|source| RecordError::Decode { path: path.to_owned(), source })
+}
+
+/// Removes a file; one that is not there is as good.
+///
+/// # Errors
+/// [`RecordError`] with the file.
+pub fn remove(path: &Path) -> Result<(), RecordError> {
+    match fs::remove_file(path) {
+        Err(error) if error.kind() != io::ErrorKind::NotFound => Err(RecordError::io("remove", path)(error)),
+        _ => Ok(()),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::os::unix::fs::{PermissionsExt, symlink};
+
+    use super::*;
+
+    #[test]
+    fn files_are_private_whole_and_replaced() {
+        let dir = tempfile::tempdir().unwrap();
+        let folder = dir.path().join("policy");
+        for n in [1u32, 2] {
+            write(&folder, "web.json", &n, 100).unwrap();
+            assert_eq!(read::<u32>(&folder.join("web.json"), 100).unwrap(), Some(n));
+        }
+        let mode = |path: &Path| fs::metadata(path).unwrap().permissions().mode() & 0o777;
+        assert_eq!((mode(&folder), mode(&folder.join("web.json"))), (0o700, 0o600));
+        assert_eq!(fs::read_dir(&folder).unwrap().count(), 1, "no temporary file is left");
+        remove(&folder.join("web.json")).unwrap();
+        remove(&folder.join("web.json")).unwrap();
+        assert_eq!(read::<u32>(&folder.join("web.json"), 100).unwrap(), None);
+    }
+
+    #[test]
+    fn a_planted_link_is_not_followed() {
+        let dir = tempfile::tempdir().unwrap();
+        let victim = dir.path().join("victim");
+        fs::write(&victim, "1").unwrap();
+        let folder = dir.path().join("spool");
+        ensure_folder(&folder).unwrap();
+        symlink(&victim, folder.join(temporary_name("a"))).unwrap();
+        symlink(&victim, folder.join("a")).unwrap();
+        assert!(matches!(read::<u32>(&folder.join("a"), 9), Err(RecordError::Io { operation: "open", .. })));
+        write(&folder, "a", &2u32, 9).unwrap();
+        assert_eq!(fs::read_to_string(&victim).unwrap(), "1");
+        assert_eq!(read::<u32>(&folder.join("a"), 9).unwrap(), Some(2));
+
+        symlink(&folder, dir.path().join("linked")).unwrap();
+        let error = write(&dir.path().join("linked"), "b", &3u32, 9).unwrap_err();
+        assert!(matches!(error, RecordError::Foreign { what: "no folder", .. }), "{error}");
+    }
+
+    #[test]
+    fn what_is_no_record_is_refused() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("web.json");
+        assert!(matches!(write(dir.path(), "x", &"long", 5), Err(RecordError::TooLarge { max: 5, .. })));
+        fs::write(&path, "123456").unwrap();
+        assert!(matches!(read::<u32>(&path, 5), Err(RecordError::TooLarge { max: 5, .. })));
+        fs::write(&path, "x").unwrap();
+        assert!(matches!(read::<u32>(&path, 5), Err(RecordError::Decode { .. })));
+        fs::remove_file(&path).unwrap();
+        nix::unistd::mkfifo(&path, nix::sys::stat::Mode::S_IRWXU).unwrap();
+        assert!(matches!(read::<u32>(&path, 5), Err(RecordError::Foreign { what: "no regular file", .. })));
+    }
+}

@@ -1,0 +1,174 @@
+//! What one source says of a guest, and how sources are laid over one another.
+
+use std::time::Duration;
+
+use crate::model::{GroupName, GuestName, Limit, Origin, Reboot, RebootAction, Start, Stop};
+
+use super::Effective;
+
+/// A value and the place where it was written.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Sourced<T> {
+    /// The value.
+    pub value: T,
+    /// The place.
+    pub origin: Origin,
+}
+
+impl<T> Sourced<T> {
+    /// Puts both together.
+    pub fn new(value: T, origin: Origin) -> Self {
+        Self { value, origin }
+    }
+}
+
+/// The settings that one source gives a guest; what it does not mention is none. Lists replace, they do not append.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct Layer {
+    /// `start.auto`.
+    pub auto: Option<Sourced<bool>>,
+    /// `start.order`.
+    pub order: Option<Sourced<i32>>,
+    /// `start.delay`.
+    pub delay: Option<Sourced<Duration>>,
+    /// `start.group`.
+    pub groups: Option<Sourced<Vec<GroupName>>>,
+    /// `start.after`.
+    pub after: Option<Sourced<Vec<GuestName>>>,
+    /// `start.wants`.
+    pub wants: Option<Sourced<Vec<GuestName>>>,
+    /// `start.requires`.
+    pub requires: Option<Sourced<Vec<GuestName>>>,
+    /// `start.timeout`.
+    pub start_timeout: Option<Sourced<Duration>>,
+    /// `reboot.action`.
+    pub reboot_action: Option<Sourced<RebootAction>>,
+    /// `reboot.limit`.
+    pub reboot_limit: Option<Sourced<Limit>>,
+    /// `stop.timeout`.
+    pub stop_timeout: Option<Sourced<Duration>>,
+}
+
+impl Layer {
+    /// Lays another source over this one: what it says wins.
+    pub fn lay(&mut self, over: Self) {
+        fn take<T>(under: &mut Option<T>, over: Option<T>) {
+            if over.is_some() {
+                *under = over;
+            }
+        }
+        take(&mut self.auto, over.auto);
+        take(&mut self.order, over.order);
+        take(&mut self.delay, over.delay);
+        take(&mut self.groups, over.groups);
+        take(&mut self.after, over.after);
+        take(&mut self.wants, over.wants);
+        take(&mut self.requires, over.requires);
+        take(&mut self.start_timeout, over.start_timeout);
+        take(&mut self.reboot_action, over.reboot_action);
+        take(&mut self.reboot_limit, over.reboot_limit);
+        take(&mut self.stop_timeout, over.stop_timeout);
+    }
+
+    /// The settings, with the built-in defaults beneath.
+    pub fn settings(self) -> (Start, Reboot, Stop) {
+        let (start, reboot, stop) = (Start::default(), Reboot::default(), Stop::default());
+        let start = Start {
+            auto: or(self.auto, start.auto),
+            order: or(self.order, start.order),
+            delay: or(self.delay, start.delay),
+            groups: or(self.groups, start.groups),
+            after: or(self.after, start.after),
+            wants: or(self.wants, start.wants),
+            requires: or(self.requires, start.requires),
+            timeout: or(self.start_timeout, start.timeout),
+        };
+        let reboot = Reboot {
+            action: or(self.reboot_action, reboot.action),
+            limit: or(self.reboot_limit, reboot.limit),
+        };
+        (start, reboot, Stop { timeout: or(self.stop_timeout, stop.timeout) })
+    }
+
+    /// Every setting in force, with the place it came from.
+    pub fn effective(&self) -> Vec<Effective> {
+        let (start, reboot, stop) = self.clone().settings();
+        let row =
+            |key, value: String, origin: Option<&Origin>| Effective { key, value, origin: origin.cloned() };
+        vec![
+            row("start.auto", start.auto.to_string(), origin(&self.auto)),
+            row("start.order", start.order.to_string(), origin(&self.order)),
+            row("start.delay", time(start.delay), origin(&self.delay)),
+            row("start.group", list(&start.groups), origin(&self.groups)),
+            row("start.after", list(&start.after), origin(&self.after)),
+            row("start.wants", list(&start.wants), origin(&self.wants)),
+            row("start.requires", list(&start.requires), origin(&self.requires)),
+            row("start.timeout", time(start.timeout), origin(&self.start_timeout)),
+            row("reboot.action", quoted(reboot.action), origin(&self.reboot_action)),
+            row("reboot.limit", quoted(reboot.limit), origin(&self.reboot_limit)),
+            row("stop.timeout", time(stop.timeout), origin(&self.stop_timeout)),
+        ]
+    }
+
+    /// The guests that this one depends on, by the setting that names them.
+    pub fn dependencies(&self) -> impl Iterator<Item = (&'static str, &Sourced<Vec<GuestName>>)> {
+        [("after", &self.after), ("wants", &self.wants), ("requires", &self.requires)]
+            .into_iter()
+            .filter_map(|(key, names)| names.as_ref().map(|names| (key, names)))
+    }
+}
+
+fn or<T>(written: Option<Sourced<T>>, default: T) -> T {
+    written.map_or(default, |sourced| sourced.value)
+}
+
+fn origin<T>(written: &Option<Sourced<T>>) -> Option<&Origin> {
+    written.as_ref().map(|sourced| &sourced.origin)
+}
+
+/// Text as TOML writes it.
+fn quoted(text: impl ToString) -> String {
+    ::toml::Value::String(text.to_string()).to_string()
+}
+
+fn time(duration: Duration) -> String {
+    quoted(humantime::format_duration(duration))
+}
+
+fn list(names: &[impl ToString]) -> String {
+    format!("[{}]", names.iter().map(|name| quoted(name.to_string())).collect::<Vec<_>>().join(", "))
+}
+
+#[cfg(test)]
+mod tests {
+    use std::path::Path;
+
+    use super::*;
+
+    fn at<T>(value: T, line: u32) -> Option<Sourced<T>> {
+        Some(Sourced::new(value, Origin::line(Path::new("/f"), line)))
+    }
+
+    #[test]
+    fn the_upper_layer_wins_setting_by_setting() {
+        let mut layer = Layer { auto: at(true, 1), order: at(5, 2), ..Layer::default() };
+        layer.lay(Layer { order: at(7, 9), reboot_action: at(RebootAction::Stop, 10), ..Layer::default() });
+        let shown: Vec<_> = layer.effective().iter().map(ToString::to_string).collect();
+        assert_eq!(
+            shown,
+            [
+                "start.auto = true  # /f:1",
+                "start.order = 7  # /f:9",
+                "start.delay = \"0s\"  # default",
+                "start.group = []  # default",
+                "start.after = []  # default",
+                "start.wants = []  # default",
+                "start.requires = []  # default",
+                "start.timeout = \"1m 30s\"  # default",
+                "reboot.action = \"stop\"  # /f:10",
+                "reboot.limit = \"5/1m\"  # default",
+                "stop.timeout = \"1m\"  # default",
+            ]
+        );
+    }
+}

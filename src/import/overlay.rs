@@ -1,0 +1,205 @@
+//! Overlays: TOML laid over a discovered guest, and the sections that `[defaults]` shares with them.
+
+use std::{
+    path::{Path, PathBuf},
+    sync::Arc,
+};
+
+use ::toml::de::DeTable;
+
+use crate::model::{Diagnostic, GroupName, GuestName, Origin, RebootAction, name::shown};
+
+use super::{
+    Layer, Sourced, Text,
+    toml::{Document, Field, decode},
+    value,
+};
+
+const START: [&str; 8] = ["auto", "order", "delay", "group", "after", "wants", "requires", "timeout"];
+const REBOOT: [&str; 2] = ["action", "limit"];
+const STOP: [&str; 1] = ["timeout"];
+/// Known names that this version does not act on yet.
+const LATER: [&str; 6] = ["ready", "restart", "health", "hooks", "resources", "owner"];
+/// Everything that may stand at the top of an overlay.
+const TOP: [&str; 10] =
+    ["start", "reboot", "stop", "ready", "restart", "health", "hooks", "resources", "owner", "engine"];
+
+/// An overlay, read.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct Overlay {
+    /// Its settings.
+    pub layer: Layer,
+    /// The engine it names. A discovered guest has its engine already.
+    pub engine: Option<Sourced<String>>,
+    /// What is wrong with it.
+    pub diagnostics: Vec<Diagnostic>,
+}
+
+/// Reads an overlay.
+pub fn read(file: impl Into<Arc<Path>>, text: &Text) -> Overlay {
+    let file = file.into();
+    let mut overlay = Overlay::default();
+    let text = decode(&file, text, &mut overlay.diagnostics);
+    let (mut document, table) = Document::parse(file, &text);
+    for field in Document::fields("", &table) {
+        if field.key == "engine" {
+            overlay.engine =
+                document.text(&field, "the name of an engine", "\"native\"", |name| Some(name.to_owned()));
+        } else {
+            section(&mut document, &field, &mut overlay.layer, &TOP);
+        }
+    }
+    overlay.diagnostics.extend(document.finish());
+    overlay
+}
+
+/// Reads `[defaults]`.
+pub(super) fn defaults<'t>(document: &mut Document<'t>, table: &DeTable<'t>) -> Layer {
+    let mut layer = Layer::default();
+    for field in Document::fields("defaults.", table) {
+        section(document, &field, &mut layer, &["start", "reboot", "stop", "ready", "restart"]);
+    }
+    layer
+}
+
+/// Over a discovered guest an overlay names no engine.
+pub fn refuse_engine(guest: &GuestName, overlay: &Overlay) -> Option<Diagnostic> {
+    let engine = overlay.engine.as_ref()?;
+    let message = format!(
+        "engine = \"{}\" cannot stand in an overlay: {guest} is an LXC container already; remove the line",
+        shown(&engine.value)
+    );
+    Some(Diagnostic::error(engine.origin.clone(), message).about(guest))
+}
+
+/// What to say of a file for a guest that was not discovered.
+pub fn orphan(guest: &GuestName, file: &Path, overlay: &Overlay) -> Diagnostic {
+    match &overlay.engine {
+        Some(engine) if engine.value != "lxc" => Diagnostic::error(
+            engine.origin.clone(),
+            format!(
+                "this version runs LXC containers only, so that {guest} with engine = \"{}\" is ignored; remove the file",
+                shown(&engine.value)
+            ),
+        ),
+        _ => Diagnostic::warning(
+            Origin::file(file),
+            format!(
+                "no container is named {guest}, so that these settings have no effect; create the container or \
+                 remove the file"
+            ),
+        ),
+    }
+    .about(guest)
+}
+
+fn section<'t>(document: &mut Document<'t>, field: &Field<'_, 't>, layer: &mut Layer, known: &[&str]) {
+    match field.key {
+        "start" => each(document, field, "start.", |document, field| start(document, field, layer)),
+        "reboot" => each(document, field, "reboot.", |document, field| reboot(document, field, layer)),
+        "stop" => each(document, field, "stop.", |document, field| match field.key {
+            "timeout" => layer.stop_timeout = document.duration(field).or(layer.stop_timeout.take()),
+            _ => document.unknown(field, &STOP),
+        }),
+        later if LATER.contains(&later) && known.contains(&later) => {
+            document.warning(field, || {
+                format!("{} belongs to a later version; this one does not act on it", field.name())
+            });
+        }
+        key => match home(key) {
+            Some(section) => document.error(field, || {
+                format!("unknown key {}; {key} belongs into the section [{section}]", field.name())
+            }),
+            None => document.unknown(field, known),
+        },
+    }
+}
+
+/// The section that a key stands in.
+fn home(key: &str) -> Option<&'static str> {
+    [("start", &START[..]), ("reboot", &REBOOT), ("stop", &STOP)]
+        .into_iter()
+        .find(|(_, keys)| keys.contains(&key))
+        .map(|(section, _)| section)
+}
+
+/// Reads the fields of one section.
+fn each<'v, 't>(
+    document: &mut Document<'t>,
+    field: &Field<'v, 't>,
+    section: &'static str,
+    mut read: impl FnMut(&mut Document<'t>, &Field<'v, 't>),
+) {
+    if let Some(table) = document.table(field) {
+        for field in Document::fields(section, table) {
+            read(document, &field);
+        }
+    }
+}
+
+fn start<'t>(document: &mut Document<'t>, field: &Field<'_, 't>, layer: &mut Layer) {
+    match field.key {
+        "auto" => layer.auto = document.boolean(field),
+        "order" => layer.order = document.integer(field, "a whole number such as 10 or -1", "10"),
+        "delay" => layer.delay = document.duration(field),
+        "group" => layer.groups = document.list(field, "[\"web\"]", GroupName::new).map(distinct),
+        "after" => layer.after = guests(document, field),
+        "wants" => layer.wants = guests(document, field),
+        "requires" => layer.requires = guests(document, field),
+        "timeout" => layer.start_timeout = patience(document, field),
+        _ => document.unknown(field, &START),
+    }
+}
+
+fn reboot<'t>(document: &mut Document<'t>, field: &Field<'_, 't>, layer: &mut Layer) {
+    match field.key {
+        "action" => {
+            layer.reboot_action = document.text(
+                field,
+                "\"restart\", \"stop\" or the absolute path of a script",
+                "\"restart\"",
+                |text| match text {
+                    "restart" => Some(RebootAction::Restart),
+                    "stop" => Some(RebootAction::Stop),
+                    path if path.starts_with('/') && !path.contains('\0') => {
+                        Some(RebootAction::Script(PathBuf::from(path)))
+                    }
+                    _ => None,
+                },
+            );
+        }
+        "limit" => {
+            layer.reboot_limit =
+                document.text(field, "a count and a time, neither of them zero", "\"5/1m\"", value::limit);
+        }
+        _ => document.unknown(field, &REBOOT),
+    }
+}
+
+fn guests<'t>(document: &mut Document<'t>, field: &Field<'_, 't>) -> Option<Sourced<Vec<GuestName>>> {
+    document.list(field, "[\"db\"]", GuestName::new).map(distinct)
+}
+
+/// A time that something may take: zero would mean that it can never be done.
+fn patience<'t>(document: &mut Document<'t>, field: &Field<'_, 't>) -> Option<Sourced<std::time::Duration>> {
+    let duration = document.duration(field)?;
+    if duration.value.is_zero() {
+        return document.wrong(field, "longer than zero", "\"90s\"");
+    }
+    Some(duration)
+}
+
+/// Keeps the first of equal elements.
+fn distinct<T: PartialEq>(mut list: Sourced<Vec<T>>) -> Sourced<Vec<T>> {
+    let mut kept = Vec::with_capacity(list.value.len());
+    for value in list.value.drain(..) {
+        if !kept.contains(&value) {
+            kept.push(value);
+        }
+    }
+    list.value = kept;
+    list
+}
+
+#[cfg(test)]
+mod tests;

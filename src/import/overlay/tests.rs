@@ -1,0 +1,158 @@
+//! Overlays, key by key.
+
+use std::time::Duration;
+
+use proptest::prelude::*;
+
+use super::*;
+use crate::import::excerpt;
+
+fn parse(text: impl AsRef<[u8]>) -> (Overlay, Vec<String>) {
+    let overlay = read(Path::new("/o"), &excerpt::of(text.as_ref()));
+    let found = overlay.diagnostics.iter().map(ToString::to_string).collect();
+    (overlay, found)
+}
+
+#[test]
+fn every_setting_is_read_with_its_line() {
+    let (overlay, found) = parse(
+        "[start]\nauto = true\norder = -5\ndelay = \"1m 30s\"\ngroup = [\"web\", \"web\", \"db\"]\nafter = [\"a\"]\n\
+         wants = \"b\"\nrequires = [\"c\"]\ntimeout = 30\n[reboot]\naction = \"/bin/decide\"\nlimit = \"3/10s\"\n\
+         [stop]\ntimeout = 0\n",
+    );
+    assert_eq!(found, [""; 0]);
+    let shown: Vec<_> = overlay.layer.effective().iter().map(ToString::to_string).collect();
+    assert_eq!(
+        shown,
+        [
+            "start.auto = true  # /o:2",
+            "start.order = -5  # /o:3",
+            "start.delay = \"1m 30s\"  # /o:4",
+            "start.group = [\"web\", \"db\"]  # /o:5",
+            "start.after = [\"a\"]  # /o:6",
+            "start.wants = [\"b\"]  # /o:7",
+            "start.requires = [\"c\"]  # /o:8",
+            "start.timeout = \"30s\"  # /o:9",
+            "reboot.action = \"/bin/decide\"  # /o:11",
+            "reboot.limit = \"3/10s\"  # /o:12",
+            "stop.timeout = \"0s\"  # /o:14",
+        ]
+    );
+}
+
+#[test]
+fn each_mistake_is_named_with_its_line_and_costs_only_itself() {
+    for (line, part) in [
+        ("autos = true", "unknown key start.autos; did you mean start.auto?"),
+        ("frobnicate = 1", "unknown key start.frobnicate; known here: auto, order"),
+        ("auto = \"yes\"", "start.auto must be true or false, not \\\"yes\\\"; write auto = true"),
+        ("auto = 1", "start.auto must be true or false, not 1"),
+        ("delay = \"5 parsecs\"", "start.delay must be a number of seconds or a duration"),
+        ("delay = 1.5", "start.delay must be a number of seconds or a duration"),
+        ("delay = -1", "start.delay must be a number of seconds or a duration"),
+        ("timeout = 0", "start.timeout must be longer than zero"),
+        ("group = [\"a/b\", \"web\"]", "an element of start.group is ignored: the name \"a/b\" holds '/'"),
+        ("group = [1, \"web\"]", "start.group must be a list of texts, not 1"),
+        ("after = 5", "start.after must be a list of texts, not 5"),
+        ("requires = [\"-x\"]", "an element of start.requires is ignored"),
+        ("wants = \"a", "not valid TOML: invalid basic string"),
+        ("order 5", "not valid TOML"),
+        ("delay = 5s", "not valid TOML"),
+    ] {
+        let (overlay, found) = parse(format!("[start]\norder = 4\n{line}\n[stop]\ntimeout = 5\n"));
+        assert_eq!(found.len(), 1, "{line}: {found:?}");
+        assert!(found[0].starts_with("/o:3: error: ") && found[0].contains(part), "{line}: {}", found[0]);
+        let (start, _, stop) = overlay.layer.settings();
+        assert_eq!((start.order, stop.timeout), (4, Duration::from_secs(5)), "{line}");
+        assert_eq!((start.wants, start.delay), (Vec::new(), Duration::ZERO), "{line}");
+        assert!(!line.contains("\"web\"") || start.groups.len() == 1, "{line}");
+    }
+    for (text, part) in [
+        ("order = 4", "/o:1: error: unknown key order; order belongs into the section [start]"),
+        ("[strat]\nauto = true", "/o:1: error: unknown key strat; did you mean start?"),
+        ("start = 5", "/o:1: error: start is a section; write [start]"),
+        ("[start]\norder = 2147483648", "/o:2: error: start.order must be a whole number"),
+        ("[reboot]\naction = \"script\"", "/o:2: error: reboot.action must be \"restart\", \"stop\" or"),
+        ("[reboot]\nlimit = \"0/1m\"", "/o:2: error: reboot.limit must be a count and a time"),
+        ("[start]\nauto = true\nauto = false", "/o:3: error: not valid TOML: duplicate key"),
+    ] {
+        let (_, found) = parse(text);
+        assert_eq!(found.len(), 1, "{text}: {found:?}");
+        assert!(found[0].starts_with(part), "{text}: {}", found[0]);
+    }
+}
+
+#[test]
+fn broken_syntax_costs_the_broken_lines_only() {
+    for (text, lines) in [
+        ("[start]\norder = 4\nauto\n[stop]\ntimeout = 5\n", &[3][..]),
+        ("[start\n[start]\norder = 4\n[stop]\ntimeout = 5\n= 3", &[1, 6]),
+        ("[start]\norder = 4\n[stop]\ntimeout = 5\n[reboot]\naction = [\"a\",\n\n", &[6]),
+        ("[start]\norder = 4\n[stop]\ntimeout = 5\nx = \"\"\"\n\n", &[5]),
+        ("[start]\norder = 4\norder = 5\n[stop]\ntimeout = 5\n", &[3]),
+    ] {
+        let (overlay, found) = parse(text);
+        let at: Vec<_> = overlay.diagnostics.iter().filter_map(|found| found.origin.line).collect();
+        assert_eq!(at, lines, "{text:?}: {found:?}");
+        let (start, _, stop) = overlay.layer.settings();
+        assert_eq!((start.order, stop.timeout), (4, Duration::from_secs(5)), "{text:?}");
+    }
+    let (overlay, found) = parse("a b c\n".repeat(1000));
+    assert_eq!(overlay.layer, Layer::default());
+    assert!(found.iter().any(|message| message.contains("the file is not TOML and is ignored")), "{found:?}");
+    assert!(found.len() < 60);
+}
+
+#[test]
+fn what_comes_later_is_accepted_with_a_warning() {
+    let (overlay, found) =
+        parse("owner = \"ops\"\n[ready]\nwhen = \"notify\"\n[hooks]\n[start]\nauto = true\n");
+    assert_eq!(found.len(), 3);
+    for (message, part) in
+        found.iter().zip(["/o:1: warning: owner", "/o:2: warning: ready", "/o:4: warning: hooks"])
+    {
+        assert!(message.starts_with(part) && message.contains("later version"), "{message}");
+    }
+    assert!(overlay.layer.settings().0.auto);
+}
+
+#[test]
+fn an_engine_is_refused_over_a_container_and_without_one() {
+    let name = GuestName::new("web").unwrap();
+    let (overlay, found) = parse("[start]\nauto = true\n");
+    assert_eq!(found, [""; 0]);
+    assert_eq!(refuse_engine(&name, &overlay), None);
+    let message = orphan(&name, Path::new("/o"), &overlay).to_string();
+    assert!(message.starts_with("/o: warning: no container is named web"), "{message}");
+    let (overlay, _) = parse("engine = \"native\"\n");
+    let message = refuse_engine(&name, &overlay).unwrap().to_string();
+    assert!(message.starts_with("/o:1: error: engine = \"native\" cannot stand in an overlay"), "{message}");
+    let message = orphan(&name, Path::new("/o"), &overlay).to_string();
+    assert!(message.starts_with("/o:1: error: this version runs LXC containers only"), "{message}");
+}
+
+#[test]
+fn text_that_is_not_utf_8_is_reported_at_its_line() {
+    let (overlay, found) = parse(b"[start]\norder = 4\n# \xff\n");
+    assert_eq!(found.len(), 1);
+    assert!(found[0].starts_with("/o:3: error: the file is not valid UTF-8"), "{}", found[0]);
+    assert_eq!(overlay.layer.settings().0.order, 4);
+}
+
+proptest! {
+    #[test]
+    fn no_bytes_make_it_panic(bytes in proptest::collection::vec(any::<u8>(), 0..200)) {
+        let (_, found) = parse(bytes);
+        prop_assert!(found.iter().all(|message| message.starts_with("/o")));
+    }
+
+    #[test]
+    fn no_toml_makes_it_panic(
+        section in "(start|reboot|stop|ready|x)",
+        key in "(auto|order|delay|group|timeout|action|limit|[a-z-]{1,8})",
+        value in "(true|-?[0-9]{1,25}|0x[0-9a-f]{1,20}|\"[^\"\\\\]{0,20}\"|\\[[0-9\", a-z]{0,20}\\]|[0-9.e]{1,8}|\\{\\})",
+    ) {
+        let (_, found) = parse(format!("[{section}]\n{key} = {value}\n"));
+        prop_assert!(found.iter().all(|message| message.len() < 1000));
+    }
+}

@@ -1,0 +1,206 @@
+//! The daemon's own settings: `guestd.toml` and its drop-ins.
+
+use std::{
+    path::{Path, PathBuf},
+    sync::Arc,
+};
+
+use crate::model::{Diagnostic, GroupName, Order, Origin};
+
+use super::{
+    Layer, Sourced, Text,
+    lxc::DEFAULT_LXCPATH,
+    overlay,
+    toml::{Document, Field, decode},
+};
+
+const TOP: [&str; 7] = ["order", "max-starting", "launcher", "boot-groups", "lxc", "vserver", "defaults"];
+
+/// Which launcher is to be used.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum LauncherChoice {
+    /// systemd where it is PID 1, else direct.
+    #[default]
+    Auto,
+    /// systemd's transient services.
+    Systemd,
+    /// Detached processes.
+    Direct,
+}
+
+impl LauncherChoice {
+    /// The word in the settings.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Auto => "auto",
+            Self::Systemd => "systemd",
+            Self::Direct => "direct",
+        }
+    }
+
+    fn parse(word: &str) -> Option<Self> {
+        [Self::Auto, Self::Systemd, Self::Direct].into_iter().find(|choice| choice.as_str() == word)
+    }
+}
+
+/// The settings in force.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Settings {
+    /// How `start.order` is read.
+    pub order: Order,
+    /// Whether `order` was written down, rather than left to the default.
+    pub order_is_written: bool,
+    /// At most so many guests are being started at once; at least 1.
+    pub max_starting: u32,
+    /// The launcher asked for.
+    pub launcher: LauncherChoice,
+    /// What `autostart --boot` brings up; none is the null group.
+    pub boot_groups: Vec<Option<GroupName>>,
+    /// The folders with LXC containers: absolute, each once, without slashes at the end.
+    pub lxc_paths: Vec<Arc<Path>>,
+    /// Where `lxc_paths` was written; none when it is the built-in default, which need not exist.
+    pub lxc_paths_origin: Option<Origin>,
+    /// For guests that do not say.
+    pub defaults: Layer,
+}
+
+/// What the files say so far.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct Written {
+    order: Option<Sourced<Order>>,
+    max_starting: Option<Sourced<u32>>,
+    launcher: Option<Sourced<LauncherChoice>>,
+    boot_groups: Option<Sourced<Vec<Option<GroupName>>>>,
+    lxc_paths: Option<Sourced<Vec<PathBuf>>>,
+    defaults: Layer,
+    diagnostics: Vec<Diagnostic>,
+}
+
+impl Written {
+    /// Reads one more file; what it says wins over the files before it.
+    pub fn read(&mut self, file: impl Into<Arc<Path>>, text: &Text) {
+        let file = file.into();
+        let text = decode(&file, text, &mut self.diagnostics);
+        let (mut document, table) = Document::parse(file, &text);
+        for field in Document::fields("", &table) {
+            self.top(&mut document, &field);
+        }
+        self.diagnostics.extend(document.finish());
+    }
+
+    fn top<'t>(&mut self, document: &mut Document<'t>, field: &Field<'_, 't>) {
+        match field.key {
+            "order" => {
+                let read = |text: &str| {
+                    [Order::HighestFirst, Order::LowestFirst].into_iter().find(|o| o.to_string() == text)
+                };
+                let order =
+                    document.text(field, "\"highest-first\" or \"lowest-first\"", "\"highest-first\"", read);
+                self.order = order.or(self.order.take());
+            }
+            "max-starting" => {
+                const WANTED: &str = "a whole number of at least 1";
+                let number = match document.integer::<u32>(field, WANTED, "4") {
+                    Some(number) if number.value == 0 => document.wrong(field, WANTED, "4"),
+                    number => number,
+                };
+                self.max_starting = number.or(self.max_starting.take());
+            }
+            "launcher" => {
+                const WANTED: &str = "\"auto\", \"systemd\" or \"direct\"";
+                let launcher = document.text(field, WANTED, "\"auto\"", LauncherChoice::parse);
+                self.launcher = launcher.or(self.launcher.take());
+            }
+            "boot-groups" => self.boot_groups = boot_groups(document, field).or(self.boot_groups.take()),
+            "lxc" => self.lxc(document, field),
+            "vserver" => document
+                .warning(field, || "vserver belongs to a later version; this one does not act on it".into()),
+            "defaults" => {
+                if let Some(table) = document.table(field) {
+                    self.defaults.lay(overlay::defaults(document, table));
+                }
+            }
+            _ => document.unknown(field, &TOP),
+        }
+    }
+
+    fn lxc<'t>(&mut self, document: &mut Document<'t>, field: &Field<'_, 't>) {
+        let Some(table) = document.table(field) else { return };
+        for field in Document::fields("lxc.", table) {
+            match field.key {
+                "path" => {
+                    let paths = document.list(&field, "[\"/var/lib/lxc\"]", absolute);
+                    self.lxc_paths = paths.or(self.lxc_paths.take());
+                }
+                _ => document.unknown(&field, &["path"]),
+            }
+        }
+    }
+
+    /// The settings in force, and everything found wrong. `processors` gives `max-starting` where it is not written;
+    /// `lxcpath` is what LXC's own settings say.
+    pub fn settle(self, processors: u32, lxcpath: Option<Sourced<String>>) -> (Settings, Vec<Diagnostic>) {
+        let Self { order, max_starting, launcher, boot_groups, lxc_paths, defaults, mut diagnostics } = self;
+        let from_lxc = lxcpath.and_then(|path| match absolute(&path.value) {
+            Ok(value) => Some(Sourced::new(vec![value], path.origin)),
+            Err(error) => {
+                diagnostics.push(Diagnostic::error(path.origin, format!("lxc.lxcpath is ignored: {error}")));
+                None
+            }
+        });
+        let lxc_paths = lxc_paths.or(from_lxc);
+        let lxc_paths_origin = lxc_paths.as_ref().map(|paths| paths.origin.clone());
+        let paths = lxc_paths.map_or_else(|| vec![PathBuf::from(DEFAULT_LXCPATH)], |paths| paths.value);
+        let mut distinct: Vec<Arc<Path>> = Vec::new();
+        for path in paths {
+            if !distinct.iter().any(|known| **known == *path) {
+                distinct.push(path.into());
+            }
+        }
+        let settings = Settings {
+            order_is_written: order.is_some(),
+            order: order.map_or_else(Order::default, |order| order.value),
+            max_starting: max_starting
+                .map_or_else(|| processors.saturating_mul(2).max(1), |number| number.value),
+            launcher: launcher.map_or_else(LauncherChoice::default, |launcher| launcher.value),
+            boot_groups: boot_groups.map_or_else(default_boot_groups, |groups| groups.value),
+            lxc_paths: distinct,
+            lxc_paths_origin,
+            defaults,
+        };
+        (settings, diagnostics)
+    }
+}
+
+/// LXC's own choice: the group `onboot`, and then the guests in no group.
+fn default_boot_groups() -> Vec<Option<GroupName>> {
+    vec![Some(GroupName::new("onboot").expect("\"onboot\" is a valid group name")), None]
+}
+
+fn boot_groups<'t>(
+    document: &mut Document<'t>,
+    field: &Field<'_, 't>,
+) -> Option<Sourced<Vec<Option<GroupName>>>> {
+    const EXAMPLE: &str = "[\"onboot\", \"\"]";
+    let group = |text: &str| if text.is_empty() { Ok(None) } else { GroupName::new(text).map(Some) };
+    let groups = document.list(field, EXAMPLE, group)?;
+    if groups.value.is_empty() {
+        return document.wrong(field, "at least one group; \"\" is the null group", EXAMPLE);
+    }
+    Some(groups)
+}
+
+/// An absolute path without slashes at its end: LXC names its sockets after the path as it is written.
+fn absolute(text: &str) -> Result<PathBuf, String> {
+    if !text.starts_with('/') || text.contains('\0') {
+        return Err(format!(
+            "\"{}\" is not an absolute path; write it from the root, such as \"/var/lib/lxc\"",
+            crate::model::name::shown(text)
+        ));
+    }
+    let trimmed = text.trim_end_matches('/');
+    Ok(PathBuf::from(if trimmed.is_empty() { "/" } else { trimmed }))
+}
+
+#[cfg(test)]
+mod tests;

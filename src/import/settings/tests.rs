@@ -1,0 +1,95 @@
+//! `guestd.toml`, key by key.
+
+use super::*;
+use crate::import::excerpt;
+
+fn settle(files: &[&str], lxcpath: Option<&str>) -> (Settings, Vec<String>) {
+    let mut written = Written::default();
+    for (number, text) in files.iter().enumerate() {
+        written.read(PathBuf::from(format!("/s{number}")), &excerpt::of(text.as_bytes()));
+    }
+    let lxcpath = lxcpath.map(|path| Sourced::new(path.to_owned(), Origin::line(Path::new("/lxc.conf"), 1)));
+    let (settings, diagnostics) = written.settle(3, lxcpath);
+    (settings, diagnostics.iter().map(ToString::to_string).collect())
+}
+
+fn paths(settings: &Settings) -> Vec<&str> {
+    settings.lxc_paths.iter().map(|path| path.to_str().unwrap()).collect()
+}
+
+#[test]
+fn the_defaults_are_those_of_the_design() {
+    let (settings, found) = settle(&[], None);
+    assert_eq!(found, [""; 0]);
+    assert_eq!((settings.order, settings.order_is_written), (Order::HighestFirst, false));
+    assert_eq!((settings.max_starting, settings.launcher), (6, LauncherChoice::Auto));
+    assert_eq!(settings.boot_groups, [Some(GroupName::new("onboot").unwrap()), None]);
+    assert_eq!((paths(&settings), &settings.lxc_paths_origin), (vec!["/var/lib/lxc"], &None));
+}
+
+#[test]
+fn every_setting_is_read_and_later_files_win() {
+    let (settings, found) = settle(
+        &[
+            "order = \"highest-first\"\nmax-starting = 4\nlauncher = \"systemd\"\nboot-groups = [\"\", \"a\"]\n\
+             [lxc]\npath = [\"/a/\", \"/b\", \"/a\"]\n[defaults.start]\norder = 1\ndelay = 2\n",
+            "order = \"lowest-first\"\nlauncher = \"direct\"\n[defaults]\nstart.order = 5\n",
+        ],
+        Some("/from/lxc"),
+    );
+    assert_eq!(found, [""; 0]);
+    assert_eq!((settings.order, settings.order_is_written), (Order::LowestFirst, true));
+    assert_eq!((settings.max_starting, settings.launcher), (4, LauncherChoice::Direct));
+    assert_eq!(settings.boot_groups, [None, Some(GroupName::new("a").unwrap())]);
+    assert_eq!(paths(&settings), ["/a", "/b"]);
+    assert_eq!(settings.lxc_paths_origin.unwrap().to_string(), "/s0:6");
+    let (start, ..) = settings.defaults.settings();
+    assert_eq!((start.order, start.delay.as_secs()), (5, 2));
+}
+
+#[test]
+fn the_lxcpath_comes_from_lxc_where_it_is_not_written() {
+    let (settings, found) = settle(&[], Some("/srv/lxc"));
+    assert_eq!((found, paths(&settings)), (vec![], vec!["/srv/lxc"]));
+    let (settings, found) = settle(&[], Some("relative"));
+    assert_eq!(paths(&settings), ["/var/lib/lxc"]);
+    assert!(found[0].starts_with("/lxc.conf:1: error: lxc.lxcpath is ignored"), "{found:?}");
+}
+
+#[test]
+fn a_mistake_leaves_the_default_and_everything_else() {
+    for (line, part) in [
+        ("order = \"upwards\"", "order must be \"highest-first\" or \"lowest-first\""),
+        ("max-starting = 0", "max-starting must be a whole number of at least 1, not 0"),
+        ("max-starting = \"many\"", "max-starting must be a whole number of at least 1"),
+        ("launcher = 5", "launcher must be \"auto\", \"systemd\" or \"direct\", not 5"),
+        ("boot-groups = []", "boot-groups must be at least one group"),
+        ("max-staring = 5", "unknown key max-staring; did you mean max-starting?"),
+        ("lxc.path = \"relative\"", "an element of lxc.path is ignored"),
+        ("lxc.paths = \"/a\"", "unknown key lxc.paths; did you mean lxc.path?"),
+        ("defaults = 5", "defaults is a section"),
+        ("defaults.start.auto = 5", "start.auto must be true or false"),
+        ("defaults.engine = \"x\"", "unknown key defaults.engine"),
+    ] {
+        let text = format!("\n{line}\n[defaults.stop]\ntimeout = 9\n");
+        let text = if line.starts_with("defaults") { format!("\n{line}\n") } else { text };
+        let (settings, found) = settle(&[&text], None);
+        assert_eq!(found.len(), 1, "{line}: {found:?}");
+        assert!(found[0].starts_with("/s0:2: error: ") && found[0].contains(part), "{line}: {}", found[0]);
+        assert_eq!((settings.max_starting, settings.order_is_written), (6, false), "{line}");
+        let (.., stop) = settings.defaults.settings();
+        assert_eq!(stop.timeout.as_secs(), if line.starts_with("defaults") { 60 } else { 9 }, "{line}");
+    }
+}
+
+#[test]
+fn a_bad_later_file_does_not_undo_a_good_earlier_one() {
+    let (settings, found) = settle(&["order = \"lowest-first\"\n", "order = 5\n"], None);
+    assert_eq!((settings.order, found.len()), (Order::LowestFirst, 1));
+}
+
+#[test]
+fn vservers_are_for_a_later_version() {
+    let (_, found) = settle(&["[vserver]\npath = \"/etc/vservers\"\n"], None);
+    assert!(found[0].starts_with("/s0:1: warning: vserver belongs to a later version"), "{found:?}");
+}

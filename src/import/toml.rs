@@ -1,0 +1,258 @@
+//! TOML with places: each value is taken by itself, so that a bad one never loses the others, and each finding has its
+//! line.
+
+use std::{ops::Range, path::Path, sync::Arc, time::Duration};
+
+use ::toml::{
+    Spanned,
+    de::{DeTable, DeValue},
+};
+
+use crate::model::{Diagnostic, Origin, name::shown};
+
+use super::{
+    LIST_MAX, Sourced, Text,
+    findings::{Findings, nearest},
+    value,
+};
+
+/// A file being read.
+#[derive(Debug)]
+pub struct Document<'t> {
+    text: &'t str,
+    /// Where each line begins.
+    lines: Vec<usize>,
+    findings: Findings,
+}
+
+/// One `key = value`.
+#[derive(Debug, Clone)]
+pub struct Field<'v, 't> {
+    /// The section it stands in, with a dot at the end; empty at the top.
+    pub section: &'static str,
+    /// Its key.
+    pub key: &'v str,
+    /// Its value.
+    pub value: &'v Spanned<DeValue<'t>>,
+    at: Range<usize>,
+}
+
+impl Field<'_, '_> {
+    /// Section and key.
+    pub fn name(&self) -> String {
+        format!("{}{}", self.section, shown(self.key))
+    }
+}
+
+/// Text for [`Document`]. What is not UTF-8 is replaced and what is not TOML is taken out line by line, and reported.
+pub fn decode(file: &Arc<Path>, text: &Text, diagnostics: &mut Vec<Diagnostic>) -> String {
+    let mut findings = Findings::new(Arc::clone(file));
+    if text.cut {
+        findings.error(None, || "the file is larger than 1 MiB; its end is ignored; shorten it".into());
+    }
+    let mut decoded = match std::str::from_utf8(&text.bytes) {
+        Ok(text) => text.to_owned(),
+        Err(error) => {
+            findings.error(line_at(&text.bytes, error.valid_up_to()), || {
+                "the file is not valid UTF-8, which TOML requires; write it in UTF-8".into()
+            });
+            String::from_utf8_lossy(&text.bytes).into_owned()
+        }
+    };
+    repair(&mut decoded, &mut findings);
+    diagnostics.extend(findings.finish());
+    decoded
+}
+
+/// Blanks each line that cannot be parsed, so that the others keep their meaning and their place. When it shows only
+/// later that something is wrong, as with a bracket that is never closed, the last line before that goes.
+fn repair(text: &mut String, findings: &mut Findings) {
+    /// A file with more broken lines than this is not TOML at all.
+    const MOST: usize = 20;
+    for _ in 0..MOST {
+        let Err(error) = DeTable::parse(text) else { return };
+        let at = error.span().map_or(text.len(), |span| span.start.min(text.len()));
+        let end =
+            text.as_bytes()[at..].iter().position(|byte| *byte == b'\n').map_or(text.len(), |end| at + end);
+        let end = text[..end].trim_end_matches([' ', '\t', '\n', '\r']).len();
+        let start = text[..end].rfind('\n').map_or(0, |start| start + 1);
+        if start == end {
+            break;
+        }
+        findings.error(line_at(text.as_bytes(), start), || {
+            format!("not valid TOML: {}; the line is ignored; mend it", error.message().replace('\n', "; "))
+        });
+        text.replace_range(start..end, &" ".repeat(end - start));
+    }
+    if DeTable::parse(text).is_err() {
+        findings.error(None, || "the file is not TOML and is ignored; mend or remove it".into());
+        text.clear();
+    }
+}
+
+/// The line, counted from 1, that a place is in.
+fn line_at(text: &[u8], at: usize) -> u32 {
+    u32::try_from(1 + text[..at].iter().filter(|byte| **byte == b'\n').count()).unwrap_or(u32::MAX)
+}
+
+impl<'t> Document<'t> {
+    /// Reads text that [`decode`] has made.
+    pub fn parse(file: Arc<Path>, text: &'t str) -> (Self, DeTable<'t>) {
+        let lines = std::iter::once(0).chain(text.match_indices('\n').map(|(at, _)| at + 1)).collect();
+        let table = DeTable::parse(text).map(Spanned::into_inner).unwrap_or_default();
+        (Self { text, lines, findings: Findings::new(file) }, table)
+    }
+
+    /// Everything found wrong.
+    pub fn finish(self) -> Vec<Diagnostic> {
+        self.findings.finish()
+    }
+
+    /// The fields of a table, in the order written.
+    pub fn fields<'v>(section: &'static str, table: &'v DeTable<'t>) -> impl Iterator<Item = Field<'v, 't>> {
+        table.iter().map(move |(key, value)| Field {
+            section,
+            key: key.get_ref().as_ref(),
+            value,
+            at: key.span(),
+        })
+    }
+
+    fn line(&self, span: &Range<usize>) -> u32 {
+        u32::try_from(self.lines.partition_point(|start| *start <= span.start)).unwrap_or(u32::MAX)
+    }
+
+    /// Where a field is.
+    pub fn origin(&self, field: &Field<'_, 't>) -> Origin {
+        self.findings.origin(Some(self.line(&field.at)))
+    }
+
+    /// A field cannot be used.
+    pub fn error(&mut self, field: &Field<'_, 't>, message: impl FnOnce() -> String) {
+        let line = self.line(&field.at);
+        self.findings.error(line, message);
+    }
+
+    /// A field is used, or left alone, perhaps not as meant.
+    pub fn warning(&mut self, field: &Field<'_, 't>, message: impl FnOnce() -> String) {
+        let line = self.line(&field.at);
+        self.findings.warning(line, message);
+    }
+
+    /// A field that nobody knows.
+    pub fn unknown(&mut self, field: &Field<'_, 't>, known: &[&str]) {
+        self.error(field, || match nearest(field.key, known.iter().copied()) {
+            Some(near) => format!("unknown key {}; did you mean {}{near}?", field.name(), field.section),
+            None => format!("unknown key {}; known here: {}", field.name(), known.join(", ")),
+        });
+    }
+
+    /// A value of the wrong type, or outside what is allowed.
+    pub fn wrong<T>(&mut self, field: &Field<'_, 't>, wanted: &str, example: &str) -> Option<T> {
+        let found = shown(self.text.get(field.value.span()).unwrap_or_default());
+        self.error(field, || {
+            format!("{} must be {wanted}, not {found}; write {} = {example}", field.name(), shown(field.key))
+        });
+        None
+    }
+
+    /// A value with its place.
+    pub fn sourced<T>(&self, field: &Field<'_, 't>, value: T) -> Sourced<T> {
+        Sourced::new(value, self.origin(field))
+    }
+
+    /// A section.
+    pub fn table<'v>(&mut self, field: &Field<'v, 't>) -> Option<&'v DeTable<'t>> {
+        match field.value.get_ref() {
+            DeValue::Table(table) => Some(table),
+            _ => {
+                let name = field.name();
+                self.error(field, || format!("{name} is a section; write [{name}] and its keys below"));
+                None
+            }
+        }
+    }
+
+    /// True or false.
+    pub fn boolean(&mut self, field: &Field<'_, 't>) -> Option<Sourced<bool>> {
+        match field.value.get_ref().as_bool() {
+            Some(value) => Some(self.sourced(field, value)),
+            None => self.wrong(field, "true or false", "true"),
+        }
+    }
+
+    /// A whole number within bounds.
+    pub fn integer<T: TryFrom<i64>>(
+        &mut self,
+        field: &Field<'_, 't>,
+        wanted: &str,
+        example: &str,
+    ) -> Option<Sourced<T>> {
+        match whole(field.value.get_ref()).and_then(|number| T::try_from(number).ok()) {
+            Some(value) => Some(self.sourced(field, value)),
+            None => self.wrong(field, wanted, example),
+        }
+    }
+
+    /// A duration: seconds, or text with units.
+    pub fn duration(&mut self, field: &Field<'_, 't>) -> Option<Sourced<Duration>> {
+        let duration = match field.value.get_ref() {
+            DeValue::String(text) => value::duration(text),
+            other => whole(other).and_then(value::seconds),
+        };
+        match duration {
+            Some(value) => Some(self.sourced(field, value)),
+            None => self.wrong(field, "a number of seconds or a duration such as \"1m 30s\"", "\"5s\""),
+        }
+    }
+
+    /// Text that `read` understands.
+    pub fn text<T>(
+        &mut self,
+        field: &Field<'_, 't>,
+        wanted: &str,
+        example: &str,
+        read: impl FnOnce(&str) -> Option<T>,
+    ) -> Option<Sourced<T>> {
+        match field.value.get_ref().as_str().and_then(read) {
+            Some(value) => Some(self.sourced(field, value)),
+            None => self.wrong(field, wanted, example),
+        }
+    }
+
+    /// A list of texts, or one text; an element that `read` refuses is reported and left out.
+    pub fn list<T, E: std::fmt::Display>(
+        &mut self,
+        field: &Field<'_, 't>,
+        example: &str,
+        read: impl Fn(&str) -> Result<T, E>,
+    ) -> Option<Sourced<Vec<T>>> {
+        const WANTED: &str = "a list of texts";
+        let elements: Vec<_> = match field.value.get_ref() {
+            DeValue::String(_) => vec![field.value],
+            DeValue::Array(array) => array.iter().collect(),
+            _ => return self.wrong(field, WANTED, example),
+        };
+        if elements.len() > LIST_MAX {
+            let wanted = format!("at most {LIST_MAX} texts");
+            return self.wrong(field, &wanted, example);
+        }
+        let mut values = Vec::new();
+        for element in elements {
+            let element = Field { value: element, at: element.span(), ..field.clone() };
+            match element.value.get_ref().as_str().map(&read) {
+                Some(Ok(value)) => values.push(value),
+                Some(Err(error)) => {
+                    self.error(&element, || format!("an element of {} is ignored: {error}", element.name()));
+                }
+                None => self.wrong(&element, WANTED, example).unwrap_or(()),
+            }
+        }
+        Some(self.sourced(field, values))
+    }
+}
+
+fn whole(value: &DeValue<'_>) -> Option<i64> {
+    let integer = value.as_integer()?;
+    i64::from_str_radix(integer.as_str(), integer.radix()).ok()
+}

@@ -1,0 +1,257 @@
+//! Without systemd: detached processes, and their cgroups by cgroups-rs.
+
+use std::{
+    collections::VecDeque,
+    ffi::OsStr,
+    io,
+    path::{Path, PathBuf},
+    process::{ExitStatus, Stdio},
+    time::{Duration, Instant},
+};
+
+use nix::{
+    sys::signal::{Signal, killpg},
+    unistd::Pid,
+};
+use tokio::{
+    io::{AsyncRead, AsyncReadExt},
+    process::{Child, Command},
+    time::{sleep, timeout},
+};
+
+use super::{Cgroups, Launch, LaunchError, Launcher, cgroup};
+use crate::{engine::BoxFuture, model::end::SignalName};
+
+/// The most that is kept of what a launched program wrote to standard error, in bytes.
+const STDERR_MAX: usize = 8 * 1024;
+/// The search path of launched programs: that of a system service.
+const PATH: &str = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin";
+/// Time between two rounds of killing, for what was forked in between.
+const KILL_ROUND: Duration = Duration::from_millis(10);
+
+/// Launches programs as own, detached children: each in a process group of its own, so that no signal to the daemon's
+/// group or terminal reaches it. The program leaves the daemon's session and cgroup by itself, as LXC's monitor does.
+#[derive(Debug, Clone, Copy, Default)]
+pub struct Direct;
+
+impl Launcher for Direct {
+    fn name(&self) -> &'static str {
+        "direct"
+    }
+
+    fn launch<'a>(&'a self, launch: &'a Launch) -> BoxFuture<'a, Result<(), LaunchError>> {
+        Box::pin(run(launch))
+    }
+
+    fn kill<'a>(&'a self, cgroups: &'a Cgroups, within: Duration) -> BoxFuture<'a, io::Result<()>> {
+        Box::pin(async move {
+            let deadline = Instant::now() + within;
+            while cgroup::kill_once(cgroups)? > 0 {
+                if Instant::now() >= deadline {
+                    return Err(io::Error::new(
+                        io::ErrorKind::TimedOut,
+                        format!("processes in {} would not die", shown(cgroups)),
+                    ));
+                }
+                sleep(KILL_ROUND).await;
+            }
+            Ok(())
+        })
+    }
+
+    fn remove(&self, cgroups: &Cgroups) -> io::Result<()> {
+        cgroup::remove_empty(cgroups)
+    }
+}
+
+fn shown(cgroups: &Cgroups) -> String {
+    cgroups.0.iter().map(|path| path.display().to_string()).collect::<Vec<_>>().join(", ")
+}
+
+/// The process group of a launched program; killed unless the program ended by itself.
+struct Group(Option<Pid>);
+
+impl Drop for Group {
+    fn drop(&mut self) {
+        if let Some(leader) = self.0 {
+            // It may have ended in this moment: then there is nothing to kill.
+            let _ = killpg(leader, Signal::SIGKILL);
+        }
+    }
+}
+
+async fn run(launch: &Launch) -> Result<(), LaunchError> {
+    let program = launch.argv.first().map(|word| word.to_string_lossy().into_owned()).unwrap_or_default();
+    let mut child =
+        spawn(launch).map_err(|source| LaunchError::Spawn { program: program.clone(), source })?;
+    let mut group = Group(child.id().and_then(|id| i32::try_from(id).ok()).map(Pid::from_raw));
+    let mut tail = Tail::default();
+    let Ok(ended) = timeout(launch.timeout, wait(&mut child, &mut tail)).await else {
+        return Err(LaunchError::TimedOut { program, timeout: launch.timeout });
+    };
+    // Its children may live on in their own sessions; a group without a leader is not ours to kill.
+    group.0 = None;
+    let status = ended.map_err(|source| LaunchError::Spawn { program: program.clone(), source })?;
+    if status.success() {
+        return Ok(());
+    }
+    Err(LaunchError::Exited { program, status: in_words(status), stderr: tail.text() })
+}
+
+fn spawn(launch: &Launch) -> io::Result<Child> {
+    let (program, arguments) = launch
+        .argv
+        .split_first()
+        .ok_or_else(|| io::Error::new(io::ErrorKind::InvalidInput, "no program was given"))?;
+    Command::new(found(program)?)
+        .args(arguments)
+        .env_clear()
+        .env("PATH", PATH)
+        .envs(launch.environment.iter().map(|(name, value)| (name, value)))
+        .current_dir("/")
+        .stdin(Stdio::null())
+        .stdout(Stdio::null())
+        .stderr(Stdio::piped())
+        .process_group(0)
+        .kill_on_drop(true)
+        .spawn()
+}
+
+/// Finds a program as a shell would, before the process is made: the standard library only then makes it without
+/// copying the daemon's memory.
+fn found(program: &OsStr) -> io::Result<PathBuf> {
+    let named = Path::new(program);
+    if named.components().count() > 1 {
+        return Ok(named.to_owned());
+    }
+    let places = PATH.split(':').map(|folder| Path::new(folder).join(named));
+    let executable = |path: &PathBuf| nix::unistd::access(path, nix::unistd::AccessFlags::X_OK).is_ok();
+    places.filter(|path| path.is_file()).find(executable).ok_or_else(|| io::ErrorKind::NotFound.into())
+}
+
+/// Waits for the program, reading what it says meanwhile so that it never blocks on a full pipe.
+async fn wait(child: &mut Child, tail: &mut Tail) -> io::Result<ExitStatus> {
+    let Some(mut stderr) = child.stderr.take() else {
+        return child.wait().await;
+    };
+    let mut buffer = [0; 4096];
+    let mut open = true;
+    let status = loop {
+        tokio::select! {
+            status = child.wait() => break status?,
+            read = stderr.read(&mut buffer), if open => match read {
+                Ok(count) if count > 0 => tail.push(&buffer[..count]),
+                _ => open = false,
+            },
+        }
+    };
+    if open {
+        drain(&mut stderr, tail).await;
+    }
+    Ok(status)
+}
+
+/// Takes what is already in the pipe. Its end may never come: background processes inherit it.
+async fn drain(stderr: &mut (impl AsyncRead + Unpin), tail: &mut Tail) {
+    let mut buffer = [0; 4096];
+    let mut left = 64 * 1024;
+    while left > 0 {
+        match timeout(Duration::ZERO, stderr.read(&mut buffer)).await {
+            Ok(Ok(count)) if count > 0 => {
+                tail.push(&buffer[..count]);
+                left -= count.min(left);
+            }
+            _ => return,
+        }
+    }
+}
+
+fn in_words(status: ExitStatus) -> String {
+    use std::os::unix::process::ExitStatusExt;
+    match (status.code(), status.signal()) {
+        (Some(code), _) => format!("status {code}"),
+        (None, Some(signal)) => SignalName(signal).to_string(),
+        (None, None) => format!("wait status {:#x}", status.into_raw()),
+    }
+}
+
+/// The last bytes of a stream.
+#[derive(Default)]
+struct Tail(VecDeque<u8>);
+
+impl Tail {
+    fn push(&mut self, bytes: &[u8]) {
+        self.0.extend(bytes);
+        let surplus = self.0.len().saturating_sub(STDERR_MAX);
+        self.0.drain(..surplus);
+    }
+
+    fn text(mut self) -> String {
+        String::from_utf8_lossy(self.0.make_contiguous()).trim().to_owned()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::model::GuestName;
+
+    fn shell(script: &str, timeout: Duration) -> Launch {
+        Launch {
+            guest: GuestName::new("test").unwrap(),
+            argv: ["/bin/sh", "-c", script].map(Into::into).to_vec(),
+            environment: vec![("MARK".into(), "a b".into())],
+            timeout,
+        }
+    }
+
+    #[tokio::test]
+    async fn a_program_that_ends_well_is_a_success_though_its_children_live_on() {
+        let launch = shell(
+            "[ \"$MARK\" = 'a b' ] && [ -z \"$HOME\" ] && [ $(pwd) = / ] && sleep 5 &",
+            Duration::from_secs(4),
+        );
+        Direct.launch(&launch).await.unwrap();
+    }
+
+    #[tokio::test]
+    async fn a_failure_carries_the_status_and_the_last_words() {
+        let launch = shell("yes x | head -c 20000 >&2; echo last words >&2; exit 3", Duration::from_secs(4));
+        let LaunchError::Exited { status, stderr, .. } = Direct.launch(&launch).await.unwrap_err() else {
+            panic!("not an exit")
+        };
+        assert_eq!(status, "status 3");
+        assert!(stderr.ends_with("last words") && stderr.len() <= STDERR_MAX, "{} bytes", stderr.len());
+        let missing = Launch { argv: vec!["/nonexistent".into()], ..shell("", Duration::from_secs(1)) };
+        assert!(matches!(Direct.launch(&missing).await.unwrap_err(), LaunchError::Spawn { .. }));
+    }
+
+    #[tokio::test]
+    async fn at_the_deadline_the_whole_group_is_killed() {
+        let folder = tempfile::tempdir().unwrap();
+        let pids = folder.path().join("pids");
+        let script = format!("sleep 60 & echo $! > {0}; echo $$ >> {0}; wait", pids.display());
+        let error = Direct.launch(&shell(&script, Duration::from_millis(300))).await.unwrap_err();
+        assert!(matches!(error, LaunchError::TimedOut { .. }), "{error}");
+        let pids = std::fs::read_to_string(&pids).unwrap();
+        assert_eq!(pids.lines().count(), 2);
+        for pid in pids.lines() {
+            gone(pid).await;
+        }
+    }
+
+    /// Waits until a process is dead; a zombie counts, since it may have been reparented to a lazy init.
+    async fn gone(pid: &str) {
+        let alive = || match std::fs::read_to_string(format!("/proc/{pid}/stat")) {
+            Ok(stat) => !stat.rsplit(") ").next().unwrap_or_default().starts_with('Z'),
+            Err(_) => false,
+        };
+        timeout(Duration::from_secs(5), async {
+            while alive() {
+                sleep(Duration::from_millis(5)).await;
+            }
+        })
+        .await
+        .expect("it still runs");
+    }
+}

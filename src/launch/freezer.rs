@@ -1,0 +1,80 @@
+//! What freezes guests on hosts of every layout: the freezer controller of v1, and the core of v2.
+
+use std::{
+    fs, io,
+    path::{Path, PathBuf},
+};
+
+use super::{
+    Cgroups,
+    cgroup::{self, Hierarchy},
+};
+
+/// The file of v1 that says, and sets, whether a cgroup is frozen.
+const STATE: &str = "freezer.state";
+
+/// Whether a process is frozen with the cgroup it is in, or with one above it.
+///
+/// # Errors
+/// When the mounts or the process's cgroups cannot be read.
+pub fn is_frozen(pid: i32) -> io::Result<bool> {
+    let table = fs::read_to_string(format!("/proc/{pid}/cgroup"))?;
+    Ok(cgroup::hierarchies()?.iter().any(|hierarchy| {
+        let (file, frozen) = if hierarchy.v2 { ("cgroup.events", "frozen 1") } else { (STATE, "FROZEN") };
+        folders(&table, hierarchy)
+            .any(|folder| fs::read_to_string(folder.join(file)).is_ok_and(|said| holds(&said, frozen)))
+    }))
+}
+
+fn holds(said: &str, line: &str) -> bool {
+    said.lines().any(|said| said == line)
+}
+
+/// Where the cgroups of a process would lie in a hierarchy, by its `/proc/PID/cgroup`: lines are
+/// `ID:CONTROLLERS:PATH`, those of v2 without controllers. Which of them belong to it, its files tell.
+fn folders<'a>(table: &'a str, hierarchy: &'a Hierarchy) -> impl Iterator<Item = PathBuf> + 'a {
+    let parts = table.lines().filter_map(|line| line.split_once(':')?.1.split_once(':'));
+    let of_kind = parts.filter(|(controllers, _)| hierarchy.v2 == controllers.is_empty());
+    of_kind.map(|(_, path)| hierarchy.mount.join(path.trim_start_matches('/')))
+}
+
+/// Begins to freeze these cgroups where v1 has a freezer. Returns whether there was one.
+///
+/// # Errors
+/// When the mounts cannot be read, or the kernel refuses.
+pub fn begin_in_v1(cgroups: &Cgroups) -> io::Result<bool> {
+    let mut found = false;
+    for hierarchy in cgroup::hierarchies()?.iter().filter(|hierarchy| !hierarchy.v2) {
+        for path in cgroups.0.iter().filter(|path| cgroup::is_inside(path)) {
+            found |= write(&hierarchy.mount.join(path).join(STATE))?;
+        }
+    }
+    Ok(found)
+}
+
+fn write(file: &Path) -> io::Result<bool> {
+    match fs::File::options().write(true).open(file) {
+        Ok(mut file) => io::Write::write_all(&mut file, b"FROZEN").map(|()| true),
+        // Another controller's hierarchy.
+        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(false),
+        Err(error) => Err(error),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn each_hierarchy_has_its_own_lines() {
+        let table = "6:cpu,freezer:/lxc.payload.a/b:c\n1:name=systemd:/s\n0::/u\n";
+        let of = |v2| folders(table, &Hierarchy { mount: "/m".into(), v2 }).collect::<Vec<_>>();
+        assert_eq!(of(false), [Path::new("/m/lxc.payload.a/b:c"), Path::new("/m/s")]);
+        assert_eq!(of(true), [Path::new("/m/u")]);
+    }
+
+    #[test]
+    fn nobody_froze_this_test() {
+        assert!(!is_frozen(std::process::id().cast_signed()).unwrap());
+    }
+}

@@ -1,0 +1,24 @@
+//! The vocabulary: names, guests, their settings, what a guest is doing and why, and diagnostics.
+//!
+//! Pure: plain data and parsing. No room below this one is seen from here.
+
+pub mod diagnostic;
+pub mod end;
+pub mod guest;
+pub mod job;
+pub mod name;
+pub mod request;
+pub mod selection;
+pub mod setting;
+pub mod status;
+pub mod time;
+
+pub use diagnostic::{Diagnostic, Origin, Severity};
+pub use end::{End, WaitStatus};
+pub use guest::{EngineKind, EngineSpec, Guest, LxcSpec};
+pub use job::{Action, JobId, JobState, Outcome, Verb};
+pub use name::{GroupName, GuestName, NameError};
+pub use request::{Outlook, PlannedStep, Rejection, StopWait};
+pub use selection::Selection;
+pub use setting::{Limit, Order, Reboot, RebootAction, Start, Stop};
+pub use time::{Instant, Now, Timestamp};

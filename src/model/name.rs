@@ -1,0 +1,210 @@
+//! Names of guests and groups: checked once, where they enter.
+
+use std::{borrow::Borrow, fmt, str::FromStr, sync::Arc};
+
+/// The longest guest name, in bytes: what a host name and machined's names allow.
+pub const GUEST_NAME_MAX: usize = 64;
+/// The longest group name, in bytes.
+pub const GROUP_NAME_MAX: usize = 255;
+
+/// Why a name was refused. Says which name, shortened so that hostile input cannot flood a message.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum NameError {
+    /// The name is empty.
+    #[error("an empty name is not allowed")]
+    Empty,
+    /// The name is longer than the field allows.
+    #[error("the name \"{shown}\" has {length} characters; at most {max} are allowed")]
+    TooLong {
+        /// The beginning of the name.
+        shown: String,
+        /// Its length in bytes.
+        length: usize,
+        /// The most that is allowed.
+        max: usize,
+    },
+    /// The name begins with a character that is only allowed further inside.
+    #[error("the name \"{shown}\" begins with \"{first}\"; a guest's name may not start with \".\" or \"-\"")]
+    BadStart {
+        /// The beginning of the name.
+        shown: String,
+        /// Its first character.
+        first: char,
+    },
+    /// The name holds a character that is not allowed.
+    #[error("the name \"{shown}\" holds {found:?}; allowed are {allowed}")]
+    BadCharacter {
+        /// The beginning of the name.
+        shown: String,
+        /// The offending character.
+        found: char,
+        /// What is allowed, in words.
+        allowed: &'static str,
+    },
+}
+
+/// Shortens and escapes hostile text for a message.
+pub fn shown(text: &str) -> String {
+    let mut out: String = text.chars().take(40).flat_map(char::escape_debug).collect();
+    if text.chars().nth(40).is_some() {
+        out.push('…');
+    }
+    out
+}
+
+/// The name of a guest: letters, digits, `.`, `_`, `-`; not starting with `.` or `-`; at most 64 bytes.
+#[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct GuestName(Arc<str>);
+
+/// The name of a group of guests: printable, without blanks, commas and slashes, so that it can stand in LXC's
+/// blank-separated `lxc.group`, in a comma list on a command line and in a unit name.
+#[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct GroupName(Arc<str>);
+
+impl GuestName {
+    /// Checks and takes a name.
+    ///
+    /// # Errors
+    /// [`NameError`] names the rule that is broken.
+    pub fn new(text: &str) -> Result<Self, NameError> {
+        const ALLOWED: &str = "letters, digits, \".\", \"_\" and \"-\"";
+        let first = text.chars().next().ok_or(NameError::Empty)?;
+        check_length(text, GUEST_NAME_MAX)?;
+        if matches!(first, '.' | '-') {
+            return Err(NameError::BadStart { shown: shown(text), first });
+        }
+        let allowed = |c: char| c.is_ascii_alphanumeric() || matches!(c, '.' | '_' | '-');
+        check_characters(text, allowed, ALLOWED)?;
+        Ok(Self(text.into()))
+    }
+
+    /// The name as text.
+    pub fn as_str(&self) -> &str {
+        &self.0
+    }
+}
+
+impl GroupName {
+    /// Checks and takes a name.
+    ///
+    /// # Errors
+    /// [`NameError`] names the rule that is broken.
+    pub fn new(text: &str) -> Result<Self, NameError> {
+        const ALLOWED: &str = "printable characters other than blanks, \",\" and \"/\"";
+        if text.is_empty() {
+            return Err(NameError::Empty);
+        }
+        check_length(text, GROUP_NAME_MAX)?;
+        let allowed = |c: char| !c.is_control() && !c.is_whitespace() && !matches!(c, ',' | '/');
+        check_characters(text, allowed, ALLOWED)?;
+        Ok(Self(text.into()))
+    }
+
+    /// The name as text.
+    pub fn as_str(&self) -> &str {
+        &self.0
+    }
+}
+
+fn check_length(text: &str, max: usize) -> Result<(), NameError> {
+    if text.len() > max {
+        return Err(NameError::TooLong { shown: shown(text), length: text.len(), max });
+    }
+    Ok(())
+}
+
+fn check_characters(
+    text: &str,
+    allowed: impl Fn(char) -> bool,
+    words: &'static str,
+) -> Result<(), NameError> {
+    match text.chars().find(|c| !allowed(*c)) {
+        Some(found) => Err(NameError::BadCharacter { shown: shown(text), found, allowed: words }),
+        None => Ok(()),
+    }
+}
+
+macro_rules! name_traits {
+    ($name:ident) => {
+        impl fmt::Display for $name {
+            fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                f.pad(&self.0)
+            }
+        }
+        impl fmt::Debug for $name {
+            fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                write!(f, "{:?}", &*self.0)
+            }
+        }
+        impl FromStr for $name {
+            type Err = NameError;
+            fn from_str(text: &str) -> Result<Self, NameError> {
+                Self::new(text)
+            }
+        }
+        impl AsRef<str> for $name {
+            fn as_ref(&self) -> &str {
+                &self.0
+            }
+        }
+        impl Borrow<str> for $name {
+            fn borrow(&self) -> &str {
+                &self.0
+            }
+        }
+        impl serde::Serialize for $name {
+            fn serialize<S: serde::Serializer>(&self, s: S) -> Result<S::Ok, S::Error> {
+                s.serialize_str(&self.0)
+            }
+        }
+        impl<'de> serde::Deserialize<'de> for $name {
+            fn deserialize<D: serde::Deserializer<'de>>(d: D) -> Result<Self, D::Error> {
+                let text = String::deserialize(d)?;
+                Self::new(&text).map_err(serde::de::Error::custom)
+            }
+        }
+    };
+}
+
+name_traits!(GuestName);
+name_traits!(GroupName);
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn guest_names_follow_the_rule() {
+        for good in ["a", "web-1", "_x", "A.b_c-9", &"n".repeat(64)] {
+            assert_eq!(GuestName::new(good).unwrap().as_str(), good);
+        }
+        for (bad, part) in [
+            ("", "empty"),
+            (".hidden", "may not start"),
+            ("-x", "may not start"),
+            ("a/b", "holds '/'"),
+            ("a b", "holds ' '"),
+            ("a\0b", "holds '\\0'"),
+            ("ä", "holds 'ä'"),
+        ] {
+            let message = GuestName::new(bad).unwrap_err().to_string();
+            assert!(message.contains(part), "{bad:?}: {message}");
+        }
+    }
+
+    #[test]
+    fn a_name_of_300_characters_is_refused_in_a_short_message() {
+        let message = GuestName::new(&"n".repeat(300)).unwrap_err().to_string();
+        assert!(message.contains("300 characters; at most 64"), "{message}");
+        assert!(message.len() < 120, "{message}");
+    }
+
+    #[test]
+    fn group_names_refuse_what_lists_and_paths_use() {
+        assert!(GroupName::new("onboot").is_ok());
+        assert!(GroupName::new("grün").is_ok());
+        for bad in ["", "a/b", "a,b", "a b", "a\tb", "a\nb"] {
+            assert!(GroupName::new(bad).is_err(), "{bad:?}");
+        }
+    }
+}

@@ -1,0 +1,127 @@
+//! The settings of a guest, as types. Text becomes these once, in `import`.
+
+use std::{fmt, path::PathBuf, time::Duration};
+
+use super::name::{GroupName, GuestName};
+
+/// Which way `start.order` is read (design section 4).
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, serde::Serialize, serde::Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Order {
+    /// The higher, the earlier: LXC 1.0 and its documentation.
+    #[default]
+    HighestFirst,
+    /// The lower, the earlier: what LXC itself has done since 1.1.
+    LowestFirst,
+}
+
+impl fmt::Display for Order {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.pad(match self {
+            Self::HighestFirst => "highest-first",
+            Self::LowestFirst => "lowest-first",
+        })
+    }
+}
+
+/// `[start]`: when and with whom a guest is started.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Start {
+    /// Brought up by boot and by a bulk start (`lxc.start.auto`).
+    pub auto: bool,
+    /// Rank inside a group (`lxc.start.order`).
+    pub order: i32,
+    /// Least time from this guest's start to the start of anything later (`lxc.start.delay`).
+    pub delay: Duration,
+    /// Groups, in the order written; none is the null group (`lxc.group`).
+    pub groups: Vec<GroupName>,
+    /// Wait for these if they are to run.
+    pub after: Vec<GuestName>,
+    /// Start these too; go on without them.
+    pub wants: Vec<GuestName>,
+    /// Start these too, wait for them, and fail if they fail.
+    pub requires: Vec<GuestName>,
+    /// Longest time from the request to the running guest.
+    pub timeout: Duration,
+}
+
+impl Default for Start {
+    fn default() -> Self {
+        Self {
+            auto: false,
+            order: 0,
+            delay: Duration::ZERO,
+            groups: Vec::new(),
+            after: Vec::new(),
+            wants: Vec::new(),
+            requires: Vec::new(),
+            timeout: Duration::from_secs(90),
+        }
+    }
+}
+
+/// "So many within so long", written `5/1m`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
+pub struct Limit {
+    /// How many are carried out within the window; one more trips the limit.
+    pub count: u32,
+    /// The window.
+    pub window: Duration,
+}
+
+impl fmt::Display for Limit {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}/{}", self.count, humantime::format_duration(self.window))
+    }
+}
+
+/// What happens when a guest asks to reboot.
+#[derive(Debug, Clone, PartialEq, Eq, Default, serde::Serialize, serde::Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum RebootAction {
+    /// Carry it out.
+    #[default]
+    Restart,
+    /// Leave the guest down.
+    Stop,
+    /// Run this program; exit status 0 is restart, anything else stop.
+    Script(PathBuf),
+}
+
+impl fmt::Display for RebootAction {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Restart => f.pad("restart"),
+            Self::Stop => f.pad("stop"),
+            Self::Script(path) => write!(f, "{}", path.display()),
+        }
+    }
+}
+
+/// `[reboot]`: how a guest's own reboot is answered.
+#[derive(Debug, Clone, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
+pub struct Reboot {
+    /// The answer.
+    pub action: RebootAction,
+    /// The loop guard: `count` reboots within `window` are carried out, the next one trips it.
+    pub limit: Limit,
+}
+
+impl Default for Reboot {
+    fn default() -> Self {
+        Self { action: RebootAction::Restart, limit: Limit { count: 5, window: Duration::from_secs(60) } }
+    }
+}
+
+/// `[stop]`: how long a guest may take to stop or reboot before it is killed or given up.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Stop {
+    /// From the request to the end of the guest.
+    pub timeout: Duration,
+}
+
+impl Default for Stop {
+    fn default() -> Self {
+        Self { timeout: Duration::from_secs(60) }
+    }
+}

@@ -1,0 +1,134 @@
+//! Plans of small hosts, written as text: guests in, steps out.
+
+use std::{collections::BTreeSet, path::Path, sync::Arc, time::Duration};
+
+use super::*;
+use crate::model::{EngineSpec, GroupName, LxcSpec, Reboot, Start, Stop};
+
+mod delays;
+mod dependencies;
+mod properties;
+mod refusals;
+mod selection;
+mod stops;
+
+/// A guest with these start settings.
+fn guest(name: &str, lxcpath: &str, start: Start) -> Guest {
+    Guest {
+        name: GuestName::new(name).unwrap(),
+        engine: EngineSpec::Lxc(LxcSpec {
+            lxcpath: Path::new(lxcpath).into(),
+            halt_signal: None,
+            reboot_signal: None,
+            stop_signal: None,
+            hook_version: 0,
+            ephemeral: false,
+            rootfs: None,
+            log_file: None,
+        }),
+        start,
+        reboot: Reboot::default(),
+        stop: Stop::default(),
+        fingerprint: 0,
+    }
+}
+
+fn names(list: &str) -> Vec<GuestName> {
+    list.split(',').filter(|name| !name.is_empty()).map(|name| GuestName::new(name).unwrap()).collect()
+}
+
+/// Some guests, of whom some run.
+#[derive(Debug, Clone, Default)]
+struct Host {
+    guests: Guests,
+    running: BTreeSet<GuestName>,
+    order: Order,
+}
+
+impl Host {
+    /// Reads one guest a line: its name, then words like `auto`, `order=5`, `delay=0.5`, `group=a,b`, `after=x`,
+    /// `wants=x`, `requires=x,y`, `path=/srv` and `up`. All are `auto`, unless `manual`.
+    fn new(text: &str) -> Self {
+        let mut host = Self::default();
+        for line in text.lines().map(str::trim).filter(|line| !line.is_empty()) {
+            let mut words = line.split_whitespace();
+            let name = words.next().unwrap();
+            let mut start = Start { auto: true, ..Start::default() };
+            let mut path = "/var/lib/lxc";
+            for word in words {
+                match word.split_once('=').unwrap_or((word, "")) {
+                    ("manual", _) => start.auto = false,
+                    ("up", _) => assert!(host.running.insert(GuestName::new(name).unwrap())),
+                    ("order", value) => start.order = value.parse().unwrap(),
+                    ("delay", value) => start.delay = Duration::from_secs_f64(value.parse().unwrap()),
+                    ("group", value) => {
+                        start.groups = value.split(',').map(|group| GroupName::new(group).unwrap()).collect();
+                    }
+                    ("after", value) => start.after = names(value),
+                    ("wants", value) => start.wants = names(value),
+                    ("requires", value) => start.requires = names(value),
+                    ("path", value) => path = value,
+                    _ => panic!("what is {word:?}?"),
+                }
+            }
+            let guest = guest(name, path, start);
+            assert!(host.guests.insert(guest.name.clone(), Arc::new(guest)).is_none());
+        }
+        host
+    }
+
+    fn lowest_first(mut self) -> Self {
+        self.order = Order::LowestFirst;
+        self
+    }
+
+    /// The same host with everybody up.
+    fn all_up(mut self) -> Self {
+        self.running = self.guests.keys().cloned().collect();
+        self
+    }
+
+    fn plan(&self, action: Action, selection: &Selection) -> Plan {
+        autostart(&self.guests, selection, action, self.order, &|name| self.running.contains(name))
+    }
+
+    /// The plan of a request over all guests with `auto`.
+    fn all(&self, action: Action) -> Plan {
+        self.plan(action, &Selection { all: true, ..Selection::default() })
+    }
+
+    fn operation(&self, verb: Verb, list: &str) -> Plan {
+        operation(&self.guests, &names(list), verb, self.order, &|name| self.running.contains(name))
+    }
+}
+
+/// A selection by `-g` lists.
+fn groups(lists: &[&str]) -> Selection {
+    Selection { groups: Selection::parse_groups(lists).unwrap(), ..Selection::default() }
+}
+
+/// The steps as `NAME` in order.
+fn order_of(plan: &Plan) -> String {
+    let shown: Vec<_> = plan.steps.iter().map(|step| step.guest.to_string()).collect();
+    shown.join(" ")
+}
+
+/// The steps as `NAME:TIER:WAVE` in order.
+fn places(plan: &Plan) -> String {
+    let shown: Vec<_> =
+        plan.steps.iter().map(|step| format!("{}:{}:{}", step.guest, step.tier, step.wave)).collect();
+    shown.join(" ")
+}
+
+fn reason<'a>(plan: &'a Plan, name: &str) -> &'a str {
+    let step = plan.steps.iter().find(|step| step.guest.as_str() == name);
+    &step.unwrap_or_else(|| panic!("{name} is no step of {plan:#?}")).reason
+}
+
+fn refused(plan: &Plan) -> Vec<String> {
+    plan.refused.iter().map(|(name, why)| format!("{name}: {why}")).collect()
+}
+
+fn shown(names: &[GuestName]) -> String {
+    names.iter().map(GuestName::as_str).collect::<Vec<_>>().join(" ")
+}

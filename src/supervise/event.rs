@@ -1,0 +1,119 @@
+//! What happens to a guest: in the past tense, with what is needed to go on.
+
+use std::time::Duration;
+
+use crate::{
+    engine::{EngineError, Epoch, Observation, Probe, Request},
+    helper::wire,
+    model::{Guest, Instant, StopWait, Timestamp, Verb},
+};
+
+/// Names a helper request until it is answered.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct HelperId(pub u64);
+
+/// How hard and how long a stop is to be tried.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum StopKind {
+    /// Ask, and kill after so long; none waits for ever.
+    Ask(Option<Duration>),
+    /// Ask, and leave it alone if it has not listened within its `stop.timeout`.
+    Hint,
+    /// Kill.
+    Kill,
+}
+
+/// What happened to one guest.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Event {
+    /// A job's turn: it should run.
+    StartRequested,
+    /// A job's turn: it should stop.
+    StopRequested(StopKind),
+    /// A job's turn: it should stop and start again.
+    RestartRequested(StopKind),
+    /// A job's turn: its init should reboot.
+    RebootRequested,
+    /// A job's turn: freeze it.
+    FreezeRequested,
+    /// A job's turn: thaw it.
+    ThawRequested,
+    /// An operator wants its failure forgotten.
+    ResetRequested,
+    /// The engine's start returned.
+    StartReturned(Epoch, Result<(), EngineError>),
+    /// The engine's answer to a request.
+    RequestReturned(Epoch, Request, Result<(), EngineError>),
+    /// The engine's kill returned.
+    KillReturned(Epoch, Result<(), EngineError>),
+    /// A look at it returned.
+    Probed(Found),
+    /// The engine saw something of a run.
+    Observed(Epoch, Observation),
+    /// It reported something through the helper.
+    Reported(HelperId, wire::Event),
+    /// The reboot script ended; none when it could not be run or took too long.
+    ScriptEnded(HelperId, Option<i32>),
+    /// It reported something while no daemon was there, and the helper decided.
+    Recalled {
+        /// What it reported.
+        event: wire::Event,
+        /// When.
+        at: Timestamp,
+        /// How it was answered.
+        decision: wire::Decision,
+        /// Why.
+        reason: String,
+    },
+    /// Its deadline has passed.
+    TimedOut,
+}
+
+/// What the daemon before this one left about a run that it had started.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Remembered {
+    /// The fingerprint of the configuration that it was started with.
+    pub fingerprint: u64,
+    /// When the guest asked to reboot, for the loop guard.
+    pub reboots: Vec<Instant>,
+}
+
+/// What a probe found, with what the runtime directory knows of the run.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Found {
+    /// It runs or does not.
+    State {
+        /// What it looks like.
+        probe: Probe,
+        /// What is remembered of its start; none when others started it.
+        remembered: Option<Remembered>,
+    },
+    /// The look failed.
+    Nothing,
+}
+
+impl Event {
+    /// With what a guest's turn in a job begins.
+    pub fn turn(verb: Verb, wait: StopWait, guest: &Guest) -> Self {
+        match verb {
+            Verb::Start => Event::StartRequested,
+            Verb::Stop => Event::StopRequested(ask(wait, guest)),
+            Verb::Kill => Event::StopRequested(StopKind::Kill),
+            Verb::Restart => Event::RestartRequested(ask(wait, guest)),
+            Verb::Reboot => Event::RebootRequested,
+            Verb::Freeze => Event::FreezeRequested,
+            Verb::Thaw => Event::ThawRequested,
+            // Hold and release are the fleet's; they have no turns.
+            Verb::Reset | Verb::Hold | Verb::Release => Event::ResetRequested,
+        }
+    }
+}
+
+fn ask(wait: StopWait, guest: &Guest) -> StopKind {
+    match wait {
+        StopWait::Configured => StopKind::Ask(Some(guest.stop.timeout)),
+        StopWait::AtMost(within) => StopKind::Ask(Some(within)),
+        StopWait::AskOnly => StopKind::Hint,
+        StopWait::Forever => StopKind::Ask(None),
+    }
+}

@@ -1,0 +1,377 @@
+//! All guests and all jobs: what the manager loop owns. Requests and events go in, tasks come out.
+
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    sync::Arc,
+};
+
+use super::{
+    effect::{Effect, Level, Task},
+    event::{Event, HelperId},
+    job::{Job, Turns},
+    machine,
+    state::State,
+    status,
+};
+use crate::{
+    engine::Observation,
+    helper::wire::{self, Answer, Decision},
+    model::{
+        GroupName, Guest, GuestName, Instant, JobId, Now, Order, Rejection, StopWait, Timestamp, Verb,
+        status::{DaemonStatus, Snapshot},
+    },
+    plan::{Guests, Plan},
+};
+
+/// Ended jobs that are kept for readers.
+const ENDED_JOBS: usize = 64;
+
+/// The settings that decisions about all guests need.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Rules {
+    /// How `start.order` is read.
+    pub order: Order,
+    /// At most so many guests are being started at once.
+    pub max_starting: usize,
+    /// The groups of a boot.
+    pub boot_groups: Vec<Option<GroupName>>,
+}
+
+/// A helper request that was answered while the daemon was away.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Recalled {
+    /// Whom it is about.
+    pub guest: GuestName,
+    /// What it reported.
+    pub event: wire::Event,
+    /// When.
+    pub at: Timestamp,
+    /// How it was answered.
+    pub decision: Decision,
+    /// Why.
+    pub reason: String,
+}
+
+/// Every guest, every job.
+#[derive(Debug)]
+pub struct Fleet {
+    pub(super) rules: Rules,
+    pub(super) guests: Guests,
+    pub(super) states: BTreeMap<GuestName, State>,
+    /// Run on, although their configuration is gone or is another container's; with what comes once they are down.
+    successors: BTreeMap<GuestName, Option<Arc<Guest>>>,
+    jobs: BTreeMap<JobId, Job>,
+    last_job: u32,
+    /// Groups that were brought up this boot.
+    pub(super) booted: BTreeSet<Option<GroupName>>,
+    tasks: Vec<Task>,
+    /// Whose deadline is when.
+    deadlines: BTreeSet<(Instant, GuestName)>,
+    changed: BTreeSet<GuestName>,
+    /// Whose state the jobs have not looked at since it last changed.
+    stirred: BTreeSet<GuestName>,
+    /// How many are being started.
+    pub(super) starting: usize,
+    pub(super) published: Snapshot,
+}
+
+impl Fleet {
+    /// An empty fleet.
+    pub fn new(rules: Rules, booted: BTreeSet<Option<GroupName>>) -> Self {
+        Self {
+            rules,
+            guests: Guests::new(),
+            states: BTreeMap::new(),
+            successors: BTreeMap::new(),
+            jobs: BTreeMap::new(),
+            last_job: 0,
+            booted,
+            tasks: Vec::new(),
+            deadlines: BTreeSet::new(),
+            changed: BTreeSet::new(),
+            stirred: BTreeSet::new(),
+            starting: 0,
+            published: Snapshot::default(),
+        }
+    }
+
+    /// Takes the guests and rules that a load found: new ones appear, changed ones are replaced, and missing ones
+    /// disappear once they are down.
+    pub fn load(&mut self, rules: Rules, guests: Guests, now: Now) {
+        self.rules = rules;
+        let missing: Vec<_> =
+            self.guests.keys().filter(|name| !guests.contains_key(*name)).cloned().collect();
+        for name in missing {
+            self.undefine(&name, now);
+        }
+        for guest in guests.into_values() {
+            self.define(guest, now);
+        }
+    }
+
+    /// Takes one guest, new or changed, and has it looked at if it is new.
+    pub fn define(&mut self, guest: Arc<Guest>, now: Now) {
+        let name = guest.name.clone();
+        self.successors.remove(&name);
+        let known = self.guests.get(&name);
+        if known == Some(&guest) {
+            return;
+        }
+        let is_other = known.is_some_and(|known| known.lxcpath() != guest.lxcpath());
+        if is_other && self.states.get(&name).is_some_and(State::is_running) {
+            let text = "is another container now: what runs goes on, and the new one counts once it is down";
+            self.note(&name, Level::Warning, text.to_owned());
+            self.successors.insert(name, Some(guest));
+            return;
+        }
+        self.changed.insert(name.clone());
+        self.guests.insert(name.clone(), guest);
+        if is_other || !self.states.contains_key(&name) {
+            self.states.entry(name.clone()).or_insert_with(|| State::new(now.wall));
+            self.tasks.push(Task { guest: name, effect: Effect::Probe });
+        }
+    }
+
+    /// A guest's configuration is gone. One that runs is kept until it is down.
+    pub fn undefine(&mut self, name: &GuestName, now: Now) {
+        if self.states.get(name).is_some_and(State::is_running) {
+            self.successors.insert(name.clone(), None);
+        } else {
+            self.forget(name);
+        }
+        self.advance(now);
+    }
+
+    fn forget(&mut self, name: &GuestName) {
+        self.successors.remove(name);
+        self.guests.remove(name);
+        if let Some(deadline) = self.states.remove(name).and_then(|state| state.deadline()) {
+            self.deadlines.remove(&(deadline, name.clone()));
+        }
+        self.changed.insert(name.clone());
+        self.stirred.insert(name.clone());
+    }
+
+    /// The guest of this name.
+    pub fn guest(&self, name: &GuestName) -> Option<&Arc<Guest>> {
+        self.guests.get(name)
+    }
+
+    /// The state of the guest of this name.
+    pub fn state(&self, name: &GuestName) -> Option<&State> {
+        self.states.get(name)
+    }
+
+    /// Groups that were brought up this boot.
+    pub fn booted(&self) -> &BTreeSet<Option<GroupName>> {
+        &self.booted
+    }
+
+    /// What is to be done, in order; each task is handed out once.
+    pub fn take_tasks(&mut self) -> Vec<Task> {
+        std::mem::take(&mut self.tasks)
+    }
+
+    /// When the fleet wants [`Fleet::wake`] to be called.
+    pub fn deadline(&self) -> Option<Instant> {
+        let jobs = self.jobs.values().filter_map(Job::wake);
+        self.deadlines.first().map(|(at, _)| *at).into_iter().chain(jobs).min()
+    }
+
+    /// Lets every deadline that has come happen.
+    pub fn wake(&mut self, now: Now) {
+        while let Some((_, name)) = self.deadlines.first().filter(|(at, _)| *at <= now.instant).cloned() {
+            self.step(&name, Event::TimedOut, now);
+        }
+        self.advance(now);
+    }
+
+    /// Something happened to a guest.
+    pub fn happened(&mut self, name: &GuestName, event: Event, now: Now) {
+        if let Event::RequestReturned(_, request, result) = &event {
+            for job in self.jobs.values_mut().filter(|job| !job.is_over()) {
+                job.answered(name, *request, result);
+            }
+        }
+        self.step(name, event, now);
+        self.advance(now);
+    }
+
+    /// The engine saw something of a guest.
+    pub fn observed(
+        &mut self,
+        name: &GuestName,
+        epoch: Option<crate::engine::Epoch>,
+        what: Observation,
+        now: Now,
+    ) {
+        match (epoch, what) {
+            (Some(epoch), what) => self.happened(name, Event::Observed(epoch, what), now),
+            (None, Observation::Appeared)
+                if self.states.get(name).is_some_and(|state| !state.is_running()) =>
+            {
+                self.tasks.push(Task { guest: name.clone(), effect: Effect::Probe });
+            }
+            (None, _) => {}
+        }
+    }
+
+    /// A guest reported something through the helper.
+    pub fn reported(&mut self, name: &GuestName, id: HelperId, event: wire::Event, now: Now) {
+        self.happened(name, Event::Reported(id, event), now);
+    }
+
+    /// Whoever asks about a guest that is not known, or no longer, is answered too.
+    fn answer_stranger(&mut self, name: &GuestName, event: &Event) {
+        if let Event::Reported(id, _) | Event::ScriptEnded(id, _) = event {
+            let reason = "guestd does not know this guest".to_owned();
+            let answer = Answer { decision: Decision::Ignore, reason, anew: false };
+            self.tasks.push(Task { guest: name.clone(), effect: Effect::Answer(*id, answer) });
+        }
+    }
+
+    /// A helper request that was answered while the daemon was away.
+    pub fn recall(&mut self, request: Recalled, now: Now) {
+        let Recalled { guest, event, at, decision, reason } = request;
+        self.happened(&guest, Event::Recalled { event, at, decision, reason }, now);
+    }
+
+    fn step(&mut self, name: &GuestName, event: Event, now: Now) {
+        let (Some(state), Some(guest)) = (self.states.get_mut(name), self.guests.get(name)) else {
+            return self.answer_stranger(name, &event);
+        };
+        let (before, was_starting) = (state.deadline(), state.is_starting());
+        let effects = machine::handle(state, guest, event, now);
+        let (after, is_starting) = (state.deadline(), state.is_starting());
+        self.starting = self.starting + usize::from(is_starting) - usize::from(was_starting);
+        if before != after {
+            before.map(|at| self.deadlines.remove(&(at, name.clone())));
+            after.map(|at| self.deadlines.insert((at, name.clone())));
+        }
+        self.changed.insert(name.clone());
+        self.stirred.insert(name.clone());
+        self.tasks.extend(effects.into_iter().map(|effect| Task { guest: name.clone(), effect }));
+    }
+
+    /// Lets every job look at the guests that stirred, until nothing does any more.
+    fn advance(&mut self, now: Now) {
+        loop {
+            let stirred = std::mem::take(&mut self.stirred);
+            let running = self.jobs.values().filter(|job| !job.is_over()).map(Job::id);
+            let mut turns = Vec::new();
+            for id in running.collect::<Vec<_>>() {
+                turns.extend(self.advance_job(id, &stirred, now));
+            }
+            if turns.is_empty() && self.stirred.is_empty() {
+                break;
+            }
+        }
+        // Only now: a job that ended such a guest has seen that it did.
+        let is_down = |name: &&GuestName| !self.states.get(*name).is_some_and(State::is_running);
+        for name in self.successors.keys().filter(is_down).cloned().collect::<Vec<_>>() {
+            match self.successors.remove(&name).flatten() {
+                Some(successor) => self.define(successor, now),
+                None => self.forget(&name),
+            }
+        }
+    }
+
+    fn advance_job(&mut self, id: JobId, stirred: &BTreeSet<GuestName>, now: Now) -> Turns {
+        let mut slots = self.rules.max_starting.saturating_sub(self.starting);
+        let (guests, states) = (&self.guests, &self.states);
+        let look = |name: &GuestName| Some((&**guests.get(name)?, states.get(name)?));
+        let Some(job) = self.jobs.get_mut(&id) else { return Turns::new() };
+        let turns = job.advance(&look, stirred, &mut slots, now);
+        if job.is_over() {
+            self.changed.extend(job.guests().cloned());
+        }
+        for (name, event) in turns.iter().cloned() {
+            self.step(&name, event, now);
+        }
+        turns
+    }
+
+    pub(super) fn submit(&mut self, verb: Verb, wait: StopWait, plan: Plan, now: Now) -> JobId {
+        self.last_job += 1;
+        let id = JobId(self.last_job);
+        let job = Job::new(id, verb, wait, plan, now);
+        let concerned: BTreeSet<GuestName> = job.guests().cloned().collect();
+        for earlier in self.jobs.values_mut().filter(|job| !job.is_over()) {
+            earlier.yield_to(verb, |name| concerned.contains(name));
+        }
+        self.changed.extend(concerned);
+        self.jobs.insert(id, job);
+        self.advance(now);
+        while self.jobs.values().filter(|job| job.is_over()).count() > ENDED_JOBS {
+            let oldest = self.jobs.values().find(|job| job.is_over()).map(Job::id);
+            oldest.map(|id| self.jobs.remove(&id));
+        }
+        id
+    }
+
+    /// Cancels what a job has not begun.
+    ///
+    /// # Errors
+    /// [`Rejection::NoSuchJob`].
+    pub fn cancel(&mut self, id: JobId, now: Now) -> Result<(), Rejection> {
+        let job = self.jobs.get_mut(&id).ok_or(Rejection::NoSuchJob(id))?;
+        if !job.is_over() {
+            job.cancel();
+            self.changed.extend(job.guests().cloned());
+            self.advance(now);
+        }
+        Ok(())
+    }
+
+    /// Notes something about a guest in the journal.
+    pub fn note(&mut self, name: &GuestName, level: Level, text: String) {
+        self.tasks.push(Task { guest: name.clone(), effect: Effect::Log(level, text) });
+    }
+
+    /// The guests whose state or configuration changed since the last publishing.
+    pub fn changed(&self) -> &BTreeSet<GuestName> {
+        &self.changed
+    }
+
+    /// What readers should see.
+    pub fn published(&self) -> &Snapshot {
+        &self.published
+    }
+
+    /// Brings up to date what readers should see; whether it is another now. Only what changed is made anew.
+    pub fn publish(&mut self, daemon: &Arc<DaemonStatus>) -> bool {
+        let mut differs = !Arc::ptr_eq(&self.published.daemon, daemon);
+        self.published.daemon = daemon.clone();
+        for name in std::mem::take(&mut self.changed) {
+            let (Some(guest), Some(state)) = (self.guests.get(&name), self.states.get(&name)) else {
+                differs |= self.published.guests.remove(&name).is_some();
+                continue;
+            };
+            let waits = self.jobs.values().any(|job| job.keeps_waiting(&name));
+            let status = status::of(guest, state, waits);
+            if self.published.guests.get(&name).is_none_or(|known| **known != status) {
+                self.published.guests.insert(name, Arc::new(status));
+                differs = true;
+            }
+        }
+        self.publish_jobs() || differs
+    }
+
+    fn publish_jobs(&mut self) -> bool {
+        let before = self.published.jobs.len();
+        self.published.jobs.retain(|id, _| self.jobs.contains_key(id));
+        let mut differs = self.published.jobs.len() != before;
+        for (id, job) in &self.jobs {
+            let known = self.published.jobs.get(id);
+            if known.is_some_and(|known| known.state.is_over()) {
+                continue;
+            }
+            let status = job.status();
+            if known.is_none_or(|known| **known != status) {
+                self.published.jobs.insert(*id, Arc::new(status));
+                differs = true;
+            }
+        }
+        differs
+    }
+}

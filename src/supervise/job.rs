@@ -1,0 +1,372 @@
+//! A job: one requested operation over several guests, working through a plan.
+//!
+//! A job looks at the guests' states and says which guest's turn it is. It never hears how a state came about, so a
+//! guest that somebody else starts or stops moves it along too.
+
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    sync::Arc,
+};
+
+use super::{
+    admission::{self, Admission},
+    event::Event,
+    state::{Phase, State},
+    verdict,
+};
+use crate::{
+    engine::{EngineError, Epoch, Request},
+    model::{Guest, GuestName, Instant, JobId, Now, Outcome, StopWait, Timestamp, Verb},
+    plan::{Plan, Step},
+};
+
+/// A guest and what is known of it, as a job sees it.
+pub type Look<'a> = Option<(&'a Guest, &'a State)>;
+
+/// One requested operation.
+#[derive(Debug, Clone)]
+pub struct Job {
+    id: JobId,
+    verb: Verb,
+    wait: StopWait,
+    pub(super) entries: Vec<Entry>,
+    /// Everyone it is about.
+    pub(super) concerned: Arc<[GuestName]>,
+    /// Where each guest's entry is.
+    places: BTreeMap<GuestName, usize>,
+    /// The entries before this one are over, and hold nothing back.
+    first: usize,
+    /// Every result so far, also of guests without a turn: they were as wanted, or were refused.
+    pub(super) results: BTreeMap<GuestName, Outcome>,
+    pub(super) canceled: bool,
+    pub(super) started: Timestamp,
+    pub(super) ended: Option<Timestamp>,
+    /// What holds back the next turn, for people.
+    pub(super) waiting_for: String,
+    /// When a delay or a deadline asks for another look.
+    wake: Option<Instant>,
+}
+
+#[derive(Debug, Clone)]
+pub(super) struct Entry {
+    pub(super) step: Step,
+    pub(super) progress: Progress,
+}
+
+#[derive(Debug, Clone)]
+pub(super) enum Progress {
+    Waiting,
+    Begun(Begun),
+    Over {
+        /// It came out as asked.
+        well: bool,
+        /// When it ran, if this job made it run: its delay counts from here.
+        ran_at: Option<Instant>,
+    },
+}
+
+/// What an entry looked like when its turn began.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Begun {
+    pub(super) epoch: Epoch,
+    pub(super) restarts: u32,
+    pub(super) deadline: Option<Instant>,
+}
+
+/// What a job wants to happen to a guest.
+pub type Turns = Vec<(GuestName, Event)>;
+
+impl Job {
+    /// A job that works through a plan.
+    pub fn new(id: JobId, verb: Verb, wait: StopWait, plan: Plan, now: Now) -> Self {
+        let already = plan.already.into_iter().map(|name| (name, Outcome::Already));
+        let refused = plan.refused.into_iter().map(|(name, why)| (name, Outcome::Failed(why)));
+        let entries = plan.steps.into_iter().map(|step| Entry { step, progress: Progress::Waiting });
+        let entries: Vec<Entry> = entries.collect();
+        let results: BTreeMap<GuestName, Outcome> = already.chain(refused).collect();
+        let guests = entries.iter().map(|entry| &entry.step.guest).chain(results.keys());
+        let concerned = guests.cloned().collect();
+        let places = entries.iter().enumerate().map(|(at, entry)| (entry.step.guest.clone(), at));
+        Self {
+            id,
+            verb,
+            wait,
+            places: places.collect(),
+            first: 0,
+            entries,
+            results,
+            concerned,
+            canceled: false,
+            started: now.wall,
+            ended: None,
+            waiting_for: String::new(),
+            wake: None,
+        }
+    }
+
+    /// Its number.
+    pub fn id(&self) -> JobId {
+        self.id
+    }
+
+    /// What it does to each guest.
+    pub fn verb(&self) -> Verb {
+        self.verb
+    }
+
+    /// Whether every guest has a result.
+    pub fn is_over(&self) -> bool {
+        self.ended.is_some()
+    }
+
+    /// When it wants another look even if nothing happens.
+    pub fn wake(&self) -> Option<Instant> {
+        self.wake
+    }
+
+    /// Everyone it is about.
+    pub fn guests(&self) -> impl Iterator<Item = &GuestName> {
+        self.concerned.iter()
+    }
+
+    /// Whether a guest waits for its turn to start in this job.
+    pub fn keeps_waiting(&self, guest: &GuestName) -> bool {
+        let is_waiting = |at: &usize| matches!(self.entries[*at].progress, Progress::Waiting);
+        self.verb == Verb::Start && !self.is_over() && self.places.get(guest).is_some_and(is_waiting)
+    }
+
+    /// What has not begun never will. What has begun goes on.
+    pub fn cancel(&mut self) {
+        self.canceled = true;
+        self.cancel_waiting(|_| true);
+    }
+
+    /// A newer job wants the opposite for some guests: their turns are cancelled where they have not begun.
+    pub fn yield_to(&mut self, verb: Verb, is_concerned: impl Fn(&GuestName) -> bool) {
+        if let (Some(own), Some(newer)) = (is_upward(self.verb), is_upward(verb))
+            && own != newer
+        {
+            self.cancel_waiting(is_concerned);
+        }
+    }
+
+    fn cancel_waiting(&mut self, is_concerned: impl Fn(&GuestName) -> bool) {
+        for at in 0..self.entries.len() {
+            let entry = &self.entries[at];
+            if matches!(entry.progress, Progress::Waiting) && is_concerned(&entry.step.guest) {
+                self.finish(at, Outcome::Canceled, None);
+            }
+        }
+    }
+
+    fn finish(&mut self, at: usize, outcome: Outcome, ran_at: Option<Instant>) {
+        let entry = &mut self.entries[at];
+        entry.progress = Progress::Over { well: outcome.is_success(), ran_at };
+        self.results.insert(entry.step.guest.clone(), outcome);
+    }
+
+    /// The engine answered a request that one of its guests got.
+    pub fn answered(&mut self, guest: &GuestName, request: Request, result: &Result<(), EngineError>) {
+        let outcome = match (self.verb, request, result) {
+            (Verb::Stop, Request::Stop, Ok(())) if self.wait == StopWait::AskOnly => Outcome::Asked,
+            (Verb::Stop, Request::Stop, Err(error)) if self.wait == StopWait::AskOnly => {
+                Outcome::Failed(error.to_string())
+            }
+            // Its state may have gone elsewhere meanwhile; what was asked for was done.
+            (Verb::Freeze, Request::Freeze, Ok(())) | (Verb::Thaw, Request::Thaw, Ok(())) => Outcome::Done,
+            (Verb::Freeze, Request::Freeze, Err(error))
+            | (Verb::Thaw, Request::Thaw, Err(error))
+            | (Verb::Reboot, Request::Reboot, Err(error)) => Outcome::Failed(error.to_string()),
+            _ => return,
+        };
+        if let Some(at) = self.places.get(guest).copied()
+            && matches!(self.entries[at].progress, Progress::Begun(_))
+        {
+            self.finish(at, outcome, None);
+        }
+    }
+
+    /// Looks at the guests: records who has come out, and gives turns to those whose time has come, at most `slots`
+    /// of them to start. `stirred` are the guests whose states may have changed since the last call. Called until it
+    /// gives no more turns.
+    pub fn advance<'a>(
+        &mut self,
+        look: &dyn Fn(&GuestName) -> Look<'a>,
+        stirred: &BTreeSet<GuestName>,
+        slots: &mut usize,
+        now: Now,
+    ) -> Turns {
+        self.wake = None;
+        // A reboot also comes out when its time is over.
+        if self.verb == Verb::Reboot {
+            (0..self.entries.len()).for_each(|at| self.judge(at, look, now));
+        } else {
+            for at in stirred.iter().filter_map(|name| self.places.get(name)).copied().collect::<Vec<_>>() {
+                self.judge(at, look, now);
+            }
+        }
+        let turns = self.give_turns(look, slots, now);
+        if self.ended.is_none() && self.entries[self.first..].iter().all(Entry::is_over) {
+            self.ended = Some(now.wall);
+            self.wake = None;
+            self.waiting_for.clear();
+        }
+        turns
+    }
+
+    /// Records whether an entry whose turn has begun has come out.
+    fn judge<'a>(&mut self, at: usize, look: &dyn Fn(&GuestName) -> Look<'a>, now: Now) {
+        let entry = &self.entries[at];
+        let Progress::Begun(begun) = &entry.progress else { return };
+        let verdict = match look(&entry.step.guest) {
+            // It was to go, and is gone for good.
+            None if matches!(self.verb, Verb::Stop | Verb::Kill) => Some(Ok(None)),
+            None => Some(Err("it is no longer defined".to_owned())),
+            Some((guest, state)) => verdict::of(self.verb, *begun, guest, state, now.instant),
+        };
+        match verdict {
+            Some(Ok(ran_at)) => self.finish(at, Outcome::Done, ran_at),
+            Some(Err(why)) => self.finish(at, Outcome::Failed(why), None),
+            None => self.wake = earliest(self.wake, begun.deadline),
+        }
+    }
+
+    fn give_turns<'a>(
+        &mut self,
+        look: &dyn Fn(&GuestName) -> Look<'a>,
+        slots: &mut usize,
+        now: Now,
+    ) -> Turns {
+        let mut turns = Turns::new();
+        self.waiting_for.clear();
+        let mut open_tier = None;
+        let mut at_front = true;
+        for at in self.first..self.entries.len() {
+            let tier = self.entries[at].step.tier;
+            if open_tier.is_some_and(|open| open < tier) {
+                break;
+            }
+            if let Progress::Waiting = self.entries[at].progress {
+                match self.turn(at, look, slots, now) {
+                    Turn::Begins(event) => turns.push((self.entries[at].step.guest.clone(), event)),
+                    Turn::Over | Turn::NotYet => {}
+                    Turn::NoSlot => break,
+                }
+            }
+            let entry = &self.entries[at];
+            if !entry.is_over() {
+                open_tier = Some(tier);
+            }
+            at_front &= entry.is_over() && entry.holds_back_until(now.instant).is_none();
+            if at_front {
+                self.first = at + 1;
+            }
+            if let Some(until) = entry.holds_back_until(now.instant) {
+                self.wake = earliest(self.wake, until);
+                if until.is_some() {
+                    self.waiting_for = format!("the delay of {}", entry.step.guest);
+                }
+                break;
+            }
+        }
+        turns
+    }
+
+    /// Whether an entry's turn has come, and with what it begins.
+    fn turn<'a>(
+        &mut self,
+        at: usize,
+        look: &dyn Fn(&GuestName) -> Look<'a>,
+        slots: &mut usize,
+        now: Now,
+    ) -> Turn {
+        let step = &self.entries[at].step;
+        if step.after.iter().any(|before| !self.entries[*before].is_over()) {
+            return Turn::NotYet;
+        }
+        let failed = step.requires.iter().find(|before| self.entries[**before].has_failed());
+        if let Some(failed) = failed {
+            let why = format!("{}, which it requires, did not start", self.entries[*failed].step.guest);
+            return self.settle(at, Outcome::Failed(why));
+        }
+        let Some((guest, state)) = look(&step.guest) else {
+            return self.settle(at, Outcome::Failed("it is no longer defined".into()));
+        };
+        if matches!(self.verb, Verb::Hold | Verb::Release) {
+            // The fleet has done it.
+            return self.settle(at, Outcome::Done);
+        }
+        match admission::admit(self.verb, state, guest) {
+            Admission::Already => return self.settle(at, Outcome::Already),
+            Admission::Denied(why) => return self.settle(at, Outcome::Failed(why.into())),
+            Admission::Accept => {}
+        }
+        if self.verb == Verb::Start && matches!(state.phase, Phase::Stopping { .. }) {
+            self.waiting_for = format!("the stop of {}", guest.name);
+            return Turn::NotYet;
+        }
+        if matches!(self.verb, Verb::Start | Verb::Restart) && !state.is_running() {
+            if *slots == 0 {
+                self.waiting_for = "a free slot to start in".into();
+                return Turn::NoSlot;
+            }
+            *slots -= 1;
+        }
+        let deadline = (self.verb == Verb::Reboot).then(|| now.instant.plus(guest.stop.timeout));
+        let begun = Begun { epoch: state.epoch, restarts: state.restarts, deadline };
+        let event = Event::turn(self.verb, self.wait, guest);
+        self.wake = earliest(self.wake, deadline);
+        self.entries[at].progress = Progress::Begun(begun);
+        Turn::Begins(event)
+    }
+
+    fn settle(&mut self, at: usize, outcome: Outcome) -> Turn {
+        self.finish(at, outcome, None);
+        Turn::Over
+    }
+}
+
+/// What came of looking at a waiting entry.
+enum Turn {
+    Begins(Event),
+    Over,
+    NotYet,
+    NoSlot,
+}
+
+impl Entry {
+    pub(super) fn is_over(&self) -> bool {
+        matches!(self.progress, Progress::Over { .. })
+    }
+
+    fn has_failed(&self) -> bool {
+        matches!(self.progress, Progress::Over { well: false, .. })
+    }
+
+    /// Whether its delay holds back everything later: `Some(None)` while it has not run yet, `Some(Some(moment))`
+    /// once it is known until when. A guest that failed, or ran before, holds nothing back.
+    fn holds_back_until(&self, now: Instant) -> Option<Option<Instant>> {
+        if self.step.delay.is_zero() {
+            return None;
+        }
+        match &self.progress {
+            Progress::Waiting | Progress::Begun(_) => Some(None),
+            Progress::Over { ran_at, .. } => {
+                let until = ran_at.as_ref()?.plus(self.step.delay);
+                (now < until).then_some(Some(until))
+            }
+        }
+    }
+}
+
+fn is_upward(verb: Verb) -> Option<bool> {
+    match verb {
+        Verb::Start | Verb::Restart => Some(true),
+        Verb::Stop | Verb::Kill => Some(false),
+        Verb::Reboot | Verb::Freeze | Verb::Thaw | Verb::Reset | Verb::Hold | Verb::Release => None,
+    }
+}
+
+fn earliest(one: Option<Instant>, other: Option<Instant>) -> Option<Instant> {
+    one.into_iter().chain(other).min()
+}

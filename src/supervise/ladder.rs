@@ -1,0 +1,139 @@
+//! The machine's part for the way down: ask, wait, kill; and what follows.
+
+use super::{
+    effect::Effect,
+    event::StopKind,
+    machine::Turn,
+    state::{Intent, Phase, Run, Rung, Then},
+};
+use crate::{
+    engine::Request,
+    model::{End, Instant},
+};
+
+impl Turn<'_> {
+    pub(super) fn stop_requested(&mut self, phase: Phase, kind: StopKind) -> Phase {
+        self.state.intent = Intent::Down;
+        let killed = kind == StopKind::Kill;
+        self.bring_down(phase, kind, Then::Stay(End::Asked { killed }))
+    }
+
+    pub(super) fn restart_requested(&mut self, phase: Phase, kind: StopKind) -> Phase {
+        self.state.intent = Intent::Up;
+        match phase {
+            Phase::Down(_) | Phase::Failed { remains: None, .. } => {
+                self.state.reboots.clear();
+                self.begin()
+            }
+            // One that is being started too: whoever asks for a restart means a new one.
+            _ => self.bring_down(phase, kind, Then::Start),
+        }
+    }
+
+    /// From wherever it is towards down, and then on.
+    fn bring_down(&mut self, phase: Phase, kind: StopKind, then: Then) -> Phase {
+        match phase {
+            // Nobody could find out whether it runs; the watch will, and ends at once where nothing does.
+            Phase::Down(_) | Phase::Failed { remains: None, .. }
+                if self.state.look_again.take().is_some() =>
+            {
+                let epoch = self.state.next_epoch();
+                self.effects.push(Effect::Watch(epoch));
+                self.descend(Run::new(epoch, None, self.now.instant), kind, None, then)
+            }
+            Phase::Down(_) | Phase::Failed { remains: None, .. } => phase,
+            Phase::Failed { remains: Some(epoch), .. } => {
+                self.kill(Run::new(epoch, None, self.now.instant), killed(then))
+            }
+            // Its init may not exist yet: there is nobody to ask.
+            Phase::Starting { epoch, fingerprint, .. } => {
+                self.kill(Run::new(epoch, Some(fingerprint), self.now.instant), killed(then))
+            }
+            Phase::Frozen(run) if kind != StopKind::Kill => {
+                self.effects.push(Effect::Request(run.epoch, Request::Thaw));
+                self.descend(run, kind, None, then)
+            }
+            Phase::Up(run) | Phase::Frozen(run) | Phase::Rebooting { run, .. } => {
+                self.descend(run, kind, None, then)
+            }
+            Phase::Stopping { run, rung: Rung::Killing, deadline, then: earlier } => {
+                let then = firmer(earlier, then);
+                Phase::Stopping { run, rung: Rung::Killing, deadline, then }
+            }
+            // Its init is dead: wait for the rest, but not longer than asked.
+            Phase::Stopping { run, rung: Rung::Ending, deadline, then: earlier } if run.init.is_none() => {
+                let then = firmer(earlier, then);
+                if kind == StopKind::Kill {
+                    return self.kill(run, then);
+                }
+                let deadline = earliest(deadline, self.deadline_of(kind));
+                Phase::Stopping { run, rung: Rung::Ending, deadline, then }
+            }
+            Phase::Stopping { run, rung: Rung::Hinted, .. } => self.descend(run, kind, None, then),
+            // Whoever asked before was promised an end by then.
+            Phase::Stopping { run, deadline, .. } => self.descend(run, kind, deadline, then),
+        }
+    }
+
+    /// The next rung down; `promised` is the moment for the last one that was given before.
+    fn descend(&mut self, run: Run, kind: StopKind, promised: Option<Instant>, then: Then) -> Phase {
+        if kind == StopKind::Kill {
+            return self.kill(run, then);
+        }
+        self.effects.push(Effect::Request(run.epoch, Request::Stop));
+        let (rung, deadline) = match (kind, promised) {
+            (StopKind::Hint, None) => (Rung::Hinted, self.deadline_of(kind)),
+            (StopKind::Hint, promised) => (Rung::Asked, promised),
+            (kind, promised) => (Rung::Asked, earliest(promised, self.deadline_of(kind))),
+        };
+        Phase::Stopping { run, rung, deadline, then }
+    }
+
+    fn deadline_of(&self, kind: StopKind) -> Option<Instant> {
+        match kind {
+            StopKind::Ask(Some(within)) => Some(self.now.instant.plus(within)),
+            StopKind::Hint => Some(self.now.instant.plus(self.guest.stop.timeout)),
+            StopKind::Ask(None) | StopKind::Kill => None,
+        }
+    }
+
+    /// Its init is dead, or its hook cancels its reboot: it ends by itself, and is killed if it does not.
+    pub(super) fn ending(&mut self, run: Run, then: Then) -> Phase {
+        let deadline = Some(self.now.instant.plus(self.guest.stop.timeout));
+        Phase::Stopping { run, rung: Rung::Ending, deadline, then }
+    }
+
+    /// The last rung. The engine bounds the time that a kill takes.
+    pub(super) fn kill(&mut self, run: Run, then: Then) -> Phase {
+        self.effects.push(Effect::Kill(run.epoch));
+        Phase::Stopping { run, rung: Rung::Killing, deadline: None, then }
+    }
+}
+
+/// What follows, when it takes a kill to get there.
+pub(super) fn killed(then: Then) -> Then {
+    match then {
+        Then::Stay(End::Asked { .. }) => Then::Stay(End::Asked { killed: true }),
+        other => other,
+    }
+}
+
+/// What follows, when a guest that was asked to stop has not in time.
+pub(super) fn overdue(then: Then) -> Then {
+    match then {
+        Then::Stay(End::Asked { .. }) => Then::Stay(End::Overdue),
+        other => other,
+    }
+}
+
+/// Of two wishes for what follows an end, the newer one, unless the end is already known for what it is.
+fn firmer(earlier: Then, newer: Then) -> Then {
+    match (earlier, newer) {
+        (earlier @ (Then::Stay(_) | Then::Fail(_)), Then::Stay(_)) => earlier,
+        (_, newer) => newer,
+    }
+}
+
+fn earliest(one: Option<Instant>, other: Option<Instant>) -> Option<Instant> {
+    one.into_iter().chain(other).min()
+}

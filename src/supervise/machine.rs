@@ -1,0 +1,302 @@
+//! One guest's state machine: `(state, event, now) → effects`. Every event is matched against every phase.
+
+use std::{mem, time::Duration};
+
+use super::{
+    effect::{Effect, Level},
+    event::{Event, Found, Remembered},
+    ladder::overdue,
+    state::{Failure, Intent, Phase, Rebooting, Run, Rung, State, Then},
+};
+use crate::{
+    engine::{EngineResult, Epoch, Init, Probe, Request},
+    helper::wire,
+    model::{End, Guest, Now, WaitStatus},
+};
+
+/// How long after a look that failed the next one comes.
+const LOOK_AGAIN: Duration = Duration::from_secs(5);
+
+/// Lets one event happen to a guest. News of a run that is over are dropped here, and nowhere else.
+pub fn handle(state: &mut State, guest: &Guest, event: Event, now: Now) -> Vec<Effect> {
+    if epoch_of(&event).is_some_and(|epoch| state.live_epoch() != Some(epoch)) {
+        return Vec::new();
+    }
+    let before = mem::discriminant(&state.phase);
+    let phase = mem::replace(&mut state.phase, Phase::Down(None));
+    let mut turn = Turn { state, guest, now, effects: Vec::new() };
+    let phase = turn.next(phase, event);
+    let effects = turn.effects;
+    if mem::discriminant(&phase) != before {
+        state.since = now.wall;
+    }
+    state.phase = phase;
+    effects
+}
+
+/// The run that an event is about, where it is about one.
+fn epoch_of(event: &Event) -> Option<Epoch> {
+    match event {
+        Event::StartReturned(epoch, _)
+        | Event::RequestReturned(epoch, ..)
+        | Event::KillReturned(epoch, _)
+        | Event::Observed(epoch, _) => Some(*epoch),
+        Event::StartRequested
+        | Event::StopRequested(_)
+        | Event::RestartRequested(_)
+        | Event::RebootRequested
+        | Event::FreezeRequested
+        | Event::ThawRequested
+        | Event::ResetRequested
+        | Event::Probed(_)
+        | Event::Reported(..)
+        | Event::ScriptEnded(..)
+        | Event::Recalled { .. }
+        | Event::TimedOut => None,
+    }
+}
+
+/// One event's turn: what it may change, and what it wants done.
+pub(super) struct Turn<'a> {
+    pub(super) state: &'a mut State,
+    pub(super) guest: &'a Guest,
+    pub(super) now: Now,
+    pub(super) effects: Vec<Effect>,
+}
+
+impl Turn<'_> {
+    fn next(&mut self, phase: Phase, event: Event) -> Phase {
+        match event {
+            Event::StartRequested => self.start_requested(phase),
+            Event::StopRequested(kind) => self.stop_requested(phase, kind),
+            Event::RestartRequested(kind) => self.restart_requested(phase, kind),
+            Event::RebootRequested => self.reboot_requested(phase),
+            Event::FreezeRequested => self.request_if(phase, Request::Freeze),
+            Event::ThawRequested => self.request_if(phase, Request::Thaw),
+            Event::ResetRequested => self.reset_requested(phase),
+            Event::StartReturned(_, result) => self.start_returned(phase, result),
+            Event::RequestReturned(_, request, result) => self.request_returned(phase, request, result),
+            Event::KillReturned(_, result) => self.kill_returned(phase, result),
+            Event::Probed(found) => self.probed(phase, found),
+            Event::Observed(_, what) => self.observed(phase, what),
+            Event::Reported(id, event) => self.reported(phase, id, event),
+            Event::ScriptEnded(id, code) => self.script_ended(phase, id, code),
+            Event::Recalled { event: wire::Event::Reboot, at, decision, reason } => {
+                self.reboot_recalled(phase, at, decision, reason)
+            }
+            Event::Recalled { at, .. } => self.end_recalled(phase, at),
+            Event::TimedOut => self.timed_out(phase),
+        }
+    }
+
+    pub(super) fn log(&mut self, level: Level, text: impl Into<String>) {
+        self.effects.push(Effect::Log(level, text.into()));
+    }
+
+    /// Begins a new run.
+    pub(super) fn begin(&mut self) -> Phase {
+        let epoch = self.state.next_epoch();
+        self.effects.push(Effect::Start(epoch));
+        Phase::Starting { epoch, fingerprint: self.guest.fingerprint, deadline: None }
+    }
+
+    fn start_requested(&mut self, phase: Phase) -> Phase {
+        match phase {
+            Phase::Down(_) | Phase::Failed { remains: None, .. } => {
+                self.state.intent = Intent::Up;
+                self.state.reboots.clear();
+                self.begin()
+            }
+            Phase::Starting { .. } | Phase::Up(_) | Phase::Frozen(_) | Phase::Rebooting { .. } => {
+                self.state.intent = Intent::Up;
+                phase
+            }
+            // A job waits for the end of a stop before its turn to start comes.
+            Phase::Failed { remains: Some(_), .. } | Phase::Stopping { .. } => phase,
+        }
+    }
+
+    fn reboot_requested(&mut self, phase: Phase) -> Phase {
+        match phase {
+            Phase::Up(mut run) => {
+                run.reboot_decided = true;
+                self.effects.push(Effect::Request(run.epoch, Request::Reboot));
+                Phase::Up(run)
+            }
+            Phase::Down(_)
+            | Phase::Failed { .. }
+            | Phase::Starting { .. }
+            | Phase::Frozen(_)
+            | Phase::Rebooting { .. }
+            | Phase::Stopping { .. } => phase,
+        }
+    }
+
+    /// Freezing what is up, thawing what is frozen; anything else is left alone.
+    fn request_if(&mut self, phase: Phase, request: Request) -> Phase {
+        match (&phase, request) {
+            (Phase::Up(run), Request::Freeze) | (Phase::Frozen(run), Request::Thaw) => {
+                self.effects.push(Effect::Request(run.epoch, request));
+            }
+            _ => {}
+        }
+        phase
+    }
+
+    fn reset_requested(&mut self, phase: Phase) -> Phase {
+        match phase {
+            Phase::Failed { remains: None, why } => {
+                self.state.reboots.clear();
+                Phase::Down(match why {
+                    Failure::Ended(end) => Some(end),
+                    _ => None,
+                })
+            }
+            other => other,
+        }
+    }
+
+    fn start_returned(&mut self, phase: Phase, result: EngineResult<()>) -> Phase {
+        match (phase, result) {
+            (Phase::Starting { .. }, Err(error)) => {
+                self.log(Level::Warning, format!("start failed: {error}"));
+                Phase::Failed { why: Failure::Start(error.to_string()), remains: None }
+            }
+            // Its watch reports the init, unless the container's own monitor is stuck.
+            (Phase::Starting { epoch, fingerprint, .. }, Ok(())) => {
+                let deadline = Some(self.now.instant.plus(self.guest.start.timeout));
+                Phase::Starting { epoch, fingerprint, deadline }
+            }
+            (phase, _) => phase,
+        }
+    }
+
+    fn request_returned(&mut self, phase: Phase, request: Request, result: EngineResult<()>) -> Phase {
+        if let Err(error) = &result {
+            self.log(Level::Warning, error.to_string());
+        }
+        match (phase, request, result) {
+            (Phase::Up(run), Request::Freeze, Ok(())) => Phase::Frozen(run),
+            (Phase::Frozen(run), Request::Thaw, Ok(())) => Phase::Up(run),
+            // It was frozen while it should stop: frozen it would never hear of that.
+            (phase @ Phase::Stopping { .. }, Request::Freeze, Ok(())) => {
+                self.effects.extend(phase.run().map(|run| Effect::Request(run.epoch, Request::Thaw)));
+                phase
+            }
+            (Phase::Up(mut run), Request::Reboot, Err(_)) => {
+                run.reboot_decided = false;
+                Phase::Up(run)
+            }
+            (phase, ..) => phase,
+        }
+    }
+
+    fn kill_returned(&mut self, phase: Phase, result: EngineResult<()>) -> Phase {
+        match (phase, result) {
+            (Phase::Stopping { then, .. }, Ok(())) => self.ended(then),
+            (Phase::Stopping { run, .. } | Phase::Up(run), Err(error)) => {
+                self.log(Level::Warning, error.to_string());
+                Phase::Failed { why: Failure::Stuck(error.reason), remains: Some(run.epoch) }
+            }
+            (Phase::Failed { .. }, Ok(())) => Phase::Down(Some(End::Asked { killed: true })),
+            (phase, _) => phase,
+        }
+    }
+
+    /// Nothing of the run is left.
+    pub(super) fn ended(&mut self, then: Then) -> Phase {
+        match then {
+            Then::Stay(end) => {
+                if matches!(end, End::GuestHalt | End::GuestReboot { .. }) {
+                    self.state.intent = Intent::Down;
+                }
+                self.log(Level::Info, format!("is down: {end}"));
+                Phase::Down(Some(end))
+            }
+            Then::Fail(why) => {
+                self.log(Level::Warning, format!("has failed: {why}"));
+                Phase::Failed { why, remains: None }
+            }
+            Then::Start => {
+                self.state.restarts += 1;
+                self.begin()
+            }
+        }
+    }
+
+    fn probed(&mut self, phase: Phase, found: Found) -> Phase {
+        self.state.look_again = matches!(found, Found::Nothing).then(|| self.now.instant.plus(LOOK_AGAIN));
+        match (phase, found) {
+            (
+                phase @ (Phase::Down(_) | Phase::Failed { remains: None, .. } | Phase::Starting { .. }),
+                Found::State { probe, remembered },
+            ) => {
+                // Others started it before our own start could begin: what is remembered is that intention.
+                let remembered = remembered.filter(|_| !matches!(phase, Phase::Starting { .. }));
+                match probe {
+                    Probe::Up(init) => Phase::Up(self.adopt(init, remembered)),
+                    Probe::Frozen(init) => Phase::Frozen(self.adopt(init, remembered)),
+                    Probe::Down | Probe::Changing => phase,
+                }
+            }
+            (phase, _) => phase,
+        }
+    }
+
+    fn adopt(&mut self, init: Init, remembered: Option<Remembered>) -> Run {
+        let epoch = self.state.next_epoch();
+        self.state.intent = Intent::Up;
+        let adopted = remembered.is_none();
+        let fingerprint = remembered.as_ref().map(|remembered| remembered.fingerprint);
+        self.state.reboots.extend(remembered.into_iter().flat_map(|remembered| remembered.reboots));
+        self.effects.push(Effect::Watch(epoch));
+        self.log(Level::Info, format!("runs already, with init {}: adopted", init.pid));
+        let run = Run::new(epoch, fingerprint, self.now.instant);
+        Run { init: Some(init), adopted, ..run }
+    }
+
+    fn timed_out(&mut self, phase: Phase) -> Phase {
+        match phase {
+            Phase::Starting { epoch, fingerprint, .. } => {
+                let reason = "it was started, but its init was not seen in time (start.timeout)";
+                self.log(Level::Warning, format!("{reason}: killing it"));
+                let run = Run::new(epoch, Some(fingerprint), self.now.instant);
+                self.kill(run, Then::Fail(Failure::Start(reason.to_owned())))
+            }
+            Phase::Rebooting { run, .. } => {
+                self.log(Level::Warning, "rebooted, and no new init came in time: killing what is left");
+                self.kill(run, Then::Fail(Failure::NoNewInit))
+            }
+            Phase::Stopping { run, rung: Rung::Hinted, .. } => {
+                self.log(Level::Warning, "was asked to stop and has not: it is left up");
+                Phase::Up(run)
+            }
+            Phase::Stopping { run, then, .. } => {
+                self.log(Level::Warning, "did not stop in time: killing it");
+                self.kill(run, overdue(then))
+            }
+            Phase::Down(_) | Phase::Failed { .. } => {
+                self.state.look_again = None;
+                self.effects.push(Effect::Probe);
+                phase
+            }
+            Phase::Up(_) | Phase::Frozen(_) => phase,
+        }
+    }
+
+    /// The end of an init that nobody asked to stop.
+    pub(super) fn init_exited(&mut self, mut run: Run, status: Option<WaitStatus>) -> Phase {
+        run.init = None;
+        if status.is_some_and(WaitStatus::is_reboot) {
+            let deadline = self.now.instant.plus(self.guest.start.timeout);
+            return Phase::Rebooting { run, decision: Rebooting::Undecided, deadline };
+        }
+        let end = End::of(status);
+        self.log(
+            if end.is_failure() { Level::Warning } else { Level::Info },
+            format!("its init ended: {end}"),
+        );
+        let then = if end.is_failure() { Then::Fail(Failure::Ended(end)) } else { Then::Stay(end) };
+        self.ending(run, then)
+    }
+}

@@ -1,0 +1,33 @@
+//! Supervision: what is wanted of each guest, what is, and what follows from what happens. Pure: time and news are
+//! handed in, effects come out.
+//!
+//! - `state`: one guest's intent and phase, with the data inside the phase.
+//! - `event`, `effect`: what happens to a guest, and what is to be done about it.
+//! - `machine`: one guest: `(state, event, now) → effects`, exhaustive over phases. `ladder` is its part for the
+//!   way down, `observe` that for what is seen and reported, `reboot` decides what follows a guest's own reboot.
+//! - `admission`: accept, already so, or deny with a reason.
+//! - `job`: one requested operation over several guests, working through a plan; `verdict` tells how a guest came out,
+//!   `progress` how far it is.
+//! - `fleet`: all guests and all jobs: the one thing that the manager loop owns. `request` is its part that plans.
+//! - `status`: what readers see of it.
+//!
+//! The machine never sees a job, and a job only ever looks at a guest's state: after each event the fleet lets every
+//! job look again. So a guest that somebody else starts, stops or reboots moves a job along just the same.
+
+pub mod admission;
+pub mod effect;
+pub mod event;
+pub mod fleet;
+pub mod job;
+mod ladder;
+pub mod machine;
+mod observe;
+mod progress;
+pub mod reboot;
+mod request;
+pub mod state;
+pub mod status;
+mod verdict;
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,395 @@
+//! The machine's part for what is seen of a run and what its guest reports through the helper.
+
+use std::path::PathBuf;
+
+use super::{
+    effect::{Effect, Level},
+    event::HelperId,
+    machine::Turn,
+    reboot::{self, Ruling},
+    state::{Failure, Phase, Rebooting, Run, Rung, Then},
+};
+use crate::{
+    engine::{Init, Observation, Request},
+    helper::wire::{self, Answer, Decision},
+    model::{End, Instant, Timestamp, WaitStatus, status::HelperReport},
+};
+
+/// The helper request that nobody waits for: a reboot that was seen, not reported.
+const NOBODY: HelperId = HelperId(0);
+
+impl Turn<'_> {
+    pub(super) fn observed(&mut self, phase: Phase, what: Observation) -> Phase {
+        match what {
+            Observation::Running(init) => self.running(phase, init),
+            Observation::Frozen => match phase {
+                Phase::Up(run) => Phase::Frozen(run),
+                phase => phase,
+            },
+            Observation::Thawed => match phase {
+                Phase::Frozen(run) => Phase::Up(run),
+                phase => phase,
+            },
+            Observation::InitExited(status) => self.init_seen_exiting(phase, status),
+            Observation::Gone => self.gone(phase),
+            // The fleet answers this one with a probe.
+            Observation::Appeared => phase,
+        }
+    }
+
+    /// An init runs: the first of a run, or the one after a reboot.
+    fn running(&mut self, phase: Phase, init: Init) -> Phase {
+        match phase {
+            Phase::Starting { epoch, fingerprint, .. } => {
+                self.log(Level::Info, format!("is up, with init {}", init.pid));
+                let run = Run::new(epoch, Some(fingerprint), self.now.instant);
+                Phase::Up(Run { init: Some(init), ..run })
+            }
+            Phase::Up(run) if run.init.is_none_or(|seen| seen.pid == init.pid) => {
+                Phase::Up(Run { init: Some(init), ..run })
+            }
+            Phase::Frozen(run) => Phase::Frozen(Run { init: Some(init), ..run }),
+            Phase::Rebooting { run, decision: Rebooting::Allowed, .. } => self.came_back(run, init),
+            Phase::Up(run) | Phase::Rebooting { run, decision: Rebooting::Undecided, .. } => {
+                self.came_back_unasked(run, init)
+            }
+            Phase::Rebooting { mut run, decision: decision @ Rebooting::Script { .. }, deadline } => {
+                run.init = Some(init);
+                Phase::Rebooting { run, decision, deadline }
+            }
+            Phase::Stopping { run, rung, deadline, then } => {
+                self.came_back_while_stopping(run, init, rung, deadline, then)
+            }
+            Phase::Down(_) | Phase::Failed { .. } => phase,
+        }
+    }
+
+    fn came_back(&mut self, run: Run, init: Init) -> Phase {
+        self.state.restarts += 1;
+        self.log(Level::Info, format!("has rebooted: its new init is {}", init.pid));
+        Phase::Up(Run { init: Some(init), reboot_decided: false, ran_at: self.now.instant, ..run })
+    }
+
+    /// A reboot seen only by its wait status: no hook of ours reported it. The same decision, afterwards.
+    fn came_back_unasked(&mut self, run: Run, init: Init) -> Phase {
+        match reboot::rule(self.state, &run, self.guest, self.now.instant) {
+            Ruling::InPlace(_) | Ruling::Anew(_) => {
+                self.count_reboot(&run);
+                self.came_back(run, init)
+            }
+            Ruling::Refuse(why, then) => {
+                self.log(Level::Warning, format!("has rebooted unasked; its new init is stopped: {why}"));
+                let run = Run { init: Some(init), ..run };
+                self.ask_to_stop(run, then)
+            }
+            Ruling::Script(path) => {
+                let run = Run { init: Some(init), ..run };
+                self.ask_script(run, NOBODY, path, false)
+            }
+        }
+    }
+
+    fn came_back_while_stopping(
+        &mut self,
+        run: Run,
+        init: Init,
+        rung: Rung,
+        deadline: Option<Instant>,
+        then: Then,
+    ) -> Phase {
+        if run.init.is_some_and(|seen| seen.pid == init.pid) {
+            return Phase::Stopping { run, rung, deadline, then };
+        }
+        let run = Run { init: Some(init), ..run };
+        match rung {
+            Rung::Killing => {
+                self.effects.push(Effect::Kill(run.epoch));
+                Phase::Stopping { run, rung, deadline, then }
+            }
+            Rung::Asked | Rung::Hinted => {
+                self.effects.push(Effect::Request(run.epoch, Request::Stop));
+                Phase::Stopping { run, rung, deadline, then }
+            }
+            Rung::Ending => self.ask_to_stop(run, then),
+        }
+    }
+
+    fn ask_to_stop(&mut self, run: Run, then: Then) -> Phase {
+        self.effects.push(Effect::Request(run.epoch, Request::Stop));
+        let deadline = Some(self.now.instant.plus(self.guest.stop.timeout));
+        Phase::Stopping { run, rung: Rung::Asked, deadline, then }
+    }
+
+    /// Its script decides, within `stop.timeout`; the new init may take its time as well.
+    fn ask_script(&mut self, run: Run, id: HelperId, path: PathBuf, gone: bool) -> Phase {
+        self.effects.push(Effect::RunScript(id, path));
+        let both = self.guest.stop.timeout.saturating_add(self.guest.start.timeout);
+        let deadline = self.now.instant.plus(both);
+        Phase::Rebooting { run, decision: Rebooting::Script { id, gone }, deadline }
+    }
+
+    fn init_seen_exiting(&mut self, phase: Phase, status: Option<WaitStatus>) -> Phase {
+        match phase {
+            Phase::Starting { epoch, fingerprint, .. } => {
+                self.init_exited(Run::new(epoch, Some(fingerprint), self.now.instant), status)
+            }
+            Phase::Up(run) | Phase::Frozen(run) => self.init_exited(run, status),
+            Phase::Rebooting { run, decision, deadline } => {
+                if status.is_none_or(WaitStatus::is_reboot) {
+                    Phase::Rebooting { run: Run { init: None, ..run }, decision, deadline }
+                } else {
+                    self.init_exited(run, status)
+                }
+            }
+            Phase::Stopping { run, rung: Rung::Killing, deadline, then } => {
+                Phase::Stopping { run: Run { init: None, ..run }, rung: Rung::Killing, deadline, then }
+            }
+            // It has listened: only hooks are left to wait for, and not for ever.
+            Phase::Stopping { run, rung: Rung::Hinted, then, .. }
+            | Phase::Stopping { run, deadline: None, then, .. } => {
+                self.ending(Run { init: None, ..run }, then)
+            }
+            Phase::Stopping { run, rung, deadline, then } => {
+                Phase::Stopping { run: Run { init: None, ..run }, rung, deadline, then }
+            }
+            Phase::Down(_) | Phase::Failed { .. } => phase,
+        }
+    }
+
+    fn gone(&mut self, phase: Phase) -> Phase {
+        match phase {
+            Phase::Starting { .. } => {
+                let reason = "it ended while it was starting".to_owned();
+                self.log(Level::Warning, reason.clone());
+                Phase::Failed { why: Failure::Start(reason), remains: None }
+            }
+            Phase::Up(_) | Phase::Frozen(_) => self.ended(Then::Stay(End::Unknown)),
+            Phase::Rebooting { decision: Rebooting::Allowed, .. } => {
+                self.log(Level::Info, "its reboot was cancelled on the way: starting it again");
+                self.ended(Then::Start)
+            }
+            Phase::Rebooting { run, decision: Rebooting::Undecided, .. } => {
+                match reboot::rule(self.state, &run, self.guest, self.now.instant) {
+                    Ruling::InPlace(_) | Ruling::Anew(_) => {
+                        self.count_reboot(&run);
+                        self.ended(Then::Start)
+                    }
+                    Ruling::Refuse(_, then) => self.ended(then),
+                    Ruling::Script(path) => self.ask_script(run, NOBODY, path, true),
+                }
+            }
+            Phase::Rebooting { run, decision: Rebooting::Script { id, .. }, deadline } => {
+                Phase::Rebooting { run, decision: Rebooting::Script { id, gone: true }, deadline }
+            }
+            Phase::Stopping { then, .. } => self.ended(then),
+            Phase::Failed { why, .. } => Phase::Failed { why, remains: None },
+            Phase::Down(_) => phase,
+        }
+    }
+
+    /// A helper request. Only a reboot needs a decision: LXC's hook cannot tell a halt from a crash, the wait status
+    /// can.
+    pub(super) fn reported(&mut self, phase: Phase, id: HelperId, event: wire::Event) -> Phase {
+        match event {
+            wire::Event::Stop | wire::Event::Halt | wire::Event::Poweroff => {
+                self.answer(id, Decision::Ignore, "noted", false);
+                phase
+            }
+            wire::Event::Reboot => self.reboot_reported(phase, id),
+        }
+    }
+
+    fn reboot_reported(&mut self, phase: Phase, id: HelperId) -> Phase {
+        match phase {
+            Phase::Starting { epoch, fingerprint, .. } => {
+                let run = Run::new(epoch, Some(fingerprint), self.now.instant);
+                self.rule_reported(run, id)
+            }
+            Phase::Up(run)
+            | Phase::Frozen(run)
+            | Phase::Rebooting { run, decision: Rebooting::Undecided, .. } => self.rule_reported(run, id),
+            Phase::Rebooting { decision: Rebooting::Allowed, .. } => {
+                self.answer(id, Decision::Restart, "decided already", false);
+                phase
+            }
+            Phase::Rebooting { decision: Rebooting::Script { .. }, .. } => {
+                self.answer(id, Decision::Ignore, "a script is deciding already", false);
+                phase
+            }
+            Phase::Stopping { then: Then::Start, .. } => {
+                self.answer(id, Decision::Restart, "it is being restarted", true);
+                phase
+            }
+            Phase::Stopping { .. } => {
+                self.answer(id, Decision::Stop, "it is being stopped", false);
+                phase
+            }
+            Phase::Down(_) | Phase::Failed { .. } => {
+                self.answer(id, Decision::Ignore, "guestd does not know it to run", false);
+                phase
+            }
+        }
+    }
+
+    fn rule_reported(&mut self, run: Run, id: HelperId) -> Phase {
+        // The hook runs when the init is dead, even if its end was not seen yet.
+        let run = Run { init: None, ..run };
+        let ruling = reboot::rule(self.state, &run, self.guest, self.now.instant);
+        self.carry_out(run, id, ruling)
+    }
+
+    fn carry_out(&mut self, run: Run, id: HelperId, ruling: Ruling) -> Phase {
+        let deadline = self.now.instant.plus(self.guest.start.timeout);
+        match ruling {
+            Ruling::InPlace(reason) => {
+                self.count_reboot(&run);
+                self.answer(id, Decision::Restart, reason, false);
+                Phase::Rebooting { run, decision: Rebooting::Allowed, deadline }
+            }
+            Ruling::Anew(reason) => {
+                self.count_reboot(&run);
+                self.answer(id, Decision::Restart, reason, true);
+                self.ending(run, Then::Start)
+            }
+            Ruling::Refuse(why, then) => {
+                self.answer(id, Decision::Stop, &why, false);
+                self.ending(run, then)
+            }
+            Ruling::Script(path) => {
+                self.log(Level::Info, format!("asked to reboot; {} decides", path.display()));
+                self.ask_script(run, id, path, false)
+            }
+        }
+    }
+
+    /// Counts towards the loop guard, unless an operator asked for it or it was counted when it was decided.
+    fn count_reboot(&mut self, run: &Run) {
+        if !run.reboot_decided {
+            reboot::remember(self.state, self.guest, self.now.instant);
+        }
+    }
+
+    pub(super) fn script_ended(&mut self, phase: Phase, id: HelperId, code: Option<i32>) -> Phase {
+        let (run, gone) = match phase {
+            Phase::Rebooting { run, decision: Rebooting::Script { id: asked, gone }, .. } if asked == id => {
+                (run, gone)
+            }
+            // It has been stopped, or started anew, since.
+            phase => {
+                self.answer(id, Decision::Stop, "it is being stopped", false);
+                return phase;
+            }
+        };
+        let ruling = match code {
+            Some(0) => reboot::allow(&run, self.guest, "its reboot script said restart"),
+            Some(code) => reboot::refuse(format!("its reboot script exited with status {code}")),
+            None => reboot::refuse("its reboot script could not be run, or took too long"),
+        };
+        match (ruling, gone, run.init) {
+            (Ruling::InPlace(_) | Ruling::Anew(_), true, _) => {
+                self.count_reboot(&run);
+                self.answer(id, Decision::Restart, "its reboot script said restart", true);
+                self.ended(Then::Start)
+            }
+            (Ruling::Refuse(why, then), true, _) => {
+                self.answer(id, Decision::Stop, &why, false);
+                self.ended(then)
+            }
+            (Ruling::InPlace(_) | Ruling::Anew(_), false, Some(init)) => {
+                self.count_reboot(&run);
+                self.answer(id, Decision::Restart, "its reboot script said restart", false);
+                self.came_back(run, init)
+            }
+            (Ruling::Refuse(why, then), false, Some(_)) => {
+                self.answer(id, Decision::Stop, &why, false);
+                self.ask_to_stop(run, then)
+            }
+            (ruling, false, None) | (ruling @ Ruling::Script(_), ..) => self.carry_out(run, id, ruling),
+        }
+    }
+
+    /// A reboot that was decided while the daemon was away. A guest that runs has come back, or is about to end.
+    pub(super) fn reboot_recalled(
+        &mut self,
+        phase: Phase,
+        at: Timestamp,
+        decision: Decision,
+        reason: String,
+    ) -> Phase {
+        let shown = format!("{reason} (while guestd was away)");
+        let (event, word) = ("reboot".to_owned(), decision.as_str());
+        self.state.helper = Some(HelperReport { event, decision: word, reason: shown, at });
+        if decision != Decision::Stop {
+            return self.reboot_recalled_as_carried_out(phase, at);
+        }
+        let end = End::GuestReboot { why: reason };
+        match phase {
+            Phase::Down(_) => self.ended(Then::Stay(end)),
+            Phase::Up(run)
+            | Phase::Frozen(run)
+            | Phase::Rebooting { run, decision: Rebooting::Undecided, .. } => {
+                self.ending(Run { init: None, ..run }, Then::Stay(end))
+            }
+            Phase::Failed { .. }
+            | Phase::Starting { .. }
+            | Phase::Rebooting { .. }
+            | Phase::Stopping { .. } => phase,
+        }
+    }
+
+    /// Counted here, so that it is not counted again when its end or its new init is seen. Where a decision has been
+    /// made already, this is the same reboot, whose helper did not wait for it.
+    fn reboot_recalled_as_carried_out(&mut self, phase: Phase, at: Timestamp) -> Phase {
+        let mut count = || reboot::remember(self.state, self.guest, self.now.instant_of(at));
+        match phase {
+            Phase::Down(_) | Phase::Failed { .. } | Phase::Starting { .. } => {
+                count();
+                phase
+            }
+            Phase::Up(run) => {
+                count();
+                Phase::Up(Run { reboot_decided: true, ..run })
+            }
+            Phase::Frozen(run) => {
+                count();
+                Phase::Frozen(Run { reboot_decided: true, ..run })
+            }
+            Phase::Rebooting { run, decision: Rebooting::Undecided, deadline } => {
+                count();
+                let run = Run { reboot_decided: true, ..run };
+                Phase::Rebooting { run, decision: Rebooting::Undecided, deadline }
+            }
+            Phase::Rebooting { .. } | Phase::Stopping { .. } => phase,
+        }
+    }
+
+    /// A guest ended while the daemon was away; why, nobody saw.
+    pub(super) fn end_recalled(&mut self, phase: Phase, at: Timestamp) -> Phase {
+        match phase {
+            Phase::Down(None) => {
+                self.state.since = at;
+                Phase::Down(Some(End::Unknown))
+            }
+            phase => phase,
+        }
+    }
+
+    /// Answers a helper request, and keeps the answer to a reboot for people.
+    fn answer(&mut self, id: HelperId, decision: Decision, reason: &str, anew: bool) {
+        if id != NOBODY {
+            let answer = Answer { decision, reason: reason.to_owned(), anew };
+            self.effects.push(Effect::Answer(id, answer));
+        }
+        if decision == Decision::Ignore {
+            return;
+        }
+        let how = if anew { " with its new configuration" } else { "" };
+        self.log(Level::Info, format!("asked to reboot; decision: {}{how}: {reason}", decision.as_str()));
+        self.state.helper = Some(HelperReport {
+            event: "reboot".to_owned(),
+            decision: decision.as_str(),
+            reason: reason.to_owned(),
+            at: self.now.wall,
+        });
+    }
+}

@@ -1,0 +1,126 @@
+//! The fleet's part for requests: what is selected, whether it makes sense, and the plan for it.
+
+use super::{
+    admission::{self, Admission},
+    fleet::Fleet,
+    state::{Phase, State},
+};
+use crate::{
+    model::{Action, GuestName, JobId, Now, Outlook, Rejection, Selection, StopWait, Verb},
+    plan::{self, Guests, Plan},
+};
+
+impl Fleet {
+    /// Whether a guest counts as running for a plan. On the way up, one that is still being started does not: whoever
+    /// needs it must wait for it.
+    fn is_running(&self, verb: Verb) -> impl Fn(&GuestName) -> bool + '_ {
+        let is_up =
+            |state: &State| matches!(state.phase, Phase::Up(_) | Phase::Frozen(_) | Phase::Rebooting { .. });
+        move |name| {
+            let state = self.states.get(name);
+            state.is_some_and(|state| if verb == Verb::Start { is_up(state) } else { state.may_run() })
+        }
+    }
+
+    /// What a bulk request would do now.
+    ///
+    /// # Errors
+    /// [`Rejection::ForeignPath`] when its lxcpath is none of ours.
+    pub fn plan(&self, action: Action, selection: &Selection) -> Result<Outlook, Rejection> {
+        self.plan_bulk(action, selection).map(Outlook::from)
+    }
+
+    fn plan_bulk(&self, action: Action, selection: &Selection) -> Result<Plan, Rejection> {
+        if let Some(path) = &selection.lxcpath {
+            let managed = &self.published.daemon.lxcpaths;
+            if !managed.contains(path) {
+                let managed: Vec<_> = managed.iter().map(|path| path.display().to_string()).collect();
+                return Err(Rejection::ForeignPath { path: path.clone(), managed: managed.join(", ") });
+            }
+        }
+        let mut selection = selection.clone();
+        if selection.boot {
+            let groups = self.rules.boot_groups.iter();
+            selection.groups = groups.filter(|group| !self.booted.contains(*group)).cloned().collect();
+            if selection.groups.is_empty() {
+                return Ok(Plan::default());
+            }
+        }
+        let held = |name: &GuestName| self.states.get(name).is_some_and(|state| state.held.is_some());
+        let free: Option<Guests> = match action {
+            // Held guests are neither started nor rebooted unasked; they are still stopped with the others.
+            Action::Start | Action::Reboot if self.states.values().any(|state| state.held.is_some()) => self
+                .guests
+                .iter()
+                .filter(|(name, _)| !held(name))
+                .map(|(n, g)| (n.clone(), g.clone()))
+                .collect::<Guests>()
+                .into(),
+            _ => None,
+        };
+        let guests = free.as_ref().unwrap_or(&self.guests);
+        Ok(plan::autostart(guests, &selection, action, self.rules.order, &self.is_running(action.into())))
+    }
+
+    /// Begins a bulk request.
+    ///
+    /// # Errors
+    /// [`Rejection`] says why nothing was begun.
+    pub fn autostart(
+        &mut self,
+        action: Action,
+        selection: &Selection,
+        wait: StopWait,
+        now: Now,
+    ) -> Result<JobId, Rejection> {
+        let plan = self.plan_bulk(action, selection)?;
+        if selection.boot {
+            self.booted.extend(self.rules.boot_groups.iter().cloned());
+        }
+        Ok(self.submit(action.into(), wait, plan, now))
+    }
+
+    /// Begins a request about one guest and those that it depends on, or that depend on it.
+    ///
+    /// # Errors
+    /// [`Rejection`] says why nothing was begun.
+    pub fn operate(
+        &mut self,
+        verb: Verb,
+        name: &GuestName,
+        wait: StopWait,
+        reason: Option<String>,
+        now: Now,
+    ) -> Result<JobId, Rejection> {
+        let (Some(state), Some(guest)) = (self.states.get_mut(name), self.guests.get(name)) else {
+            return Err(Rejection::NoSuchGuest(name.to_string()));
+        };
+        let admitted = admission::admit(verb, state, guest);
+        if let Admission::Denied(why) = admitted {
+            return Err(Rejection::Refused { guest: name.clone(), reason: why.to_owned() });
+        }
+        match verb {
+            // Held again without a reason, it keeps the one it has.
+            Verb::Hold => {
+                let known = state.held.take();
+                state.held = reason.or(known).or_else(|| Some("held by an operator".into()));
+            }
+            Verb::Release => state.held = None,
+            _ => {}
+        }
+        let mut plan = plan::operation(
+            &self.guests,
+            std::slice::from_ref(name),
+            verb,
+            self.rules.order,
+            &self.is_running(verb),
+        );
+        if let Some((guest, reason)) = plan.refused.iter().find(|(refused, _)| refused == name) {
+            return Err(Rejection::Refused { guest: guest.clone(), reason: reason.clone() });
+        }
+        if verb == Verb::Release && admitted == Admission::Already {
+            plan.already.extend(plan.steps.drain(..).map(|step| step.guest));
+        }
+        Ok(self.submit(verb, wait, plan, now))
+    }
+}

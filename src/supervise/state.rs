@@ -1,0 +1,258 @@
+//! One guest's state: intent and phase, wish and fact kept apart.
+
+use std::collections::VecDeque;
+
+use super::event::HelperId;
+use crate::{
+    engine::{Epoch, Init},
+    model::{End, Instant, Limit, Timestamp, status::HelperReport},
+};
+
+/// What is wanted. Changed only by an operator, by boot, or by the guest's own halt.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Intent {
+    /// It should run.
+    Up,
+    /// It should not.
+    Down,
+}
+
+/// One run of a guest, from a start or an adoption to the end of its monitor. A reboot in place stays in the run.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Run {
+    /// Its number.
+    pub epoch: Epoch,
+    /// Its init; none until one was seen.
+    pub init: Option<Init>,
+    /// Somebody else started it: it has no hook of ours.
+    pub adopted: bool,
+    /// The fingerprint of the configuration that it was started with, where that is known.
+    pub fingerprint: Option<u64>,
+    /// Its next reboot is decided already: an operator asked for it, or its helper decided while guestd was silent.
+    pub reboot_decided: bool,
+    /// When its newest init was seen: delays count from here.
+    pub ran_at: Instant,
+}
+
+/// What is, with the data that only this phase has.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Phase {
+    /// Nothing of it runs. How the last run ended, if one was seen.
+    Down(Option<End>),
+    /// Nothing of it should run, and a person should look.
+    Failed {
+        /// What went wrong.
+        why: Failure,
+        /// The run of which something is left that would not die.
+        remains: Option<Epoch>,
+    },
+    /// The engine starts it.
+    Starting {
+        /// The run that begins.
+        epoch: Epoch,
+        /// The fingerprint of the configuration it is started with.
+        fingerprint: u64,
+        /// When its init must have been seen; none while the engine is still at it, which bounds that itself.
+        deadline: Option<Instant>,
+    },
+    /// It runs.
+    Up(Run),
+    /// It runs, with its processes stopped where they are.
+    Frozen(Run),
+    /// Its init has rebooted or is about to; another one is expected.
+    Rebooting {
+        /// The run, which goes on.
+        run: Run,
+        /// How far the decision is.
+        decision: Rebooting,
+        /// When to give up waiting for the new init.
+        deadline: Instant,
+    },
+    /// It is on its way down.
+    Stopping {
+        /// The run that ends.
+        run: Run,
+        /// How hard we try.
+        rung: Rung,
+        /// When to go on to the next rung; none waits for ever.
+        deadline: Option<Instant>,
+        /// What follows.
+        then: Then,
+    },
+}
+
+/// How far the decision about a guest's own reboot is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Rebooting {
+    /// Its init died by reboot(2), and no helper request came yet.
+    Undecided,
+    /// The script of `[reboot] action` runs.
+    Script {
+        /// For which helper request.
+        id: HelperId,
+        /// The engine has given the run up meanwhile.
+        gone: bool,
+    },
+    /// It may come back.
+    Allowed,
+}
+
+/// The ladder of a stop.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Rung {
+    /// It ends by itself: its init is dead, or its reboot was refused.
+    Ending,
+    /// It was asked, and is left alone if it does not listen.
+    Hinted,
+    /// It was asked.
+    Asked,
+    /// It is being killed.
+    Killing,
+}
+
+/// What follows the end of a run.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Then {
+    /// It stays down, for this reason.
+    Stay(End),
+    /// It stays down, and a person should look.
+    Fail(Failure),
+    /// It is started again.
+    Start,
+}
+
+/// Why a guest is `failed`.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Failure {
+    /// It could not be started.
+    Start(String),
+    /// It ended badly.
+    Ended(End),
+    /// It rebooted too often.
+    RebootLoop(Limit),
+    /// It would not die.
+    Stuck(String),
+    /// It rebooted, and its new init did not come.
+    NoNewInit,
+}
+
+impl std::fmt::Display for Failure {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match self {
+            Self::Start(reason) => f.write_str(reason),
+            Self::Ended(end) => write!(f, "{end}"),
+            Self::RebootLoop(limit) => write!(
+                f,
+                "reboot loop: it rebooted more than {} times within {}; \"guestctl start\" tries again",
+                limit.count,
+                humantime::format_duration(limit.window)
+            ),
+            Self::Stuck(reason) => write!(f, "it would not die: {reason}"),
+            Self::NoNewInit => f.write_str("it rebooted, and no new init came in time"),
+        }
+    }
+}
+
+/// Everything that is known of one guest but its configuration.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct State {
+    /// What is wanted.
+    pub intent: Intent,
+    /// What is.
+    pub phase: Phase,
+    /// Since when, for people.
+    pub since: Timestamp,
+    /// The newest epoch that was given out.
+    pub epoch: Epoch,
+    /// When the guest asked to reboot, newest last; only what the loop guard still needs.
+    pub reboots: VecDeque<Instant>,
+    /// How many new inits followed the first one of a run, or another run by a restart.
+    pub restarts: u32,
+    /// Why it is held, if it is.
+    pub held: Option<String>,
+    /// Its last helper request, for people.
+    pub helper: Option<HelperReport>,
+    /// When to look at it again, since the last look has failed.
+    pub look_again: Option<Instant>,
+}
+
+impl Run {
+    /// A run of which nothing but its number is known yet.
+    pub fn new(epoch: Epoch, fingerprint: Option<u64>, now: Instant) -> Self {
+        Self { epoch, init: None, adopted: false, fingerprint, reboot_decided: false, ran_at: now }
+    }
+}
+
+impl Phase {
+    /// The run, in the phases that have one.
+    pub fn run(&self) -> Option<&Run> {
+        match self {
+            Self::Up(run) | Self::Frozen(run) | Self::Rebooting { run, .. } | Self::Stopping { run, .. } => {
+                Some(run)
+            }
+            Self::Down(_) | Self::Failed { .. } | Self::Starting { .. } => None,
+        }
+    }
+}
+
+impl State {
+    /// A guest that was not looked at yet.
+    pub fn new(since: Timestamp) -> Self {
+        Self {
+            intent: Intent::Down,
+            phase: Phase::Down(None),
+            since,
+            epoch: Epoch(0),
+            reboots: VecDeque::new(),
+            restarts: 0,
+            held: None,
+            helper: None,
+            look_again: None,
+        }
+    }
+
+    /// The next epoch, which is the current one from now on.
+    pub fn next_epoch(&mut self) -> Epoch {
+        self.epoch = Epoch(self.epoch.0 + 1);
+        self.epoch
+    }
+
+    /// The run, in the phases that have one.
+    pub fn run(&self) -> Option<&Run> {
+        self.phase.run()
+    }
+
+    /// The epoch whose news are still of interest.
+    pub fn live_epoch(&self) -> Option<Epoch> {
+        match &self.phase {
+            Phase::Starting { epoch, .. } => Some(*epoch),
+            Phase::Failed { remains, .. } => *remains,
+            _ => self.run().map(|run| run.epoch),
+        }
+    }
+
+    /// Whether something of it runs, as far as is known.
+    pub fn is_running(&self) -> bool {
+        !matches!(self.phase, Phase::Down(_) | Phase::Failed { remains: None, .. })
+    }
+
+    /// Whether something of it may run: also when nobody could find out.
+    pub fn may_run(&self) -> bool {
+        self.is_running() || self.look_again.is_some()
+    }
+
+    /// Whether the engine starts it, or its init has not been seen yet.
+    pub fn is_starting(&self) -> bool {
+        matches!(self.phase, Phase::Starting { .. })
+    }
+
+    /// When the machine wants to be woken for this guest.
+    pub fn deadline(&self) -> Option<Instant> {
+        match &self.phase {
+            Phase::Rebooting { deadline, .. } => Some(*deadline),
+            Phase::Starting { deadline, .. } | Phase::Stopping { deadline, .. } => *deadline,
+            Phase::Down(_) | Phase::Failed { .. } => self.look_again,
+            Phase::Up(_) | Phase::Frozen(_) => None,
+        }
+    }
+}

@@ -1,0 +1,71 @@
+//! What readers see of a guest: its state and its configuration, flattened.
+
+use super::state::{Intent, Phase, Rebooting, State};
+use crate::model::{
+    Guest,
+    status::{GuestStatus, PhaseWord},
+};
+
+/// A guest as readers see it. `waits` says that a job keeps it waiting for its turn to start.
+pub fn of(guest: &Guest, state: &State, waits: bool) -> GuestStatus {
+    let run = state.run();
+    let init = run.and_then(|run| run.init);
+    let since = match (&state.phase, init) {
+        (Phase::Up(_), Some(init)) => init.since,
+        _ => state.since,
+    };
+    GuestStatus {
+        name: guest.name.clone(),
+        engine: guest.engine_kind(),
+        phase: word(&state.phase, waits),
+        intent_up: state.intent == Intent::Up,
+        // Without readiness conditions a guest serves as soon as it runs.
+        ready: matches!(state.phase, Phase::Up(_)),
+        reason: reason(state, waits),
+        auto: guest.start.auto,
+        order: guest.start.order,
+        delay: guest.start.delay,
+        groups: guest.start.groups.as_slice().into(),
+        after: guest.start.after.as_slice().into(),
+        wants: guest.start.wants.as_slice().into(),
+        requires: guest.start.requires.as_slice().into(),
+        init_pid: init.map(|init| init.pid),
+        since: Some(since),
+        restarts: state.restarts,
+        adopted: run.is_some_and(|run| run.adopted),
+        held: state.held.clone(),
+        helper: state.helper.clone(),
+        deciding: match &state.phase {
+            Phase::Rebooting { decision: Rebooting::Script { .. }, .. } => Some("its reboot script runs"),
+            _ => None,
+        },
+        lxcpath: guest.lxcpath().map(Into::into),
+        config_changed: run
+            .and_then(|run| run.fingerprint)
+            .is_some_and(|started| started != guest.fingerprint),
+    }
+}
+
+/// The word for a phase. Between two inits of a reboot a guest is starting.
+pub fn word(phase: &Phase, waits: bool) -> PhaseWord {
+    match phase {
+        Phase::Down(_) | Phase::Failed { .. } if waits => PhaseWord::Waiting,
+        Phase::Down(_) => PhaseWord::Down,
+        Phase::Failed { .. } => PhaseWord::Failed,
+        Phase::Starting { .. } | Phase::Rebooting { .. } => PhaseWord::Starting,
+        Phase::Up(_) => PhaseWord::Up,
+        Phase::Frozen(_) => PhaseWord::Frozen,
+        Phase::Stopping { .. } => PhaseWord::Stopping,
+    }
+}
+
+fn reason(state: &State, waits: bool) -> String {
+    match &state.phase {
+        Phase::Down(_) | Phase::Failed { .. } if waits => "waits for its turn".into(),
+        Phase::Down(None) => String::new(),
+        Phase::Down(Some(end)) => end.to_string(),
+        Phase::Failed { why, .. } => why.to_string(),
+        Phase::Rebooting { .. } => "rebooting".into(),
+        Phase::Starting { .. } | Phase::Up(_) | Phase::Frozen(_) | Phase::Stopping { .. } => String::new(),
+    }
+}

@@ -1,0 +1,96 @@
+//! Tables and properties of the supervision core, with explicit moments.
+
+mod bulk;
+mod chaos;
+mod ends;
+mod fleet;
+mod machine;
+mod table;
+
+use std::{sync::Arc, time::Duration};
+
+use super::{event::Event, machine::handle, state::State};
+use crate::{
+    engine::{EngineError, Epoch, ErrorKind, Init, Observation},
+    model::{
+        EngineSpec, Guest, GuestName, Instant, LxcSpec, Now, Reboot, Start, Stop, Timestamp, WaitStatus,
+    },
+    supervise::effect::Effect,
+};
+
+pub(super) fn name(text: &str) -> GuestName {
+    GuestName::new(text).unwrap()
+}
+
+pub(super) fn guest(text: &str) -> Guest {
+    Guest {
+        name: name(text),
+        engine: EngineSpec::Lxc(LxcSpec {
+            lxcpath: Arc::from(std::path::Path::new("/lxc")),
+            halt_signal: None,
+            reboot_signal: None,
+            stop_signal: None,
+            hook_version: 0,
+            ephemeral: false,
+            rootfs: None,
+            log_file: None,
+        }),
+        start: Start { auto: true, ..Start::default() },
+        reboot: Reboot::default(),
+        stop: Stop::default(),
+        fingerprint: 1,
+    }
+}
+
+/// `seconds` after the host's boot.
+pub(super) fn at(seconds: u64) -> Now {
+    Now {
+        instant: Instant(Duration::from_secs(seconds)),
+        wall: Timestamp(1_000_000_000_000_000 + seconds * 1_000_000),
+    }
+}
+
+pub(super) fn init(pid: i32) -> Init {
+    Init { pid, since: Timestamp(7) }
+}
+
+pub(super) fn failed() -> EngineError {
+    EngineError { operation: "start it", kind: ErrorKind::Failed, reason: "no rootfs".into() }
+}
+
+/// A guest and its state, to which things happen.
+pub(super) struct Scene {
+    pub guest: Guest,
+    pub state: State,
+}
+
+impl Scene {
+    pub fn new() -> Self {
+        Self { guest: guest("web"), state: State::new(at(0).wall) }
+    }
+
+    /// Up, with init 100, in epoch 1.
+    pub fn up() -> Self {
+        let mut scene = Self::new();
+        scene.happens(1, Event::StartRequested);
+        scene.happens(1, Event::StartReturned(Epoch(1), Ok(())));
+        scene.sees(1, Observation::Running(init(100)));
+        scene
+    }
+
+    /// Effects without the log.
+    pub fn happens(&mut self, seconds: u64, event: Event) -> Vec<Effect> {
+        let mut effects = handle(&mut self.state, &self.guest, event, at(seconds));
+        effects.retain(|effect| !matches!(effect, Effect::Log(..)));
+        effects
+    }
+
+    pub fn sees(&mut self, seconds: u64, what: Observation) -> Vec<Effect> {
+        let epoch = self.state.epoch;
+        self.happens(seconds, Event::Observed(epoch, what))
+    }
+
+    pub fn exits(&mut self, seconds: u64, raw: i32) -> Vec<Effect> {
+        self.sees(seconds, Observation::InitExited(Some(WaitStatus(raw))))
+    }
+}

@@ -1,0 +1,4 @@
+//! What the service manager and the journal expect of a daemon.
+
+pub mod journal;
+pub mod notify;

@@ -1,0 +1,152 @@
+//! `guestctl` against guestd: exit statuses, JSON, what it prints.
+
+use serde_json::{Value, json};
+
+use crate::fake::{Call, Fake, Frame, PrivateBus, details_json, ended, guest_json};
+
+async fn with(script: Frame) -> (PrivateBus, Fake) {
+    let bus = PrivateBus::start().await;
+    let fake = Fake::appear(&bus, script).await;
+    (bus, fake)
+}
+
+fn parsed(out: &str) -> Value {
+    serde_json::from_str(out).unwrap_or_else(|error| panic!("{error}: {out}"))
+}
+
+#[tokio::test]
+async fn verbs_exit_with_0_1_2_and_4() {
+    let (bus, fake) = with(Frame::over("done", &[("web", "done")])).await;
+    for (line, status, out, told) in [
+        (&["start", "web"][..], 0, "web: started\n", ""),
+        (&["start", "nix"], 4, "", "guestctl: no guest is named \"nix\"\n"),
+        (&["start", "nix", "web"], 4, "web: started\n", "guestctl: no guest is named \"nix\"\n"),
+        (&["start", "forbidden", "nix"], 1, "", "org.guestd1.start is needed for this"),
+        (&["start", "a/b"], 4, "", "holds '/'"),
+        (&["start", "wep"], 4, "", "no guest is named \"wep\"; did you mean \"web\"?"),
+        (&["status", "wep"], 4, "", "did you mean \"web\"?"),
+        (&["start", "forbidden"], 1, "", "; run it as root (sudo)"),
+        (&["start", "lost"], 1, "", "guestd no longer knows the job"),
+        (&["stop", "web", "-t", "soon"], 2, "", "\"soon\" is not a number of seconds"),
+        (&["start"], 2, "", "required"),
+        (&["bogus"], 2, "", "bogus"),
+        (&["status", "nix"], 4, "", "no guest is named \"nix\""),
+        (&["cancel", "99"], 1, "", "no job has the number 99"),
+    ] {
+        let (got, printed, complained) = bus.run("guestctl", line).await;
+        assert_eq!((got, printed.as_str()), (status, out), "{line:?}: {complained}");
+        assert!(complained.contains(told), "{line:?}: {complained}");
+    }
+    assert_eq!(fake.calls.lock().unwrap().remove(0), Call::new("Start", "web", &[], &[]));
+}
+
+#[tokio::test]
+async fn a_failed_job_exits_with_1_and_says_why() {
+    let (bus, _fake) =
+        with(Frame::over("failed", &[("db", "failed: no rootfs"), ("web", "failed: requires db")])).await;
+    let (status, out, told) = bus.run("guestctl", &["start", "web"]).await;
+    assert_eq!((status, out.as_str()), (1, ""));
+    assert_eq!(told, "guestctl: db: no rootfs\nguestctl: web: requires db\n");
+    let (status, out, _) = bus.run("guestctl", &["start", "web", "nix", "--json"]).await;
+    assert_eq!(status, 1);
+    let answers = parsed(&out);
+    assert_eq!(answers[0]["results"], json!({"db": "failed: no rootfs", "web": "failed: requires db"}));
+    assert_eq!((&answers[0]["name"], &answers[0]["verb"]), (&json!("web"), &json!("start")));
+    assert_eq!(answers[1]["error"], "no guest is named \"nix\"");
+}
+
+#[tokio::test]
+async fn it_waits_unless_told_not_to() {
+    let (bus, mut fake) = with(Frame::running("stopping", 1)).await;
+    let (status, out, _) = bus.run("guestctl", &["stop", "web", "--no-block", "-t", "5"]).await;
+    assert_eq!((status, out.as_str()), (0, "web: job 1 accepted\n"));
+    assert_eq!(fake.calls.lock().unwrap().remove(0), Call::new("Stop", "web", &[], &["timeout=5"]));
+    let child = bus.command("guestctl", &["stop", "web"]).spawn().unwrap();
+    let job = fake.looked_at().await;
+    fake.show(job, Frame::over("done", &[("web", "already")])).await;
+    assert_eq!(ended(child).await, (0, "web: already down\n".into(), String::new()));
+}
+
+#[tokio::test]
+async fn lists_and_states_as_json_are_what_guestd_tells() {
+    let (bus, _fake) = with(Frame::default()).await;
+    let (status, out, _) = bus.run("guestctl", &["list", "--json"]).await;
+    assert_eq!((status, parsed(&out)), (0, json!([guest_json()])));
+    let (status, out, _) = bus.run("guestctl", &["status", "web", "--json"]).await;
+    assert_eq!((status, parsed(&out)), (0, details_json()));
+    let (_, out, _) = bus.run("guestctl", &["--json", "status"]).await;
+    let daemon = parsed(&out);
+    assert_eq!((&daemon["daemon"]["launcher"], &daemon["jobs"][0]["id"]), (&json!("direct"), &json!(1)));
+    let (_, out, _) = bus.run("guestctl", &["jobs", "--json"]).await;
+    assert_eq!(parsed(&out)[0]["status"], "starting web");
+    let (_, out, _) = bus.run("guestctl", &["plan", "--json"]).await;
+    assert_eq!(
+        parsed(&out)[0],
+        json!({"wave": 1, "name": "p2", "delay": 5, "reason": "in no group, order 100"})
+    );
+    let (_, out, _) = bus.run("guestctl", &["reload", "--json"]).await;
+    assert_eq!(parsed(&out), json!({"guests": 1, "findings": 0}));
+}
+
+#[tokio::test]
+async fn lists_and_states_for_people() {
+    let (bus, _fake) = with(Frame::default()).await;
+    for (line, parts) in [
+        (&["list"][..], &["NAME  PHASE   PID", "web   up     4711", "1s 500ms"][..]),
+        (&["status", "web"], &["● web (lxc)", "Init PID: 4711", "Helper: asked reboot, answered restart ("]),
+        (&["status"], &["● guestd 0.1.0", "1 up", "1 (start 0/2, starting web)", "root-only"]),
+        (&["jobs"], &["JOB", "starting web"]),
+        (&["jobs", "--no-legend"], &["1  start  running  0/2"]),
+        (&["plan", "-a"], &["WAVE", "p2", "in no group, order 100"]),
+        (&["reload"], &["1 guest, 0 findings"]),
+        (&["completions", "bash"], &["_guestctl"]),
+    ] {
+        let (status, out, told) = bus.run("guestctl", line).await;
+        assert_eq!((status, told.as_str()), (0, ""), "{line:?}");
+        assert!(parts.iter().all(|part| out.contains(part)), "{line:?}: {out}");
+        assert!(line[0] == "completions" || !out.contains('\u{1b}'), "{line:?}: {out}");
+    }
+}
+
+#[tokio::test]
+async fn scripts_get_no_headings_and_old_locales_no_dots() {
+    let (bus, _fake) = with(Frame::default()).await;
+    let (_, out, _) = bus.run("guestctl", &["list", "--no-legend"]).await;
+    assert!(out.starts_with("web  up  4711") && out.lines().count() == 1, "{out}");
+    for (locale, first) in [("C", "* web (lxc)"), ("de_DE.ISO-8859-1", "* web"), ("en_GB.utf8", "● web")] {
+        let mut command = bus.command("guestctl", &["status", "web"]);
+        let (_, out, _) = ended(command.env("LC_ALL", locale).spawn().unwrap()).await;
+        assert!(out.starts_with(first), "{locale}: {out}");
+    }
+}
+
+#[tokio::test]
+async fn cancel_reaches_the_job() {
+    let (bus, fake) = with(Frame::running("stopping", 1)).await;
+    bus.run("guestctl", &["stop", "web", "--no-block"]).await;
+    let (status, out, _) = bus.run("guestctl", &["cancel", "1"]).await;
+    assert_eq!((status, out.as_str()), (0, "job 1 canceled; what it had begun goes on\n"));
+    assert_eq!(*fake.canceled.lock().unwrap(), [1]);
+    let over = bus.run("guestctl", &["cancel", "7"]).await;
+    assert_eq!(over, (0, "job 7 is over already: done\n".into(), String::new()));
+    assert_eq!(bus.run("guestctl", &["cancel", "7", "--json"]).await.1, "{\"canceled\":false,\"job\":7}\n");
+    assert_eq!(*fake.canceled.lock().unwrap(), [1]);
+}
+
+#[tokio::test]
+async fn without_a_daemon_it_fails_with_what_to_do() {
+    let bus = PrivateBus::start().await;
+    for line in [&["list"][..], &["status"], &["start", "web"], &["jobs"], &["reload"], &["cancel", "1"]] {
+        let (status, out, told) = bus.run("guestctl", line).await;
+        assert_eq!((status, out.as_str()), (1, ""), "{line:?}");
+        assert!(told.contains("start it with \"systemctl start guestd\""), "{line:?}: {told}");
+    }
+}
+
+#[tokio::test]
+async fn a_reader_that_leaves_is_no_accident() {
+    let (bus, _fake) = with(Frame::default()).await;
+    let mut child = bus.command("guestctl", &["list"]).spawn().unwrap();
+    drop(child.stdout.take());
+    assert_eq!(ended(child).await, (0, String::new(), String::new()));
+}

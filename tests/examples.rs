@@ -1,0 +1,122 @@
+//! What lies in `examples/` works as it stands: the settings, the programs, and the manual pages beside them.
+
+mod host;
+
+use std::{
+    ffi::OsStr,
+    fs,
+    io::{BufRead, BufReader},
+    path::{Path, PathBuf},
+    process::{Command, Stdio},
+    sync::mpsc,
+    time::Duration,
+};
+
+use guestd::daemon::load::{self, Directories};
+use host::{Host, SOON};
+
+fn at(path: &str) -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).join(path)
+}
+
+#[test]
+fn the_settings_are_free_of_findings() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let (lxc, config) = (folder.path().join("lxc"), folder.path().join("etc"));
+    fs::create_dir_all(config.join("guests")).expect("a folder");
+    for name in ["db", "web"] {
+        let overlay = format!("{name}.toml");
+        fs::create_dir_all(lxc.join(name)).expect("a folder");
+        fs::write(lxc.join(name).join("config"), "lxc.uts.name = x\n").expect("a config");
+        fs::copy(at("examples/guests").join(&overlay), config.join("guests").join(&overlay)).expect("a copy");
+    }
+    let settings = fs::read_to_string(at("examples/guestd.toml")).expect("the settings");
+    let settings = settings.replace("/var/lib/lxc\"]", &format!("{}\"]", lxc.display()));
+    fs::write(config.join("guestd.toml"), settings).expect("the settings");
+
+    let places = ["run", "state"].map(|name| Some(folder.path().join(name)));
+    let [runtime, state] = places;
+    let inventory = load::load(&Directories::new(Some(config), runtime, state));
+    assert_eq!(inventory.diagnostics(), []);
+    let guests: Vec<_> = inventory.guests.values().collect();
+    let [db, web] = guests.as_slice() else { panic!("not two guests: {guests:?}") };
+    assert_eq!((db.start.order, db.start.delay), (100, Duration::from_secs(5)));
+    assert_eq!(web.start.requires, std::slice::from_ref(&db.name));
+    assert_eq!(web.reboot.action.to_string(), "/etc/guestd/reboot-decision");
+}
+
+#[test]
+fn the_programs_tell_what_happens_on_a_host() {
+    let mut host = Host::new("");
+    let decision = at("examples/reboot-decision");
+    host.guest("web", &[]);
+    host.guest("bad", &["lxc.hook.pre-start = /bin/false"]);
+    let overlay = format!("[reboot]\naction = \"{}\"\n", decision.display());
+    fs::write(host.at("etc/guests/web.toml"), overlay).expect("an overlay");
+    host.start_daemon();
+
+    let failed = || host.command(at("examples/failed-guests")).output().expect("it runs");
+    assert_eq!((failed().status.code(), failed().stdout), (Some(0), Vec::new()));
+
+    let mut watch = host.command(example("watch")).stdout(Stdio::piped()).spawn().expect("it runs");
+    let output = BufReader::new(watch.stdout.take().expect("a pipe"));
+    let (line, lines) = mpsc::channel();
+    std::thread::spawn(move || output.lines().map_while(Result::ok).try_for_each(|text| line.send(text)));
+    let until = |wanted: &str| {
+        while !lines.recv_timeout(SOON).expect(wanted).starts_with(wanted) {}
+    };
+    until("web is down");
+    host.guestctl_ok(&["start", "web"]);
+    until("web is up");
+    assert_eq!(host.guestctl(&["start", "bad"]).status.code(), Some(1));
+    until("bad is failed: could not start it");
+    host.reboot_inside("web");
+    assert_eq!(host.status("web")["restarts"], 1, "the script lets it");
+    watch.kill().expect("a kill");
+    watch.wait().expect("its end");
+
+    let told = failed();
+    let text = String::from_utf8_lossy(&told.stdout).into_owned();
+    assert_eq!(told.status.code(), Some(1), "{text}");
+    assert!(text.starts_with("bad: could not start it") && text.lines().count() == 1, "{text}");
+}
+
+/// The program that Cargo makes of an example. "cargo test --test examples" alone does not make them.
+fn example(name: &str) -> PathBuf {
+    let test = std::env::current_exe().expect("a path");
+    let folder = test.ancestors().nth(2).expect("target/PROFILE");
+    let profile = folder.file_name().filter(|name| *name != "debug").unwrap_or(OsStr::new("dev"));
+    let built = Command::new(env!("CARGO"))
+        .args(["build", "--locked", "--offline", "--quiet", "--example", name, "--profile"])
+        .arg(profile)
+        .current_dir(at(""))
+        .status()
+        .expect("cargo");
+    assert!(built.success());
+    folder.join("examples").join(name)
+}
+
+#[test]
+fn manual_pages_are_clean_roff() {
+    let generated = tempfile::tempdir().expect("a folder");
+    let guestctl = Command::new(env!("CARGO_BIN_EXE_guestctl"))
+        .arg("generate")
+        .arg(generated.path())
+        .status()
+        .expect("guestctl");
+    assert!(guestctl.success());
+    let pages = |folder: &Path| -> Vec<PathBuf> {
+        let entries = fs::read_dir(folder).expect("a folder").map(|entry| entry.expect("an entry").path());
+        let sections = ["1", "5", "8"];
+        entries
+            .filter(|path| path.extension().is_some_and(|end| sections.iter().any(|s| end == *s)))
+            .collect()
+    };
+    let (written, generated) = (pages(&at("man")), pages(generated.path()));
+    assert!(written.len() >= 3 && generated.len() > 15, "{written:?} {generated:?}");
+    for page in written.iter().chain(&generated) {
+        let groff = Command::new("groff").args(["-ww", "-man", "-Tutf8"]).arg(page).output().expect("groff");
+        let warnings = String::from_utf8_lossy(&groff.stderr);
+        assert!(groff.status.success() && warnings.is_empty(), "{}: {warnings}", page.display());
+    }
+}

@@ -1,0 +1,209 @@
+//! The LXC engine against the host's LXC: starting, watching, asking.
+// Support functions of tests fail by panicking, as tests do.
+#![allow(clippy::unwrap_used)]
+
+mod lxc_host;
+
+use std::{fs, path::Path, sync::Arc, time::Duration};
+
+use guestd::{
+    engine::{Engine, Epoch, ErrorKind, Observation, Observed, Probe, Request, lxc::running},
+    model::{Guest, WaitStatus},
+};
+use lxc_host::{
+    Host, SOON,
+    bench::{Bench, init_script, signal},
+};
+use tokio::time::timeout;
+
+#[tokio::test]
+async fn a_started_guest_is_seen_with_its_init_and_outlives_the_daemons_cgroup() {
+    let mut bench = Bench::new();
+    let own_hook = bench.host.folder().join("own");
+    let guest =
+        bench.host.new_guest("start", &format!("lxc.hook.post-stop = /bin/touch {}", own_hook.display()));
+    let name = guest.name.as_str();
+    assert_eq!(bench.engine.probe(&guest).await.unwrap(), Probe::Down);
+    let init = bench.up(&guest).await;
+    assert_eq!(Some(init.pid), bench.host.init(name));
+    let now = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH).unwrap().as_micros();
+    assert!(now.abs_diff(init.since.0.into()) < 5_000_000, "it claims to run since {}", init.since.0);
+    let Probe::Up(probed) = bench.engine.probe(&guest).await.unwrap() else { panic!("not up") };
+    assert_eq!(probed.pid, init.pid);
+    assert_eq!(running(bench.host.lxcpath(), [&guest.name]).unwrap(), [guest.name.clone()].into());
+    let monitor = bench.host.monitor(name).unwrap();
+    let cgroups = fs::read_to_string(format!("/proc/{monitor}/cgroup")).unwrap();
+    assert!(cgroups.lines().all(|line| line.ends_with(&format!("/lxc.monitor.{name}"))), "{cgroups}");
+    assert_eq!(fs::read_dir(bench.host.runtime_dir()).unwrap().count(), 0, "a log of the start was left");
+
+    bench.host.inside(name, &["poweroff", "-f"]);
+    bench.ends(&guest, 0x2).await;
+    assert!(own_hook.exists(), "the container's own hook did not run");
+    let said = format!(
+        "{name} stop --runtime-dir {} lxc-hook {name} lxc post-stop\n",
+        bench.host.runtime_dir().display()
+    );
+    assert_eq!(bench.hooks(), said);
+    assert_eq!(running(bench.host.lxcpath(), [&guest.name]).unwrap(), [].into());
+}
+
+#[tokio::test]
+async fn a_reboot_inside_is_an_end_and_a_new_init_again_and_again() {
+    let mut bench = Bench::new();
+    let guest = bench.host.new_guest("reboot", "lxc.hook.version = 1");
+    let mut init = bench.up(&guest).await;
+    for _ in 0..3 {
+        bench.host.inside(guest.name.as_str(), &["reboot", "-f"]);
+        assert_eq!(bench.observes(&guest).await, Observation::InitExited(Some(WaitStatus(0x1))));
+        let next = bench.running(&guest).await;
+        assert_ne!(next.pid, init.pid);
+        assert_eq!(Some(next.pid), bench.host.init(guest.name.as_str()));
+        init = next;
+    }
+    assert_eq!(bench.hooks().matches(" reboot --runtime-dir").count(), 3);
+    signal(init.pid, "-KILL");
+    bench.ends(&guest, 0x9).await;
+}
+
+#[tokio::test]
+async fn a_reboot_that_a_hook_cancels_is_an_end() {
+    let mut bench = Bench::new();
+    let guest = bench.host.new_guest("cancel", "lxc.hook.post-stop = /bin/false");
+    bench.up(&guest).await;
+    bench.host.inside(guest.name.as_str(), &["reboot", "-f"]);
+    bench.ends(&guest, 0x1).await;
+    assert_eq!(bench.engine.probe(&guest).await.unwrap(), Probe::Down);
+}
+
+#[tokio::test]
+async fn the_exit_code_of_init_is_known() {
+    let mut bench = Bench::new();
+    let script = init_script(&bench.host, "ends", "read line < /tmp/fifo; exit 7");
+    let fifo = bench.host.folder().join("root/tmp/fifo");
+    nix::unistd::mkfifo(&fifo, nix::sys::stat::Mode::S_IRWXU).unwrap();
+    let guest = bench.host.new_guest("code", &script);
+    bench.up(&guest).await;
+    fs::write(&fifo, "\n").unwrap();
+    bench.ends(&guest, 0x700).await;
+}
+
+#[tokio::test]
+async fn a_start_by_somebody_else_appears_and_can_be_watched() {
+    let mut bench = Bench::new();
+    let guest = bench.host.new_guest("other", "");
+    // The reader of the FIFO must have it open before there is something to read.
+    let fifo =
+        Path::new("/run/lxc").join(bench.host.lxcpath().strip_prefix("/").unwrap()).join("monitor-fifo");
+    timeout(SOON, async {
+        while !fifo.exists() {
+            tokio::task::yield_now().await
+        }
+    })
+    .await
+    .unwrap();
+    assert!(bench.host.lxc("lxc-start", guest.name.as_str(), &["-d"]).status.success());
+    let appeared = Observed { guest: guest.name.clone(), epoch: None, what: Observation::Appeared };
+    assert_eq!(bench.next().await, appeared);
+    assert_eq!(bench.next().await, appeared, "once starting, once running");
+    assert!(matches!(bench.engine.probe(&guest).await.unwrap(), Probe::Up(_)));
+    bench.engine.watch(guest.clone(), Epoch(1));
+    let init = bench.running(&guest).await;
+    assert_eq!(Some(init.pid), bench.host.init(guest.name.as_str()));
+    bench.engine.kill(&guest).await.unwrap();
+    bench.ends(&guest, 0x9).await;
+}
+
+#[tokio::test]
+async fn freezing_is_seen_whoever_does_it() {
+    let mut bench = Bench::new();
+    let guest = bench.host.new_guest("freeze", "");
+    bench.up(&guest).await;
+    bench.engine.request(&guest, Request::Freeze).await.unwrap();
+    assert_eq!(bench.observes(&guest).await, Observation::Frozen);
+    assert!(matches!(bench.engine.probe(&guest).await.unwrap(), Probe::Frozen(_)));
+    bench.engine.request(&guest, Request::Thaw).await.unwrap();
+    assert_eq!(bench.observes(&guest).await, Observation::Thawed);
+    bench.host.lxc("lxc-freeze", guest.name.as_str(), &[]);
+    assert_eq!(bench.observes(&guest).await, Observation::Frozen);
+    bench.engine.kill(&guest).await.unwrap();
+    bench.ends(&guest, 0x9).await;
+}
+
+#[tokio::test]
+async fn stop_and_reboot_are_heard() {
+    let mut bench = Bench::new();
+    let guest = bench.host.new_guest("ask", "");
+    bench.up(&guest).await;
+    bench.engine.request(&guest, Request::Reboot).await.unwrap();
+    assert_eq!(bench.observes(&guest).await, Observation::InitExited(Some(WaitStatus(0x1))));
+    bench.running(&guest).await;
+    // At once: its init has hardly begun.
+    bench.engine.request(&guest, Request::Stop).await.unwrap();
+    bench.ends(&guest, 0x2).await;
+}
+
+#[tokio::test]
+async fn an_init_that_is_not_ready_is_asked_again() {
+    let mut bench = Bench::new();
+    let script = init_script(
+        &bench.host,
+        "late",
+        "while [ ! -e /tmp/go ]; do /bin/busybox usleep 20000; done\n\
+         trap 'exit 4' USR1\nwhile :; do /bin/busybox usleep 20000; done",
+    );
+    let guest = bench.host.new_guest("late", &script);
+    bench.up(&guest).await;
+    let go = bench.host.folder().join("root/tmp/go");
+    let asked = bench.engine.request(&guest, Request::Stop);
+    let later = async {
+        // It has had its first, lost signal; nothing tells when, so give it a few looks.
+        tokio::time::sleep(Duration::from_millis(150)).await;
+        fs::write(&go, "").unwrap();
+    };
+    let (asked, ()) = tokio::join!(asked, later);
+    asked.unwrap();
+    bench.ends(&guest, 0x400).await;
+}
+
+#[tokio::test]
+async fn an_init_that_never_listens_is_given_up() {
+    let mut bench = Bench::new();
+    let script = init_script(&bench.host, "deaf", "while :; do /bin/sleep 60; done");
+    let mut guest = Guest::clone(&bench.host.new_guest("deaf", &script));
+    guest.stop.timeout = Duration::from_millis(200);
+    let guest = Arc::new(guest);
+    bench.up(&guest).await;
+    let error = bench.engine.request(&guest, Request::Stop).await.unwrap_err();
+    assert_eq!((error.kind, &*error.reason), (ErrorKind::TimedOut, "its init does not handle SIGUSR1"));
+}
+
+#[tokio::test]
+async fn a_watch_of_what_does_not_run_is_over_at_once_and_a_second_one_replaces_the_first() {
+    let mut bench = Bench::new();
+    let guest = bench.host.new_guest("twice", "");
+    bench.engine.watch(guest.clone(), Epoch(1));
+    assert_eq!(bench.observes(&guest).await, Observation::Gone);
+    bench.up(&guest).await;
+    bench.engine.watch(guest.clone(), Epoch(2));
+    let again = bench.next().await;
+    assert!(matches!(again.what, Observation::Running(_)) && again.epoch == Some(Epoch(2)), "{again:?}");
+    bench.engine.kill(&guest).await.unwrap();
+    for expected in [Observation::InitExited(Some(WaitStatus(0x9))), Observation::Gone] {
+        assert_eq!(
+            bench.next().await,
+            Observed { guest: guest.name.clone(), epoch: Some(Epoch(2)), what: expected }
+        );
+    }
+    assert!(bench.seen.try_recv().is_err());
+}
+
+#[tokio::test]
+async fn a_long_lxcpath_has_a_hashed_socket() {
+    let mut bench = Bench::on(Host::with_path(&format!("{}/{}", "p".repeat(60), "q".repeat(60))));
+    let guest = bench.host.new_guest("long", "");
+    let init = bench.up(&guest).await;
+    assert_eq!(Some(init.pid), bench.host.init(guest.name.as_str()));
+    assert_eq!(running(bench.host.lxcpath(), [&guest.name]).unwrap(), [guest.name.clone()].into());
+    bench.engine.kill(&guest).await.unwrap();
+    bench.ends(&guest, 0x9).await;
+}

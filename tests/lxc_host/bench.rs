@@ -1,0 +1,109 @@
+//! An engine on a host, and what it reports.
+
+use std::{fs, os::unix::fs::PermissionsExt, path::PathBuf, sync::Arc};
+
+use guestd::{
+    engine::{
+        Engine, Epoch, Init, Observation, Observed,
+        lxc::{Hook, LxcEngine},
+    },
+    launch::Direct,
+    model::{Guest, WaitStatus},
+};
+use tokio::{
+    sync::mpsc::{UnboundedReceiver, unbounded_channel},
+    time::timeout,
+};
+
+use super::{Host, SOON};
+
+/// An engine on a host, and what it reports.
+pub struct Bench {
+    /// The host.
+    pub host: Arc<Host>,
+    /// The engine, on the host's lxcpath.
+    pub engine: Arc<LxcEngine>,
+    /// What the engine reports.
+    pub seen: UnboundedReceiver<Observed>,
+}
+
+impl Bench {
+    /// An engine on a new host.
+    pub fn new() -> Self {
+        Self::on(Host::new())
+    }
+
+    /// An engine on a host. Its hook writes down what it is called with.
+    pub fn on(host: Host) -> Self {
+        let helper = host.folder().join("it's a helper");
+        fs::write(&helper, "#!/bin/sh\necho \"$LXC_NAME $LXC_TARGET $*\" >> \"$2/hooks\"\n").unwrap();
+        fs::set_permissions(&helper, fs::Permissions::from_mode(0o755)).unwrap();
+        Self::with(Arc::new(host), helper)
+    }
+
+    /// Another engine for the same host, as a daemon that starts later has one.
+    pub fn successor(&self) -> Self {
+        Self::with(self.host.clone(), "/bin/true".into())
+    }
+
+    fn with(host: Arc<Host>, helper: PathBuf) -> Self {
+        let hook = Hook { helper: Some(helper), runtime_dir: host.runtime_dir() };
+        let (sink, seen) = unbounded_channel();
+        let paths = vec![Arc::from(host.lxcpath())];
+        let engine = Arc::new(LxcEngine::new(paths, Arc::new(Direct), hook, sink));
+        Self { host, engine, seen }
+    }
+
+    /// Starts and watches a guest; its first init.
+    pub async fn up(&mut self, guest: &Arc<Guest>) -> Init {
+        self.engine.start(guest).await.unwrap();
+        self.engine.watch(guest.clone(), Epoch(1));
+        self.running(guest).await
+    }
+
+    /// The next observation.
+    pub async fn next(&mut self) -> Observed {
+        timeout(SOON, self.seen.recv()).await.expect("nothing was observed").unwrap()
+    }
+
+    /// The next observation, which has to be about this guest and its first epoch.
+    pub async fn observes(&mut self, guest: &Guest) -> Observation {
+        let seen = self.next().await;
+        assert_eq!((&seen.guest, seen.epoch), (&guest.name, Some(Epoch(1))), "{seen:?}");
+        seen.what
+    }
+
+    /// Expects that a guest runs.
+    pub async fn running(&mut self, guest: &Guest) -> Init {
+        match self.observes(guest).await {
+            Observation::Running(init) => init,
+            other => panic!("{other:?} instead of running"),
+        }
+    }
+
+    /// Expects the end of a guest with this wait status.
+    pub async fn ends(&mut self, guest: &Guest, status: i32) {
+        let expected = Observation::InitExited(Some(WaitStatus(status)));
+        assert_eq!(self.observes(guest).await, expected);
+        assert_eq!(self.observes(guest).await, Observation::Gone);
+    }
+
+    /// What the hook wrote down.
+    pub fn hooks(&self) -> String {
+        fs::read_to_string(self.host.runtime_dir().join("hooks")).unwrap_or_default()
+    }
+}
+
+/// Makes a shell script that is a container's init; the line that sets it.
+pub fn init_script(host: &Host, name: &str, text: &str) -> String {
+    let path = host.folder().join("root/bin").join(name);
+    fs::write(&path, format!("#!/bin/sh\n{text}\n")).unwrap();
+    fs::set_permissions(&path, fs::Permissions::from_mode(0o755)).unwrap();
+    format!("lxc.init.cmd = /bin/{name}")
+}
+
+/// Sends a process a signal.
+pub fn signal(pid: i32, name: &str) {
+    let status = std::process::Command::new("kill").args([name, &pid.to_string()]).status().unwrap();
+    assert!(status.success());
+}

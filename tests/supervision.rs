@@ -1,0 +1,205 @@
+//! What guests do by themselves, and what becomes of it: reboots, halts, crashes, and a daemon that dies.
+
+mod host;
+
+use std::{
+    fs,
+    process::Command,
+    time::{Duration, Instant},
+};
+
+use host::{Host, SOON};
+
+fn one_guest(settings: &str) -> Host {
+    let host = Host::running(settings);
+    host.guest("web", &["lxc.start.auto = 1"]);
+    host.guestctl_ok(&["start", "web"]);
+    host
+}
+
+fn text<'a>(status: &'a serde_json::Value, key: &str) -> &'a str {
+    status[key].as_str().unwrap_or_default()
+}
+
+#[test]
+fn a_reboot_from_inside_is_reported_decided_and_seen() {
+    let host = one_guest("");
+    let before = host.status("web");
+    let status = host.reboot_inside("web");
+    assert_eq!(status["helper"]["event"], "reboot");
+    assert_eq!(status["helper"]["decision"], "restart");
+    assert_eq!(status["restarts"], 1);
+    assert_eq!(status["init_pid"].as_i64(), host.lxc_init_pid("web"));
+    assert_ne!(status["since"], before["since"]);
+    let log = host.log();
+    for words in ["helper request", "decision: restart", &format!("its new init is {}", status["init_pid"])] {
+        assert!(log.contains(words), "{words:?} is not in the journal:\n{log}");
+    }
+}
+
+#[test]
+fn both_hook_versions_report() {
+    let host = Host::running("");
+    host.guest("v1", &["lxc.hook.version = 1"]);
+    host.guestctl_ok(&["start", "v1"]);
+    assert_eq!(host.reboot_inside("v1")["helper"]["decision"], "restart");
+}
+
+#[test]
+fn the_sixth_reboot_in_a_minute_trips_the_guard() {
+    let host = one_guest("");
+    for n in 1..=5 {
+        assert_eq!(host.reboot_inside("web")["restarts"], n);
+    }
+    host.attach("web", &["/bin/reboot", "-f"]);
+    let status = host.until_phase("web", "failed");
+    assert!(text(&status, "reason").contains("reboot loop"), "{status:#}");
+    assert_eq!(status["helper"]["decision"], "stop");
+    assert_eq!(host.lxc_init_pid("web"), None);
+    host.guestctl_ok(&["start", "web"]);
+    host.until_phase("web", "up");
+}
+
+#[test]
+fn a_guest_that_powers_itself_off_stays_down() {
+    let host = one_guest("");
+    host.attach("web", &["/bin/poweroff", "-f"]);
+    let status = host.until_phase("web", "down");
+    assert_eq!((text(&status, "reason"), text(&status, "intent")), ("halted by the guest", "down"));
+}
+
+#[test]
+fn a_killed_init_is_a_crash_with_its_signal() {
+    let host = one_guest("");
+    let pid = host.lxc_init_pid("web").expect("an init").to_string();
+    assert!(Command::new("kill").args(["-KILL", &pid]).status().expect("kill").success());
+    let status = host.until_phase("web", "failed");
+    assert_eq!(text(&status, "reason"), "crashed: its init was killed by SIGKILL");
+}
+
+#[test]
+fn reboot_action_stop_and_script_decide() {
+    let host = one_guest("");
+    let overlay = host.at("etc/guests/web.toml");
+    fs::write(&overlay, "[reboot]\naction = \"stop\"\n").expect("an overlay");
+    host.guestctl_ok(&["reload"]);
+    host.attach("web", &["/bin/reboot", "-f"]);
+    let status = host.until_phase("web", "down");
+    assert!(text(&status, "reason").contains("its settings say stop"), "{status:#}");
+
+    for (exit, phase) in [(0, "up"), (1, "down")] {
+        let script = host.at("decide");
+        fs::write(&script, format!("#!/bin/sh\necho \"$@\" >{}.said\nexit {exit}\n", script.display()))
+            .expect("a script");
+        assert!(Command::new("chmod").arg("+x").arg(&script).status().expect("chmod").success());
+        fs::write(&overlay, format!("[reboot]\naction = \"{}\"\n", script.display())).expect("an overlay");
+        host.guestctl_ok(&["reload"]);
+        host.guestctl_ok(&["start", "web"]);
+        let before = host.status("web")["init_pid"].clone();
+        host.attach("web", &["/bin/reboot", "-f"]);
+        host.until("web", phase, |s| s["phase"] == phase && s["init_pid"] != before);
+        assert_eq!(fs::read_to_string(host.at("decide.said")).expect("its words"), "reboot web\n");
+    }
+}
+
+#[test]
+fn a_reboot_takes_the_new_configuration() {
+    let host = one_guest("");
+    let config = host.lxcpath().join("web/config");
+    let text = fs::read_to_string(&config).expect("the config");
+    fs::write(&config, text.replace("lxc.uts.name = web", "lxc.uts.name = renamed")).expect("a new config");
+    host.until("web", "known as changed", |status| status["config_changed"] == true);
+    host.reboot_inside("web");
+    let name = host.lxc("lxc-attach", "web").args(["--", "/bin/cat", "/proc/sys/kernel/hostname"]).output();
+    assert_eq!(String::from_utf8_lossy(&name.expect("lxc-attach").stdout).trim(), "renamed");
+    assert_eq!(host.status("web")["config_changed"], false);
+}
+
+#[test]
+fn containers_that_others_start_stop_and_define_are_noticed() {
+    let host = Host::running("");
+    host.guest("late", &[]);
+    host.until_phase("late", "down");
+    assert!(host.lxc("lxc-start", "late").arg("-d").status().expect("lxc-start").success());
+    let status = host.until_phase("late", "up");
+    assert_eq!(
+        (status["adopted"].as_bool(), status["init_pid"].as_i64()),
+        (Some(true), host.lxc_init_pid("late"))
+    );
+    host.attach("late", &["/bin/reboot", "-f"]);
+    let seen = host.until("late", "rebooted", |s| s["phase"] == "up" && s["init_pid"] != status["init_pid"]);
+    assert_eq!(seen["restarts"], 1);
+    assert!(host.lxc("lxc-stop", "late").arg("-k").status().expect("lxc-stop").success());
+    host.until("late", "down again", |s| s["phase"] == "failed" || s["phase"] == "down");
+
+    fs::remove_dir_all(host.lxcpath().join("late")).expect("its folder");
+    host::wait_for("the end of late", || (!host.list().contains_key("late")).then_some(()));
+    assert_eq!(host.guestctl(&["status", "late"]).status.code(), Some(4));
+}
+
+#[test]
+fn guests_outlive_a_daemon_that_is_killed() {
+    let mut host = Host::running("");
+    for name in ["a", "b", "c"] {
+        host.guest(name, &["lxc.start.auto = 1"]);
+    }
+    host.autostart_ok(&["-a"]);
+    let before = host.list();
+    host.kill_daemon();
+    for name in ["a", "b", "c"] {
+        assert_eq!(host.lxc_init_pid(name), before[name]["init_pid"].as_i64());
+    }
+    host.start_daemon();
+    for (name, guest) in host.list() {
+        for key in ["phase", "init_pid", "since", "intent"] {
+            assert_eq!(guest[key], before[&name][key], "{name}'s {key}");
+        }
+        assert_eq!(host.status(&name)["adopted"], false, "this guestd's predecessor had started it");
+    }
+    assert_eq!(host.reboot_inside("a")["helper"]["decision"], "restart", "its hook finds the new daemon");
+}
+
+#[test]
+fn a_reboot_while_the_daemon_is_away_is_carried_out_and_remembered() {
+    let mut host = one_guest("");
+    let before = host.status("web");
+    host.kill_daemon();
+    host.attach("web", &["/bin/reboot", "-f"]);
+    host::wait_for("a new init", || {
+        host.lxc_init_pid("web").filter(|pid| Some(*pid) != before["init_pid"].as_i64())
+    });
+    host.start_daemon();
+    let status = host.status("web");
+    assert_eq!(status["phase"], "up");
+    assert!(text(&status["helper"], "reason").contains("while guestd was away"), "{status:#}");
+}
+
+#[test]
+fn a_wedged_monitor_delays_nobody() {
+    let mut host = Host::running("");
+    host.guest("wedged", &[]);
+    host.guest("fine", &[]);
+    host.guestctl_ok(&["start", "wedged"]);
+    let init = host.lxc_init_pid("wedged").expect("an init").to_string();
+    let stat = fs::read_to_string(format!("/proc/{init}/stat")).expect("its stat");
+    let monitor =
+        stat.rsplit(')').next().expect("fields").split_whitespace().nth(1).expect("ppid").to_owned();
+    let signal = |name: &str, pid: &str| {
+        assert!(Command::new("kill").args([name, pid]).status().expect("kill").success());
+    };
+    signal("-STOP", &monitor);
+    let began = Instant::now();
+    host.guestctl_ok(&["start", "fine"]);
+    host.guestctl_ok(&["reboot", "fine"]);
+    host.guestctl_ok(&["list"]);
+    assert!(began.elapsed() < Duration::from_secs(5), "{:?}", began.elapsed());
+    host.kill_daemon();
+    host.start_daemon();
+    host.until_phase("fine", "up");
+    let began = Instant::now();
+    host.guestctl_ok(&["kill", "wedged"]);
+    assert!(began.elapsed() < SOON, "{:?}", began.elapsed());
+    // Killed with its monitor, it is left to the host's init, which may be slow to wait for it.
+    let stat = fs::read_to_string(format!("/proc/{init}/stat")).unwrap_or_default();
+    assert!(stat.rsplit(") ").next().is_none_or(|rest| rest.is_empty() || rest.starts_with('Z')), "{stat}");
+}
