@@ -8,7 +8,7 @@ use std::{
     time::{Duration, Instant},
 };
 
-use host::{Host, SOON};
+use host::{Host, SOON, executable};
 
 fn one_guest(settings: &str) -> Host {
     let host = Host::running(settings);
@@ -89,9 +89,7 @@ fn reboot_action_stop_and_script_decide() {
 
     for (exit, phase) in [(0, "up"), (1, "down")] {
         let script = host.at("decide");
-        fs::write(&script, format!("#!/bin/sh\necho \"$@\" >{}.said\nexit {exit}\n", script.display()))
-            .expect("a script");
-        assert!(Command::new("chmod").arg("+x").arg(&script).status().expect("chmod").success());
+        executable::script(&script, &format!("echo \"$@\" >{}.said\nexit {exit}", script.display()));
         fs::write(&overlay, format!("[reboot]\naction = \"{}\"\n", script.display())).expect("an overlay");
         host.guestctl_ok(&["reload"]);
         host.guestctl_ok(&["start", "web"]);

@@ -14,7 +14,7 @@ use nix::sys::{
     time::TimeVal,
 };
 
-use super::{Host, Stage, host, nothing_else_is_affected, told};
+use super::{Host, Stage, host, host::executable, nothing_else_is_affected, told};
 
 /// Sends one packet, and hears what comes back.
 fn send(host: &Host, packet: &[u8]) -> String {
@@ -62,7 +62,7 @@ fn report_as_nobody(host: &Stage) -> Output {
     // Where the program was built, others may not look.
     let program = host.at("helper");
     if !program.exists() {
-        fs::copy(env!("CARGO_BIN_EXE_guest-helper"), &program).expect("a copy");
+        executable::copy(env!("CARGO_BIN_EXE_guest-helper"), &program);
     }
     let mut command = host.command(&program);
     command.uid(65534).gid(65534).current_dir("/").arg("--runtime-dir").arg(host.at("run"));

@@ -7,7 +7,7 @@ use std::{
     process::Command,
 };
 
-use super::write;
+use super::{host::executable, write};
 
 /// Settings and containers, and no bus.
 struct Offline {
@@ -40,7 +40,7 @@ impl Offline {
         // Where the program was built, others may not look.
         let copy = self.at(Path::new(program).file_name().and_then(|name| name.to_str()).expect("a name"));
         if !copy.exists() {
-            fs::copy(program, &copy).expect("a copy");
+            executable::copy(program, &copy);
         }
         let output = Command::new(copy)
             .args(arguments)

@@ -11,7 +11,7 @@ use std::{
     time::{Duration, Instant},
 };
 
-use host::Host;
+use host::{Host, executable};
 use nix::{
     sys::signal::{Signal, kill},
     unistd::Pid,
@@ -295,7 +295,7 @@ fn reachable(host: &Host, program: &str) -> String {
         _ => env!("CARGO_BIN_EXE_guestctl"),
     };
     let copy = host.at(program);
-    std::fs::copy(built, &copy).expect("a copy");
+    executable::copy(built, &copy);
     copy.display().to_string()
 }
 

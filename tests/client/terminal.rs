@@ -8,7 +8,7 @@ use std::{
 
 use super::{
     AUTO, ended,
-    host::{self, Host, SOON},
+    host::{self, Host, SOON, executable},
     parsed, reachable, stderr,
 };
 
@@ -56,9 +56,7 @@ fn a_terminal_of_a_user_gets_the_text_agent() {
     let guestctl = reachable(&host, "guestctl");
     let agent = host.at("pkttyagent");
     // Registers as the real one does, by closing the descriptor that it was given.
-    let script = "#!/bin/sh\necho \"$@\" >>/dev/tty\neval \"exec $2>&-\"\nexec sleep 1000\n";
-    std::fs::write(&agent, script).expect("a stand-in");
-    assert!(Command::new("chmod").arg("+x").arg(&agent).status().expect("chmod").success());
+    executable::script(&agent, "echo \"$@\" >>/dev/tty\neval \"exec $2>&-\"\nexec sleep 1000");
     let path = format!("{}:/usr/bin:/bin", host.at("").display());
     let line = format!("{NOBODY} PATH={path} {guestctl}");
     let began = Instant::now();

@@ -33,6 +33,8 @@ use nix::{
 
 use played::Daemon;
 
+#[path = "../executable/mod.rs"]
+mod executable;
 mod played;
 
 const PROGRAM: &str = env!("CARGO_BIN_EXE_guest-helper");
@@ -230,10 +232,7 @@ fn the_spool_is_private_and_dated() {
 
 /// A script in a folder.
 fn script(dir: &Path, text: &str) -> PathBuf {
-    let path = dir.join("script");
-    fs::write(&path, format!("#!/bin/sh\n{text}\n")).unwrap();
-    fs::set_permissions(&path, fs::Permissions::from_mode(0o755)).unwrap();
-    path
+    executable::script(&dir.join("script"), text)
 }
 
 #[test]
@@ -311,16 +310,11 @@ fn a_decision_that_takes_long_is_waited_for_while_there_is_progress() {
 
 #[test]
 fn only_root_may_report() {
-    if !nix::unistd::geteuid().is_root() {
-        eprintln!("needs root; skipped");
-        return;
-    }
     let daemon = Daemon::start();
     let open = |path: &Path, mode| fs::set_permissions(path, fs::Permissions::from_mode(mode)).unwrap();
     open(daemon.dir(), 0o755);
     let copy = daemon.dir().join("guest-helper");
-    fs::copy(PROGRAM, &copy).unwrap();
-    open(&copy, 0o755);
+    executable::copy(PROGRAM, &copy);
     let as_nobody = || {
         let mut command = Command::new(&copy);
         command.uid(65534).gid(65534).current_dir("/").arg("--runtime-dir").arg(daemon.dir());

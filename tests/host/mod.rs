@@ -4,6 +4,8 @@
 
 #[path = "../bus/mod.rs"]
 pub mod bus;
+#[path = "../executable/mod.rs"]
+pub mod executable;
 
 use std::{
     collections::BTreeMap,

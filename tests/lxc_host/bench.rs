@@ -1,6 +1,6 @@
 //! An engine on a host, and what it reports.
 
-use std::{fs, os::unix::fs::PermissionsExt, path::PathBuf, sync::Arc};
+use std::{fs, path::PathBuf, sync::Arc};
 
 use guestd::{
     engine::{
@@ -15,7 +15,7 @@ use tokio::{
     time::timeout,
 };
 
-use super::{Host, SOON};
+use super::{Host, SOON, executable::script};
 
 /// An engine on a host, and what it reports.
 pub struct Bench {
@@ -36,8 +36,7 @@ impl Bench {
     /// An engine on a host. Its hook writes down what it is called with.
     pub fn on(host: Host) -> Self {
         let helper = host.folder().join("it's a helper");
-        fs::write(&helper, "#!/bin/sh\necho \"$LXC_NAME $LXC_TARGET $*\" >> \"$2/hooks\"\n").unwrap();
-        fs::set_permissions(&helper, fs::Permissions::from_mode(0o755)).unwrap();
+        script(&helper, "echo \"$LXC_NAME $LXC_TARGET $*\" >> \"$2/hooks\"");
         Self::with(Arc::new(host), helper)
     }
 
@@ -97,8 +96,7 @@ impl Bench {
 /// Makes a shell script that is a container's init; the line that sets it.
 pub fn init_script(host: &Host, name: &str, text: &str) -> String {
     let path = host.folder().join("root/bin").join(name);
-    fs::write(&path, format!("#!/bin/sh\n{text}\n")).unwrap();
-    fs::set_permissions(&path, fs::Permissions::from_mode(0o755)).unwrap();
+    script(&path, text);
     format!("lxc.init.cmd = /bin/{name}")
 }
 

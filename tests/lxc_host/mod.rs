@@ -7,6 +7,8 @@
 #![allow(dead_code)]
 
 pub mod bench;
+#[path = "../executable/mod.rs"]
+pub mod executable;
 pub mod layout;
 
 use std::{
@@ -258,7 +260,7 @@ fn make_root(root: &Path) {
     for folder in ["bin", "sbin", "etc", "proc", "sys", "dev", "tmp", "run", "root"] {
         fs::create_dir_all(root.join(folder)).unwrap();
     }
-    fs::copy("/bin/busybox", root.join("bin/busybox")).expect("busybox-static is not installed");
+    executable::copy("/bin/busybox", &root.join("bin/busybox"));
     for program in ["sh", "sleep", "kill", "reboot", "poweroff", "true"] {
         symlink("busybox", root.join("bin").join(program)).unwrap();
     }
