@@ -285,7 +285,7 @@ fn planning(report: &mut Report) {
                     &selection,
                     Action::Start,
                     Order::HighestFirst,
-                    &|_| false,
+                    plan::Standing::free(&|_| false),
                 );
                 let took = milliseconds(began.elapsed());
                 drop(black_box(made));

@@ -6,7 +6,7 @@ use std::{hint::black_box, time::Duration};
 
 use criterion::{Criterion, criterion_group, criterion_main};
 use guestd::{
-    model::{Action, Order},
+    model::{Action, GuestName, Order},
     plan,
 };
 
@@ -16,7 +16,9 @@ fn plans(criterion: &mut Criterion) {
         for (action, up) in [(Action::Start, false), (Action::Shutdown, true)] {
             criterion.bench_function(&format!("{action}/{shape}"), |bencher| {
                 bencher.iter(|| {
-                    plan::autostart(black_box(&guests), selection, action, Order::HighestFirst, &|_| up)
+                    let runs = |_: &GuestName| up;
+                    let standing = plan::Standing::free(&runs);
+                    plan::autostart(black_box(&guests), selection, action, Order::HighestFirst, standing)
                 });
             });
         }

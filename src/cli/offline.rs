@@ -63,7 +63,13 @@ pub fn plan(places: &Places, action: Action, selection: &Selection) -> Result<Pl
     }
     let running = running(&inventory.guests)?;
     let is_running = |name: &GuestName| running.contains(name);
-    let plan = plan::autostart(&inventory.guests, &selection, action, inventory.settings.order, &is_running);
+    let plan = plan::autostart(
+        &inventory.guests,
+        &selection,
+        action,
+        inventory.settings.order,
+        plan::Standing::free(&is_running),
+    );
     let mut errors = inventory.in_files;
     errors.retain(|found| found.severity == Severity::Error);
     Ok(Planned { outlook: plan.into(), errors })

@@ -204,7 +204,6 @@ impl Manager {
         match command {
             Command::Autostart { action, selection, wait, reply } => {
                 let answer = self.fleet.autostart(action, &selection, wait, now);
-                self.store.record_booted(self.fleet.booted());
                 // The job is published before its path is known to anybody.
                 self.settle();
                 let _ = reply.send(answer);
@@ -261,6 +260,7 @@ impl Manager {
     /// started or answered is known to the next daemon, whenever this one is killed.
     fn settle(&mut self) {
         self.store.record(&self.fleet, self.clock.now());
+        self.store.record_booted(self.fleet.booted());
         self.dispatch();
         if self.fleet.publish(&self.daemon) {
             self.snapshots.send_replace(Arc::new(self.fleet.published().clone()));

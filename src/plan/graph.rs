@@ -27,6 +27,8 @@ pub(super) struct Graph<'a> {
     before: Edges,
     /// Names in `requires` that no guest has.
     missing: BTreeMap<usize, Vec<&'a GuestName>>,
+    /// Who is held, and why.
+    held: BTreeMap<usize, String>,
     knots: Knots,
     order: Order,
 }
@@ -68,6 +70,7 @@ impl<'a> Graph<'a> {
             wants: guests.iter().map(|guest| known(&guest.start.wants)).collect(),
             before: Vec::with_capacity(count),
             missing: BTreeMap::new(),
+            held: BTreeMap::new(),
             knots: Knots::default(),
             guests,
             order,
@@ -86,6 +89,17 @@ impl<'a> Graph<'a> {
         }
         graph.knots = Knots::of(&graph.before);
         graph
+    }
+
+    /// The same, where some guests are held.
+    pub fn holding(mut self, held: &dyn Fn(&GuestName) -> Option<String>) -> Self {
+        let numbered = self.guests.iter().enumerate();
+        self.held = numbered.filter_map(|(number, guest)| Some((number, held(&guest.name)?))).collect();
+        self
+    }
+
+    pub fn is_held(&self, guest: usize) -> bool {
+        self.held.contains_key(&guest)
     }
 
     /// The place of a guest when nothing but `start.order` and its name counts.
@@ -134,8 +148,8 @@ impl<'a> Graph<'a> {
         (rings.into_iter().map(named).collect(), tied)
     }
 
-    /// Who cannot be started, and why: guests in cycles, those that require a guest that does not exist, and those
-    /// that require one of these. What runs is not refused, and holds back nobody.
+    /// Who cannot be started, and why: guests in cycles, held ones, those that require a guest that does not exist,
+    /// and those that require one of these. What runs is not refused, and holds back nobody.
     pub fn refusals(&self, running: &[bool]) -> BTreeMap<usize, String> {
         let mut roots: BTreeMap<usize, String> = BTreeMap::new();
         if !self.knots.is_empty() {
@@ -144,6 +158,9 @@ impl<'a> Graph<'a> {
         }
         for (&guest, names) in &self.missing {
             roots.entry(guest).or_insert_with(|| reason::missing(names));
+        }
+        for (&guest, why) in &self.held {
+            roots.entry(guest).or_insert_with(|| reason::held(why));
         }
         roots.retain(|&guest, _| !running[guest]);
         if roots.is_empty() {
@@ -164,7 +181,7 @@ impl<'a> Graph<'a> {
     }
 
     /// Draws in everything that `parts` require or want, as far as it does not run, and refuses those wanted ones that
-    /// cannot be started: these are returned.
+    /// cannot be started: these are returned. Held ones are left alone without a word.
     pub fn pull_for_start(
         &self,
         parts: &mut [Part],
@@ -175,7 +192,7 @@ impl<'a> Graph<'a> {
         let mut queue = picked(parts);
         while let Some(guest) = queue.pop() {
             for &other in self.requires[guest].iter().chain(&self.wants[guest]) {
-                if running[other] || parts[other] != Part::None {
+                if running[other] || parts[other] != Part::None || self.is_held(other) {
                     continue;
                 }
                 if !refused.contains_key(&other) {

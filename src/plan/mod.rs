@@ -9,8 +9,8 @@
 //!    groups. Each is taken once, at its first group of the list. Sorted by that position, by `start.order` (which way
 //!    round is a setting) and by name, they are the *start order*; one order value at one position is a *tier*. A
 //!    request that names guests is the same with one position.
-//! 2. **Refuse** (`cycle`, `graph`). Nobody in a dependency cycle, nobody that requires a guest that does not exist,
-//!    and nobody that requires one of these, is started. The others go on. Stopping is never refused: inside a cycle
+//! 2. **Refuse** (`cycle`, `graph`). Nobody in a dependency cycle, nobody that requires a guest that does not exist or
+//!    is down and held, and nobody that requires one of these, is started. The others go on. Stopping is never refused: inside a cycle
 //!    the dependencies are then ignored.
 //! 3. **Draw in** (`graph`). A start draws in whom its guests require and want, and whom these do, as far as they do
 //!    not run. A stop draws in the running guests that require one which stops. A reboot draws in nobody.
@@ -93,26 +93,46 @@ pub struct Plan {
     pub steps: Vec<Step>,
     /// Selected, and already as wanted.
     pub already: Vec<GuestName>,
-    /// Selected, or wanted by a step, and refused: a cycle, or a required guest that does not exist or is refused
-    /// itself. With the reason.
+    /// Selected, or wanted by a step, and refused: a cycle, or a required guest that does not exist, is held, or is
+    /// refused itself. With the reason.
     pub refused: Vec<(GuestName, String)>,
 }
 
-/// Plans a bulk request. `is_running` says of a guest whether anything of it runs.
+/// How it stands with the guests when a plan is made.
+#[derive(Clone, Copy)]
+pub struct Standing<'a> {
+    /// Whether anything of a guest runs.
+    pub is_running: &'a dyn Fn(&GuestName) -> bool,
+    /// Why a guest is held, if it is: then nothing but a request that names it starts or reboots it.
+    pub held: &'a dyn Fn(&GuestName) -> Option<String>,
+}
+
+impl<'a> Standing<'a> {
+    /// Nobody is held.
+    pub fn free(is_running: &'a dyn Fn(&GuestName) -> bool) -> Self {
+        Self { is_running, held: &|_| None }
+    }
+}
+
+/// Plans a bulk request.
 ///
-/// A reboot is about running guests only; the others appear nowhere in its plan.
+/// A reboot is about running guests only; the others appear nowhere in its plan. Held guests are neither started nor
+/// rebooted, and still stopped with the others.
 pub fn autostart(
     guests: &Guests,
     selection: &Selection,
     action: Action,
     order: Order,
-    is_running: &dyn Fn(&GuestName) -> bool,
+    standing: Standing<'_>,
 ) -> Plan {
-    let graph = Graph::new(guests, order);
-    let running = running(&graph, is_running);
+    let graph = Graph::new(guests, order).holding(standing.held);
+    let running = running(&graph, standing);
     let mut picks = select::bulk(&graph, selection);
     if action == Action::Reboot {
         picks.retain(|pick| running[pick.guest]);
+    }
+    if matches!(action, Action::Start | Action::Reboot) {
+        picks.retain(|pick| !graph.is_held(pick.guest));
     }
     plan(&graph, picks, action.into(), &running)
 }
@@ -124,10 +144,11 @@ pub fn operation(
     names: &[GuestName],
     verb: Verb,
     order: Order,
-    is_running: &dyn Fn(&GuestName) -> bool,
+    standing: Standing<'_>,
 ) -> Plan {
-    let graph = Graph::new(guests, order);
-    let running = running(&graph, is_running);
+    let held = |name: &GuestName| if names.contains(name) { None } else { (standing.held)(name) };
+    let graph = Graph::new(guests, order).holding(&held);
+    let running = running(&graph, standing);
     let (picks, unknown) = select::named(&graph, names);
     let mut plan = plan(&graph, picks, verb, &running);
     plan.refused.extend(unknown.into_iter().map(|name| (name, reason::unknown())));
@@ -140,8 +161,8 @@ pub fn cycles(guests: &Guests) -> Vec<Cycle> {
     Graph::new(guests, Order::default()).cycles().0
 }
 
-fn running(graph: &Graph<'_>, is_running: &dyn Fn(&GuestName) -> bool) -> Vec<bool> {
-    graph.guests.iter().map(|guest| is_running(&guest.name)).collect()
+fn running(graph: &Graph<'_>, standing: Standing<'_>) -> Vec<bool> {
+    graph.guests.iter().map(|guest| (standing.is_running)(&guest.name)).collect()
 }
 
 fn plan(graph: &Graph<'_>, picks: Vec<Pick<'_>>, verb: Verb, running: &[bool]) -> Plan {

@@ -60,6 +60,11 @@ pub(super) fn missing(names: &[&GuestName]) -> String {
     format!("it requires {names}, which {verb} not exist: define what is missing or take it out of requires")
 }
 
+/// Why a guest that is held is not started for another one.
+pub(super) fn held(why: &str) -> String {
+    format!("it is held: {why}; \"guestctl release\" ends that")
+}
+
 /// Why a guest of a knot is refused.
 pub(super) fn cycle(cycles: &[Cycle], tied: Tied) -> String {
     let (place, cycle) = match tied {

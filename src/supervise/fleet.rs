@@ -64,13 +64,15 @@ pub struct Fleet {
     last_job: u32,
     /// Groups that were brought up this boot.
     pub(super) booted: BTreeSet<Option<GroupName>>,
+    /// The groups that jobs are bringing up for the boot; they count once their job is over and was not cancelled.
+    booting: BTreeMap<JobId, BTreeSet<Option<GroupName>>>,
     tasks: Vec<Task>,
     /// Whose deadline is when.
     deadlines: BTreeSet<(Instant, GuestName)>,
     changed: BTreeSet<GuestName>,
     /// Whose state the jobs have not looked at since it last changed.
     stirred: BTreeSet<GuestName>,
-    /// How many are being started.
+    /// How many take a slot to start in.
     pub(super) starting: usize,
     pub(super) published: Snapshot,
 }
@@ -86,6 +88,7 @@ impl Fleet {
             jobs: BTreeMap::new(),
             last_job: 0,
             booted,
+            booting: BTreeMap::new(),
             tasks: Vec::new(),
             deadlines: BTreeSet::new(),
             changed: BTreeSet::new(),
@@ -240,9 +243,9 @@ impl Fleet {
         let (Some(state), Some(guest)) = (self.states.get_mut(name), self.guests.get(name)) else {
             return self.answer_stranger(name, &event);
         };
-        let (before, was_starting) = (state.deadline(), state.is_starting());
+        let (before, was_starting) = (state.deadline(), state.takes_slot());
         let effects = machine::handle(state, guest, event, now);
-        let (after, is_starting) = (state.deadline(), state.is_starting());
+        let (after, is_starting) = (state.deadline(), state.takes_slot());
         self.starting = self.starting + usize::from(is_starting) - usize::from(was_starting);
         if before != after {
             before.map(|at| self.deadlines.remove(&(at, name.clone())));
@@ -284,6 +287,8 @@ impl Fleet {
         let turns = job.advance(&look, stirred, &mut slots, now);
         if job.is_over() {
             self.changed.extend(job.guests().cloned());
+            let brought_up = self.booting.remove(&id).filter(|_| !job.canceled);
+            self.booted.extend(brought_up.unwrap_or_default());
         }
         for (name, event) in turns.iter().cloned() {
             self.step(&name, event, now);
@@ -291,7 +296,14 @@ impl Fleet {
         turns
     }
 
-    pub(super) fn submit(&mut self, verb: Verb, wait: StopWait, plan: Plan, now: Now) -> JobId {
+    pub(super) fn submit(
+        &mut self,
+        verb: Verb,
+        wait: StopWait,
+        plan: Plan,
+        brings_up: BTreeSet<Option<GroupName>>,
+        now: Now,
+    ) -> JobId {
         self.last_job += 1;
         let id = JobId(self.last_job);
         let job = Job::new(id, verb, wait, plan, now);
@@ -301,6 +313,7 @@ impl Fleet {
         }
         self.changed.extend(concerned);
         self.jobs.insert(id, job);
+        self.booting.insert(id, brings_up);
         self.advance(now);
         while self.jobs.values().filter(|job| job.is_over()).count() > ENDED_JOBS {
             let oldest = self.jobs.values().find(|job| job.is_over()).map(Job::id);

@@ -11,7 +11,8 @@ use std::{
 use super::{
     admission::{self, Admission},
     event::Event,
-    state::{Phase, State},
+    hindrance::{self, Hindrance},
+    state::State,
     verdict,
 };
 use crate::{
@@ -284,8 +285,7 @@ impl Job {
         if step.after.iter().any(|before| !self.entries[*before].is_over()) {
             return Turn::NotYet;
         }
-        let failed = step.requires.iter().find(|before| self.entries[**before].has_failed());
-        if let Some(failed) = failed {
+        if let Some(failed) = step.requires.iter().find(|before| self.entries[**before].has_failed()) {
             let why = format!("{}, which it requires, did not start", self.entries[*failed].step.guest);
             return self.settle(at, Outcome::Failed(why));
         }
@@ -301,17 +301,26 @@ impl Job {
             Admission::Denied(why) => return self.settle(at, Outcome::Failed(why.into())),
             Admission::Accept => {}
         }
-        if self.verb == Verb::Start && matches!(state.phase, Phase::Stopping { .. }) {
-            self.waiting_for = format!("the stop of {}", guest.name);
-            return Turn::NotYet;
+        let hindrance = if self.verb == Verb::Start { hindrance::of(guest, state, look) } else { None };
+        match hindrance {
+            Some(Hindrance::Passing(what)) => {
+                self.waiting_for = what;
+                return Turn::NotYet;
+            }
+            Some(Hindrance::Lasting(why)) => return self.settle(at, Outcome::Failed(why)),
+            None => {}
         }
-        if matches!(self.verb, Verb::Start | Verb::Restart) && !state.is_running() {
+        if matches!(self.verb, Verb::Start | Verb::Restart) && !state.takes_slot() {
             if *slots == 0 {
                 self.waiting_for = "a free slot to start in".into();
                 return Turn::NoSlot;
             }
             *slots -= 1;
         }
+        self.begin(at, guest, state, now)
+    }
+
+    fn begin(&mut self, at: usize, guest: &Guest, state: &State, now: Now) -> Turn {
         let deadline = (self.verb == Verb::Reboot).then(|| now.instant.plus(guest.stop.timeout));
         let begun = Begun { epoch: state.epoch, restarts: state.restarts, deadline };
         let event = Event::turn(self.verb, self.wait, guest);

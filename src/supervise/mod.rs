@@ -18,6 +18,7 @@ pub mod admission;
 pub mod effect;
 pub mod event;
 pub mod fleet;
+mod hindrance;
 pub mod job;
 mod ladder;
 pub mod machine;

@@ -1,5 +1,7 @@
 //! The fleet's part for requests: what is selected, whether it makes sense, and the plan for it.
 
+use std::collections::BTreeSet;
+
 use super::{
     admission::{self, Admission},
     fleet::Fleet,
@@ -7,7 +9,7 @@ use super::{
 };
 use crate::{
     model::{Action, GuestName, JobId, Now, Outlook, Rejection, Selection, StopWait, Verb},
-    plan::{self, Guests, Plan},
+    plan::{self, Plan, Standing},
 };
 
 impl Fleet {
@@ -46,20 +48,19 @@ impl Fleet {
                 return Ok(Plan::default());
             }
         }
-        let held = |name: &GuestName| self.states.get(name).is_some_and(|state| state.held.is_some());
-        let free: Option<Guests> = match action {
-            // Held guests are neither started nor rebooted unasked; they are still stopped with the others.
-            Action::Start | Action::Reboot if self.states.values().any(|state| state.held.is_some()) => self
-                .guests
-                .iter()
-                .filter(|(name, _)| !held(name))
-                .map(|(n, g)| (n.clone(), g.clone()))
-                .collect::<Guests>()
-                .into(),
-            _ => None,
-        };
-        let guests = free.as_ref().unwrap_or(&self.guests);
-        Ok(plan::autostart(guests, &selection, action, self.rules.order, &self.is_running(action.into())))
+        let is_running = self.is_running(action.into());
+        let standing = Standing { is_running: &is_running, held: &self.held() };
+        Ok(plan::autostart(&self.guests, &selection, action, self.rules.order, standing))
+    }
+
+    fn plan_operation(&self, verb: Verb, name: &GuestName) -> Plan {
+        let is_running = self.is_running(verb);
+        let standing = Standing { is_running: &is_running, held: &self.held() };
+        plan::operation(&self.guests, std::slice::from_ref(name), verb, self.rules.order, standing)
+    }
+
+    fn held(&self) -> impl Fn(&GuestName) -> Option<String> + '_ {
+        |name| self.states.get(name).and_then(|state| state.held.clone())
     }
 
     /// Begins a bulk request.
@@ -74,10 +75,11 @@ impl Fleet {
         now: Now,
     ) -> Result<JobId, Rejection> {
         let plan = self.plan_bulk(action, selection)?;
-        if selection.boot {
-            self.booted.extend(self.rules.boot_groups.iter().cloned());
-        }
-        Ok(self.submit(action.into(), wait, plan, now))
+        // A boot of one lxcpath leaves the other ones to be booted.
+        let is_whole_boot = action == Action::Start && selection.boot && selection.lxcpath.is_none();
+        let groups = self.rules.boot_groups.iter().filter(|_| is_whole_boot);
+        let brings_up = groups.cloned().collect();
+        Ok(self.submit(action.into(), wait, plan, brings_up, now))
     }
 
     /// Begins a request about one guest and those that it depends on, or that depend on it.
@@ -108,19 +110,13 @@ impl Fleet {
             Verb::Release => state.held = None,
             _ => {}
         }
-        let mut plan = plan::operation(
-            &self.guests,
-            std::slice::from_ref(name),
-            verb,
-            self.rules.order,
-            &self.is_running(verb),
-        );
+        let mut plan = self.plan_operation(verb, name);
         if let Some((guest, reason)) = plan.refused.iter().find(|(refused, _)| refused == name) {
             return Err(Rejection::Refused { guest: guest.clone(), reason: reason.clone() });
         }
         if verb == Verb::Release && admitted == Admission::Already {
             plan.already.extend(plan.steps.drain(..).map(|step| step.guest));
         }
-        Ok(self.submit(verb, wait, plan, now))
+        Ok(self.submit(verb, wait, plan, BTreeSet::new(), now))
     }
 }

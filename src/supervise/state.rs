@@ -241,9 +241,9 @@ impl State {
         self.is_running() || self.look_again.is_some()
     }
 
-    /// Whether the engine starts it, or its init has not been seen yet.
-    pub fn is_starting(&self) -> bool {
-        matches!(self.phase, Phase::Starting { .. })
+    /// Whether it counts towards `max-starting`: it is being started, or will be as soon as its last run has ended.
+    pub fn takes_slot(&self) -> bool {
+        matches!(self.phase, Phase::Starting { .. } | Phase::Stopping { then: Then::Start, .. })
     }
 
     /// When the machine wants to be woken for this guest.

@@ -69,7 +69,8 @@ fn went_down(state: &State) -> Option<Result<Option<Instant>, String>> {
     }
 }
 
-fn down_words(state: &State) -> String {
+/// Why a guest that does not run does not.
+pub(super) fn down_words(state: &State) -> String {
     match &state.phase {
         Phase::Failed { why, .. } => why.to_string(),
         Phase::Down(Some(end)) => format!("it went down: {end}"),

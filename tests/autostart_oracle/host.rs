@@ -113,7 +113,7 @@ impl Host {
 
     pub fn listing(&self, action: Action, selection: &Selection, order: Order) -> Vec<String> {
         let runs = |name: &GuestName| self.monitors.iter().any(|monitor| monitor.guest == *name);
-        let plan = plan::autostart(&self.guests, selection, action, order, &runs);
+        let plan = plan::autostart(&self.guests, selection, action, order, plan::Standing::free(&runs));
         plan::listing(&plan, action)
     }
 }

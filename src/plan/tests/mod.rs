@@ -42,12 +42,13 @@ fn names(list: &str) -> Vec<GuestName> {
 struct Host {
     guests: Guests,
     running: BTreeSet<GuestName>,
+    held: BTreeSet<GuestName>,
     order: Order,
 }
 
 impl Host {
     /// Reads one guest a line: its name, then words like `auto`, `order=5`, `delay=0.5`, `group=a,b`, `after=x`,
-    /// `wants=x`, `requires=x,y`, `path=/srv` and `up`. All are `auto`, unless `manual`.
+    /// `wants=x`, `requires=x,y`, `path=/srv`, `held` and `up`. All are `auto`, unless `manual`.
     fn new(text: &str) -> Self {
         let mut host = Self::default();
         for line in text.lines().map(str::trim).filter(|line| !line.is_empty()) {
@@ -58,6 +59,7 @@ impl Host {
             for word in words {
                 match word.split_once('=').unwrap_or((word, "")) {
                     ("manual", _) => start.auto = false,
+                    ("held", _) => assert!(host.held.insert(GuestName::new(name).unwrap())),
                     ("up", _) => assert!(host.running.insert(GuestName::new(name).unwrap())),
                     ("order", value) => start.order = value.parse().unwrap(),
                     ("delay", value) => start.delay = Duration::from_secs_f64(value.parse().unwrap()),
@@ -88,8 +90,13 @@ impl Host {
         self
     }
 
+    fn standing(&self, plan: impl FnOnce(Standing<'_>) -> Plan) -> Plan {
+        let held = |name: &GuestName| self.held.contains(name).then(|| "repair".to_owned());
+        plan(Standing { is_running: &|name| self.running.contains(name), held: &held })
+    }
+
     fn plan(&self, action: Action, selection: &Selection) -> Plan {
-        autostart(&self.guests, selection, action, self.order, &|name| self.running.contains(name))
+        self.standing(|standing| autostart(&self.guests, selection, action, self.order, standing))
     }
 
     /// The plan of a request over all guests with `auto`.
@@ -98,7 +105,7 @@ impl Host {
     }
 
     fn operation(&self, verb: Verb, list: &str) -> Plan {
-        operation(&self.guests, &names(list), verb, self.order, &|name| self.running.contains(name))
+        self.standing(|standing| operation(&self.guests, &names(list), verb, self.order, standing))
     }
 }
 

@@ -42,6 +42,7 @@ fn start() -> impl Strategy<Value = Start> {
 fn hosts() -> impl Strategy<Value = Host> {
     let guests = prop::collection::btree_map(name(), (start(), prop::bool::ANY), 0..12);
     (guests, prop::bool::ANY).prop_map(|(guests, lowest)| Host {
+        held: BTreeSet::new(),
         running: guests.iter().filter(|(_, (_, up))| *up).map(|(name, _)| name.clone()).collect(),
         guests: guests
             .into_iter()

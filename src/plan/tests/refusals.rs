@@ -140,6 +140,22 @@ fn guests_in_a_cycle_can_be_stopped_and_rebooted_but_not_restarted() {
 }
 
 #[test]
+fn held_guests_are_left_alone_and_who_requires_them_is_told() {
+    let host =
+        Host::new("a held\n b requires=a\n c wants=a\n d after=a\n e requires=h\n f requires=e\n h held up");
+    let plan = host.all(Action::Start);
+    assert_eq!(order_of(&plan), "c d e f");
+    let why = "which cannot start: it is held: repair; \"guestctl release\" ends that";
+    assert_eq!(refused(&plan), [format!("b: it requires a, {why}")]);
+    assert_eq!(order_of(&host.all(Action::Reboot)), "", "h is held");
+    assert_eq!(order_of(&host.clone().all_up().all(Action::Shutdown)), "f e h d c b a", "held or not");
+    // A request that names it means it.
+    assert_eq!(order_of(&host.operation(Verb::Start, "a")), "a");
+    assert_eq!(refused(&host.operation(Verb::Start, "b")), [format!("b: it requires a, {why}")]);
+    assert_eq!(order_of(&host.operation(Verb::Start, "a,b")), "a b");
+}
+
+#[test]
 fn unknown_names_are_refused() {
     let host = Host::new("a");
     let plan = host.operation(Verb::Start, "a,nobody");

@@ -88,6 +88,8 @@ fn obeys(world: &mut World, up: bool) -> Result<(), TestCaseError> {
     for text in NAMES {
         let now = world.now();
         world.fleet.define(Arc::new(defined(text)), now);
+        let released = world.fleet.operate(Verb::Release, &name(text), StopWait::Configured, None, now);
+        prop_assert!(released.is_ok(), "{released:?}");
         world.take();
     }
     world.settles(true);

@@ -26,7 +26,7 @@ pub(super) struct World {
     pid: i32,
 }
 
-fn rules(max_starting: usize) -> Rules {
+pub(super) fn rules(max_starting: usize) -> Rules {
     Rules { order: Order::HighestFirst, max_starting, boot_groups: vec![None] }
 }
 
@@ -35,14 +35,14 @@ fn all() -> Selection {
 }
 
 /// A guest with an order and a delay in seconds.
-fn ranked(text: &str, order: i32, delay: u64) -> Guest {
+pub(super) fn ranked(text: &str, order: i32, delay: u64) -> Guest {
     let mut guest = guest(text);
     guest.start.order = order;
     guest.start.delay = Duration::from_secs(delay);
     guest
 }
 
-fn requiring(text: &str, required: &str) -> Guest {
+pub(super) fn requiring(text: &str, required: &str) -> Guest {
     let mut guest = guest(text);
     guest.start.requires = vec![name(required)];
     guest
@@ -107,7 +107,7 @@ impl World {
         self.fleet.published().clone()
     }
 
-    fn start_all(&mut self, seconds: u64) -> JobId {
+    pub(super) fn start_all(&mut self, seconds: u64) -> JobId {
         self.fleet.autostart(Action::Start, &all(), StopWait::Configured, at(seconds)).unwrap()
     }
 

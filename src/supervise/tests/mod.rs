@@ -5,6 +5,7 @@ mod chaos;
 mod ends;
 mod fleet;
 mod machine;
+mod meanwhile;
 mod table;
 
 use std::{sync::Arc, time::Duration};

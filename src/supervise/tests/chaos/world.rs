@@ -110,7 +110,7 @@ impl World {
                 Effect::Log(..) => {}
             }
         }
-        let starting = self.fleet.states.values().filter(|state| state.is_starting()).count();
+        let starting = self.fleet.states.values().filter(|state| state.takes_slot()).count();
         assert_eq!(starting, self.fleet.starting, "the count of those that are being started");
     }
 
