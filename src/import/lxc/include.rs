@@ -232,10 +232,12 @@ impl Walk<'_, '_> {
     }
 
     fn unreadable(&mut self, from: &Arc<Path>, line: u32, path: &Path, error: ReadError) {
-        let message = format!(
-            "lxc.include: {} {error}, for which LXC refuses the whole container; mend that or remove the line",
-            shown_path(path)
-        );
+        let consequence = match error {
+            ReadError::NotRegular | ReadError::TooMany { .. } => "and is left out",
+            _ => "for which LXC refuses the whole container",
+        };
+        let message =
+            format!("lxc.include: {} {error}, {consequence}; mend that or remove the line", shown_path(path));
         self.report(Diagnostic::error(Origin { file: Arc::clone(from), line: Some(line) }, message));
     }
 

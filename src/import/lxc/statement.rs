@@ -60,8 +60,7 @@ pub fn read(text: &Text, place: Place, findings: &mut Findings) -> Vec<(u32, Sta
     let mut cgroup_noted = place == Place::Included;
     line::for_each(text, findings, |findings, number, key, value| {
         if let Some(key) = known(key, number, &mut cgroup_noted, findings)
-            && let Some(statement) =
-                statement(key, &Field { line: number, name: key_name(key), value }, findings)
+            && let Some(statement) = statement(&Field { line: number, key, value }, findings)
         {
             statements.push((number, statement));
         }
@@ -115,8 +114,24 @@ fn unknown(name: &str) -> String {
 /// The text of one assignment, for reading and for messages.
 struct Field<'l> {
     line: u32,
-    name: &'static str,
+    key: Key,
     value: &'l str,
+}
+
+impl Field<'_> {
+    /// What comes of a value that is none of those allowed, as LXC 5.0 has it.
+    fn consequence(&self) -> &'static str {
+        let begins_with_digit = self.value.starts_with(|c: char| c.is_ascii_digit());
+        match (self.key, number::unsigned(self.value)) {
+            (Key::HookVersion, None) => "LXC leaves the line out",
+            (Key::Halt | Key::Reboot | Key::Stop, Some(number))
+                if begins_with_digit && i32::try_from(number).is_ok() =>
+            {
+                "LXC takes the number, and the kernel has no such signal"
+            }
+            _ => "LXC refuses the whole container",
+        }
+    }
 }
 
 fn key_name(key: Key) -> &'static str {
@@ -137,11 +152,11 @@ fn key_name(key: Key) -> &'static str {
 }
 
 /// Reads a value. An empty one resets, as in LXC.
-fn statement(key: Key, field: &Field<'_>, findings: &mut Findings) -> Option<Statement> {
+fn statement(field: &Field<'_>, findings: &mut Findings) -> Option<Statement> {
     let text = |value: &str| (!value.is_empty()).then(|| Box::from(value));
     let flag = |text: &str| number::unsigned(text).filter(|number| *number <= 1).map(|number| number == 1);
     let version = |text: &str| flag(text).map(u8::from);
-    Some(match key {
+    Some(match field.key {
         Key::Include => Statement::Include(text(field.value)?),
         Key::Auto => Statement::Auto(scalar(field, findings, "0 or 1", flag)?),
         Key::Order => {
@@ -162,7 +177,8 @@ fn statement(key: Key, field: &Field<'_>, findings: &mut Findings) -> Option<Sta
     })
 }
 
-/// Reads a value of one piece. With a comment behind it, LXC refuses the container; the value itself is clear, and used.
+/// Reads a value of one piece. Of one with a comment behind it the value itself is clear, and used, unless LXC goes on
+/// without it.
 fn scalar<T: Default>(
     field: &Field<'_>,
     findings: &mut Findings,
@@ -175,19 +191,19 @@ fn scalar<T: Default>(
     if let Some(value) = read(field.value) {
         return Some(value);
     }
-    let Field { line, name, value } = *field;
+    let Field { line, key, value } = *field;
+    let (name, consequence) = (key_name(key), field.consequence());
     let before_comment = value.split_once('#').and_then(|(value, _)| read(value.trim_end()));
     findings.error(line, || match before_comment {
-        Some(_) => format!(
-            "{name} is followed by a comment, for which LXC refuses the whole container; put the comment on a line \
-             of its own"
-        ),
+        Some(_) => {
+            format!("{name} is followed by a comment: {consequence}; put the comment on a line of its own")
+        }
         None => format!(
-            "{name} must be {wanted}, not \"{}\": LXC refuses the whole container; mend the value or remove the line",
+            "{name} must be {wanted}, not \"{}\": {consequence}; mend the value or remove the line",
             shown(value)
         ),
     });
-    before_comment
+    before_comment.filter(|_| key != Key::HookVersion)
 }
 
 /// Reads a signal; none within is "not set".
@@ -202,7 +218,7 @@ fn signal(field: &Field<'_>, findings: &mut Findings) -> Option<Option<i32>> {
             findings.error(field.line, || {
                 format!(
                     "{} is \"{}\", a spelling for which LXC refuses the whole container; write {}",
-                    field.name,
+                    key_name(field.key),
                     shown(field.value),
                     crate::model::end::SignalName(number)
                 )

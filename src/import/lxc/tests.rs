@@ -103,11 +103,27 @@ fn each_bad_value_is_named_with_its_line_and_costs_only_itself() {
         ("lxc.start.auto = yes", "lxc.start.auto must be 0 or 1, not \"yes\""),
         ("lxc.start.auto = 2", "lxc.start.auto must be 0 or 1, not \"2\""),
         ("lxc.start.delay = -1", "lxc.start.delay must be a whole number of seconds, not \"-1\""),
-        ("lxc.start.delay = 5s", "lxc.start.delay must be a whole number of seconds"),
+        ("lxc.start.delay = 5s", "not \"5s\": LXC refuses the whole container; mend the value"),
         ("lxc.group = a/b web", "a group of lxc.group is ignored: the name \"a/b\" holds '/'"),
         ("lxc.signal.halt = SIGFOO", "lxc.signal.halt must be a signal such as SIGPWR"),
         ("lxc.signal.stop = PWR", "a spelling for which LXC refuses the whole container; write SIGPWR"),
-        ("lxc.hook.version = 2", "lxc.hook.version must be 0 or 1"),
+        ("lxc.signal.stop = SIGFOO", "not \"SIGFOO\": LXC refuses the whole container; mend"),
+        ("lxc.signal.halt = 65", "not \"65\": LXC takes the number, and the kernel has no such signal; mend"),
+        ("lxc.signal.halt = +9", "not \"+9\": LXC refuses the whole container; mend"),
+        ("lxc.signal.halt = 2147483648", "not \"2147483648\": LXC refuses the whole container; mend"),
+        ("lxc.signal.halt = 08", "not \"08\": LXC refuses the whole container; mend"),
+        (
+            "lxc.hook.version = 7",
+            "lxc.hook.version must be 0 or 1, not \"7\": LXC refuses the whole container; mend",
+        ),
+        (
+            "lxc.hook.version = 08",
+            "lxc.hook.version must be 0 or 1, not \"08\": LXC leaves the line out; mend",
+        ),
+        (
+            "lxc.hook.version = 1 # new",
+            "lxc.hook.version is followed by a comment: LXC leaves the line out; put",
+        ),
         ("lxc.ephemeral = x", "lxc.ephemeral must be 0 or 1"),
         ("lxc.start.auto", "\"lxc.start.auto\" has no \"=\""),
         ("lxc.include = /none", "/none does not exist, for which LXC refuses the whole container"),
@@ -119,6 +135,8 @@ fn each_bad_value_is_named_with_its_line_and_costs_only_itself() {
         assert_eq!(groups(&config), ["web"], "{line}");
         let guest = guest(config);
         assert_eq!((guest.start.order, guest.start.delay.as_secs()), (3, 9), "{line}");
+        let EngineSpec::Lxc(spec) = guest.engine;
+        assert_eq!(spec.hook_version, 0, "{line}");
     }
 }
 
