@@ -73,7 +73,23 @@ impl Findings {
 
 /// Hostile text for a message, escaped; at most so many characters of it.
 pub fn clipped(text: &str, most: usize) -> String {
-    let mut out: String = text.chars().take(most).flat_map(char::escape_debug).collect();
+    clip(text, most, &[])
+}
+
+/// A piece of a file for a message. It has quotes of its own, and stays as it is written as far as that is harmless.
+pub fn source(text: &str) -> String {
+    clip(text, 40, &['"', '\'', '\\'])
+}
+
+fn clip(text: &str, most: usize, verbatim: &[char]) -> String {
+    let mut out = String::new();
+    for c in text.chars().take(most) {
+        if verbatim.contains(&c) {
+            out.push(c);
+        } else {
+            out.extend(c.escape_debug());
+        }
+    }
     if text.chars().nth(most).is_some() {
         out.push('…');
     }

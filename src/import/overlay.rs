@@ -95,9 +95,9 @@ pub fn orphan(guest: &GuestName, file: &Path, overlay: &Overlay) -> Diagnostic {
 
 fn section<'t>(document: &mut Document<'t>, field: &Field<'_, 't>, layer: &mut Layer, known: &[&str]) {
     match field.key {
-        "start" => each(document, field, "start.", |document, field| start(document, field, layer)),
-        "reboot" => each(document, field, "reboot.", |document, field| reboot(document, field, layer)),
-        "stop" => each(document, field, "stop.", |document, field| match field.key {
+        "start" => each(document, field, |document, field| start(document, field, layer)),
+        "reboot" => each(document, field, |document, field| reboot(document, field, layer)),
+        "stop" => each(document, field, |document, field| match field.key {
             "timeout" => layer.stop_timeout = document.duration(field).or(layer.stop_timeout.take()),
             _ => document.unknown(field, &STOP),
         }),
@@ -108,7 +108,8 @@ fn section<'t>(document: &mut Document<'t>, field: &Field<'_, 't>, layer: &mut L
         }
         key => match home(key) {
             Some(section) => document.error(field, || {
-                format!("unknown key {}; {key} belongs into the section [{section}]", field.name())
+                let (name, above) = (field.name(), field.section);
+                format!("unknown key {name}; {key} belongs into the section [{above}{section}]")
             }),
             None => document.unknown(field, known),
         },
@@ -124,14 +125,13 @@ fn home(key: &str) -> Option<&'static str> {
 }
 
 /// Reads the fields of one section.
-fn each<'v, 't>(
+fn each<'t>(
     document: &mut Document<'t>,
-    field: &Field<'v, 't>,
-    section: &'static str,
-    mut read: impl FnMut(&mut Document<'t>, &Field<'v, 't>),
+    field: &Field<'_, 't>,
+    mut read: impl FnMut(&mut Document<'t>, &Field<'_, 't>),
 ) {
     if let Some(table) = document.table(field) {
-        for field in Document::fields(section, table) {
+        for field in Document::fields(&format!("{}.", field.name()), table) {
             read(document, &field);
         }
     }

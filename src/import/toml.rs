@@ -12,7 +12,7 @@ use crate::model::{Diagnostic, Origin, name::shown};
 
 use super::{
     LIST_MAX, Sourced, Text,
-    findings::{Findings, nearest},
+    findings::{Findings, nearest, source},
     value,
 };
 
@@ -29,7 +29,7 @@ pub struct Document<'t> {
 #[derive(Debug, Clone)]
 pub struct Field<'v, 't> {
     /// The section it stands in, with a dot at the end; empty at the top.
-    pub section: &'static str,
+    pub section: &'v str,
     /// Its key.
     pub key: &'v str,
     /// Its value.
@@ -109,7 +109,7 @@ impl<'t> Document<'t> {
     }
 
     /// The fields of a table, in the order written.
-    pub fn fields<'v>(section: &'static str, table: &'v DeTable<'t>) -> impl Iterator<Item = Field<'v, 't>> {
+    pub fn fields<'v>(section: &'v str, table: &'v DeTable<'t>) -> impl Iterator<Item = Field<'v, 't>> {
         table.iter().map(move |(key, value)| Field {
             section,
             key: key.get_ref().as_ref(),
@@ -149,7 +149,7 @@ impl<'t> Document<'t> {
 
     /// A value of the wrong type, or outside what is allowed.
     pub fn wrong<T>(&mut self, field: &Field<'_, 't>, wanted: &str, example: &str) -> Option<T> {
-        let found = shown(self.text.get(field.value.span()).unwrap_or_default());
+        let found = source(self.text.get(field.value.span()).unwrap_or_default());
         self.error(field, || {
             format!("{} must be {wanted}, not {found}; write {} = {example}", field.name(), shown(field.key))
         });

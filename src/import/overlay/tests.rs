@@ -45,7 +45,8 @@ fn each_mistake_is_named_with_its_line_and_costs_only_itself() {
     for (line, part) in [
         ("autos = true", "unknown key start.autos; did you mean start.auto?"),
         ("frobnicate = 1", "unknown key start.frobnicate; known here: auto, order"),
-        ("auto = \"yes\"", "start.auto must be true or false, not \\\"yes\\\"; write auto = true"),
+        ("auto = \"yes\"", "start.auto must be true or false, not \"yes\"; write auto = true"),
+        ("auto = 'a\\b\tc'", "not 'a\\b\\tc'; write"),
         ("auto = 1", "start.auto must be true or false, not 1"),
         ("delay = \"5 parsecs\"", "start.delay must be a number of seconds or a duration"),
         ("delay = 1.5", "start.delay must be a number of seconds or a duration"),

@@ -59,7 +59,10 @@ fn the_lxcpath_comes_from_lxc_where_it_is_not_written() {
 #[test]
 fn a_mistake_leaves_the_default_and_everything_else() {
     for (line, part) in [
-        ("order = \"upwards\"", "order must be \"highest-first\" or \"lowest-first\""),
+        (
+            "order = \"upwards\"",
+            "order must be \"highest-first\" or \"lowest-first\", not \"upwards\"; write",
+        ),
         ("max-starting = 0", "max-starting must be a whole number of at least 1, not 0"),
         ("max-starting = \"many\"", "max-starting must be a whole number of at least 1"),
         ("launcher = 5", "launcher must be \"auto\", \"systemd\" or \"direct\", not 5"),
@@ -68,7 +71,9 @@ fn a_mistake_leaves_the_default_and_everything_else() {
         ("lxc.path = \"relative\"", "an element of lxc.path is ignored"),
         ("lxc.paths = \"/a\"", "unknown key lxc.paths; did you mean lxc.path?"),
         ("defaults = 5", "defaults is a section"),
-        ("defaults.start.auto = 5", "start.auto must be true or false"),
+        ("defaults.start.auto = 5", "defaults.start.auto must be true or false, not 5; write auto = true"),
+        ("defaults.start.autos = 5", "unknown key defaults.start.autos; did you mean defaults.start.auto?"),
+        ("defaults.order = 5", "unknown key defaults.order; order belongs into the section [defaults.start]"),
         ("defaults.engine = \"x\"", "unknown key defaults.engine"),
     ] {
         let text = format!("\n{line}\n[defaults.stop]\ntimeout = 9\n");
