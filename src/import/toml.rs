@@ -64,8 +64,9 @@ pub fn decode(file: &Arc<Path>, text: &Text, diagnostics: &mut Vec<Diagnostic>) 
     decoded
 }
 
-/// Blanks each line that cannot be parsed, so that the others keep their meaning and their place. When it shows only
-/// later that something is wrong, as with a bracket that is never closed, the last line before that goes.
+/// Blanks each line that cannot be parsed, so that the others keep their meaning and their place; with the heading of a
+/// section goes the whole section, whose settings would else fall to the section above. When it shows only later that
+/// something is wrong, as with a bracket that is never closed, the last line before that goes.
 fn repair(text: &mut String, findings: &mut Findings) {
     /// A file with more broken lines than this is not TOML at all.
     const MOST: usize = 20;
@@ -79,15 +80,39 @@ fn repair(text: &mut String, findings: &mut Findings) {
         if start == end {
             break;
         }
+        let (end, what) = match is_heading(&text[start..end]) {
+            true => (end + section_length(&text[end..]), "section"),
+            false => (end, "line"),
+        };
         findings.error(line_at(text.as_bytes(), start), || {
-            format!("not valid TOML: {}; the line is ignored; mend it", error.message().replace('\n', "; "))
+            format!("not valid TOML: {}; the {what} is ignored; mend it", error.message().replace('\n', "; "))
         });
-        text.replace_range(start..end, &" ".repeat(end - start));
+        let blank: String = text[start..end].bytes().map(|b| if b == b'\n' { '\n' } else { ' ' }).collect();
+        text.replace_range(start..end, &blank);
     }
     if DeTable::parse(text).is_err() {
         findings.error(None, || "the file is not TOML and is ignored; mend or remove it".into());
         text.clear();
     }
+}
+
+/// Whether a line that cannot be parsed was meant to begin a section: one of its brackets may be missing.
+fn is_heading(line: &str) -> bool {
+    let line = line.trim();
+    let bare = |name: &str| name.chars().all(|c| c.is_ascii_alphanumeric() || "-_.".contains(c));
+    line.starts_with('[') || line.strip_suffix(']').is_some_and(|name| !name.is_empty() && bare(name))
+}
+
+/// How much of this text comes before the next heading.
+fn section_length(text: &str) -> usize {
+    let mut length = 0;
+    for line in text.split_inclusive('\n') {
+        if line.trim_start().starts_with('[') {
+            break;
+        }
+        length += line.len();
+    }
+    length
 }
 
 /// The line, counted from 1, that a place is in.

@@ -105,6 +105,27 @@ fn broken_syntax_costs_the_broken_lines_only() {
 }
 
 #[test]
+fn a_broken_heading_costs_its_section_and_gives_nothing_to_another() {
+    for heading in ["[stop", "stop]", "  [stop  # the end", "[st op]", "[reboot]"] {
+        let text = format!(
+            "[reboot]\naction = \"stop\"\n[start]\norder = 4\n{heading}\ntimeout = \"5s\"\n\nlimit = \"ü\"\n\
+             [defaults]\n"
+        );
+        let (overlay, found) = parse(&text);
+        assert_eq!(found.len(), 2, "{heading}: {found:?}");
+        assert!(found[0].starts_with("/o:5: error: not valid TOML: "), "{heading}: {}", found[0]);
+        assert!(found[0].ends_with("; the section is ignored; mend it"), "{heading}: {}", found[0]);
+        assert!(found[1].starts_with("/o:9: error: unknown key defaults"), "{heading}: {}", found[1]);
+        let (start, reboot, stop) = overlay.layer.settings();
+        assert_eq!(
+            (start.order, start.timeout, reboot.action),
+            (4, Duration::from_secs(90), RebootAction::Stop)
+        );
+        assert_eq!(stop.timeout, Duration::from_secs(60), "{heading}");
+    }
+}
+
+#[test]
 fn what_comes_later_is_accepted_with_a_warning() {
     let (overlay, found) =
         parse("owner = \"ops\"\n[ready]\nwhen = \"notify\"\n[hooks]\n[start]\nauto = true\n");
