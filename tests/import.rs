@@ -100,7 +100,9 @@ fn guestd_says(lxcpath: &Path, container: &str, key: &str) -> Option<String> {
         "lxc.start.auto" => u8::from(guest.start.auto).to_string(),
         "lxc.start.order" => guest.start.order.to_string(),
         "lxc.start.delay" => guest.start.delay.as_secs().to_string(),
-        "lxc.group" => guest.start.groups.iter().map(ToString::to_string).collect::<Vec<_>>().join(" "),
+        "lxc.group" => {
+            guest.start.groups.names().iter().map(ToString::to_string).collect::<Vec<_>>().join(" ")
+        }
         other => panic!("{other}"),
     })
 }

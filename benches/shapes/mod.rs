@@ -3,7 +3,7 @@
 use std::{path::Path, sync::Arc, time::Duration};
 
 use guestd::{
-    model::{EngineSpec, GroupName, Guest, GuestName, LxcSpec, Reboot, Selection, Start, Stop},
+    model::{EngineSpec, GroupName, Groups, Guest, GuestName, LxcSpec, Reboot, Selection, Start, Stop},
     plan::Guests,
 };
 
@@ -61,7 +61,10 @@ pub fn all() -> Vec<(&'static str, Guests)> {
     vec![
         ("flat", host(|_| none())),
         ("tiers", host(|n| Start { order: order(n), delay: Duration::from_secs((n % 3) as u64), ..none() })),
-        ("groups", host(|n| Start { groups: (n..n + 50).map(|g| group(g % 200)).collect(), ..none() })),
+        (
+            "groups",
+            host(|n| Start { groups: Groups::In((n..n + 50).map(|g| group(g % 200)).collect()), ..none() }),
+        ),
         ("chain", host(|n| Start { requires: n.checked_sub(1).map(name).into_iter().collect(), ..none() })),
         (
             "backward-chain",

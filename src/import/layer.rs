@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use crate::model::{GroupName, GuestName, Limit, Origin, Reboot, RebootAction, Start, Stop};
+use crate::model::{Groups, GuestName, Limit, Origin, Reboot, RebootAction, Start, Stop};
 
 use super::Effective;
 
@@ -32,7 +32,7 @@ pub struct Layer {
     /// `start.delay`.
     pub delay: Option<Sourced<Duration>>,
     /// `start.group`.
-    pub groups: Option<Sourced<Vec<GroupName>>>,
+    pub groups: Option<Sourced<Groups>>,
     /// `start.after`.
     pub after: Option<Sourced<Vec<GuestName>>>,
     /// `start.wants`.
@@ -60,7 +60,14 @@ impl Layer {
         take(&mut self.auto, over.auto);
         take(&mut self.order, over.order);
         take(&mut self.delay, over.delay);
-        take(&mut self.groups, over.groups);
+        // A list of which no name can be used leaves the names that are there.
+        let is_named = |groups: &Option<Sourced<Groups>>| {
+            groups.as_ref().is_some_and(|groups| !groups.value.names().is_empty())
+        };
+        let is_refused = over.groups.as_ref().is_some_and(|groups| groups.value == Groups::In(Vec::new()));
+        if !(is_refused && is_named(&self.groups)) {
+            take(&mut self.groups, over.groups);
+        }
         take(&mut self.after, over.after);
         take(&mut self.wants, over.wants);
         take(&mut self.requires, over.requires);
@@ -99,7 +106,7 @@ impl Layer {
             row("start.auto", start.auto.to_string(), origin(&self.auto)),
             row("start.order", start.order.to_string(), origin(&self.order)),
             row("start.delay", time(start.delay), origin(&self.delay)),
-            row("start.group", list(&start.groups), origin(&self.groups)),
+            row("start.group", groups(&start.groups), origin(&self.groups)),
             row("start.after", list(&start.after), origin(&self.after)),
             row("start.wants", list(&start.wants), origin(&self.wants)),
             row("start.requires", list(&start.requires), origin(&self.requires)),
@@ -133,6 +140,13 @@ fn quoted(text: impl ToString) -> String {
 
 fn time(duration: Duration) -> String {
     quoted(humantime::format_duration(duration))
+}
+
+fn groups(groups: &Groups) -> String {
+    match groups {
+        Groups::In(names) if names.is_empty() => "none that can be used".into(),
+        groups => list(groups.names()),
+    }
 }
 
 fn list(names: &[impl ToString]) -> String {

@@ -7,7 +7,7 @@ use std::{
 
 use ::toml::de::DeTable;
 
-use crate::model::{Diagnostic, GroupName, GuestName, Origin, RebootAction, name::shown};
+use crate::model::{Diagnostic, GroupName, Groups, GuestName, Origin, RebootAction, name::shown};
 
 use super::{
     Layer, Sourced, Text,
@@ -142,7 +142,7 @@ fn start<'t>(document: &mut Document<'t>, field: &Field<'_, 't>, layer: &mut Lay
         "auto" => layer.auto = document.boolean(field),
         "order" => layer.order = document.integer(field, "a whole number such as 10 or -1", "10"),
         "delay" => layer.delay = document.duration(field),
-        "group" => layer.groups = document.list(field, "[\"web\"]", GroupName::new).map(distinct),
+        "group" => layer.groups = Some(groups(document, field)),
         "after" => layer.after = guests(document, field),
         "wants" => layer.wants = guests(document, field),
         "requires" => layer.requires = guests(document, field),
@@ -174,6 +174,15 @@ fn reboot<'t>(document: &mut Document<'t>, field: &Field<'_, 't>, layer: &mut La
         }
         _ => document.unknown(field, &REBOOT),
     }
+}
+
+/// Whoever wrote groups did not mean the null group, also when none of them can be used.
+fn groups<'t>(document: &mut Document<'t>, field: &Field<'_, 't>) -> Sourced<Groups> {
+    let groups = match document.list(field, "[\"web\"]", GroupName::new).map(distinct) {
+        Some(names) if names.value.is_empty() => Groups::Null,
+        names => Groups::In(names.map_or_else(Vec::new, |names| names.value)),
+    };
+    document.sourced(field, groups)
 }
 
 fn guests<'t>(document: &mut Document<'t>, field: &Field<'_, 't>) -> Option<Sourced<Vec<GuestName>>> {

@@ -245,7 +245,8 @@ impl<'t> Document<'t> {
         }
     }
 
-    /// A list of texts, or one text; an element that `read` refuses is reported and left out.
+    /// A list of texts, or one text; an element that `read` refuses is reported and left out. Where it refuses all of
+    /// them, so is the list.
     pub fn list<T, E: std::fmt::Display>(
         &mut self,
         field: &Field<'_, 't>,
@@ -262,6 +263,7 @@ impl<'t> Document<'t> {
             let wanted = format!("at most {LIST_MAX} texts");
             return self.wrong(field, &wanted, example);
         }
+        let is_empty = elements.is_empty();
         let mut values = Vec::new();
         for element in elements {
             let element = Field { value: element, at: element.span(), ..field.clone() };
@@ -272,6 +274,11 @@ impl<'t> Document<'t> {
                 }
                 None => self.wrong(&element, WANTED, example).unwrap_or(()),
             }
+        }
+        if values.is_empty() && !is_empty {
+            let name = field.name();
+            self.error(field, || format!("{name} is ignored, since nothing in it can be used; mend that"));
+            return None;
         }
         Some(self.sourced(field, values))
     }

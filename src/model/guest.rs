@@ -4,7 +4,7 @@ use std::{fmt, path::Path, sync::Arc};
 
 use super::{
     name::{GroupName, GuestName},
-    setting::{Reboot, Start, Stop},
+    setting::{Groups, Reboot, Start, Stop},
 };
 
 /// What really runs a guest.
@@ -107,8 +107,8 @@ impl Guest {
     /// Whether it is in `group`; `None` is the null group: guests in no group.
     pub fn is_in(&self, group: Option<&GroupName>) -> bool {
         match group {
-            None => self.start.groups.is_empty(),
-            Some(group) => self.start.groups.contains(group),
+            None => self.start.groups == Groups::Null,
+            Some(group) => self.start.groups.names().contains(group),
         }
     }
 }

@@ -20,5 +20,5 @@ pub use job::{Action, JobId, JobState, Outcome, Verb};
 pub use name::{GroupName, GuestName, NameError};
 pub use request::{Outlook, PlannedStep, Rejection, StopWait};
 pub use selection::Selection;
-pub use setting::{Limit, Order, Reboot, RebootAction, Start, Stop};
+pub use setting::{Groups, Limit, Order, Reboot, RebootAction, Start, Stop};
 pub use time::{Instant, Now, Timestamp};

@@ -24,6 +24,27 @@ impl fmt::Display for Order {
     }
 }
 
+/// The groups of a guest.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub enum Groups {
+    /// None: it is in the null group.
+    #[default]
+    Null,
+    /// These, in the order written. Where none of the names written can be used, it is in groups that nobody can name:
+    /// whoever wrote them did not mean the null group.
+    In(Vec<GroupName>),
+}
+
+impl Groups {
+    /// Their names.
+    pub fn names(&self) -> &[GroupName] {
+        match self {
+            Self::Null => &[],
+            Self::In(names) => names,
+        }
+    }
+}
+
 /// `[start]`: when and with whom a guest is started.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Start {
@@ -33,8 +54,8 @@ pub struct Start {
     pub order: i32,
     /// Least time from this guest's start to the start of anything later (`lxc.start.delay`).
     pub delay: Duration,
-    /// Groups, in the order written; none is the null group (`lxc.group`).
-    pub groups: Vec<GroupName>,
+    /// Its groups (`lxc.group`).
+    pub groups: Groups,
     /// Wait for these if they are to run.
     pub after: Vec<GuestName>,
     /// Start these too; go on without them.
@@ -51,7 +72,7 @@ impl Default for Start {
             auto: false,
             order: 0,
             delay: Duration::ZERO,
-            groups: Vec::new(),
+            groups: Groups::Null,
             after: Vec::new(),
             wants: Vec::new(),
             requires: Vec::new(),

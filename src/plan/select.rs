@@ -3,7 +3,7 @@
 use std::collections::HashMap;
 
 use super::graph::Graph;
-use crate::model::{GroupName, Guest, GuestName, Selection};
+use crate::model::{GroupName, Groups, Guest, GuestName, Selection};
 
 /// Why a guest is asked for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -100,10 +100,10 @@ impl<'a> Positions<'a> {
         let found = |group: Option<&'a GroupName>| {
             positions.get(&group).map(|&position| (position, Why::Group(group)))
         };
-        match guest.start.groups.as_slice() {
-            [] => found(None),
-            groups => {
-                groups.iter().filter_map(|group| found(Some(group))).min_by_key(|&(position, _)| position)
+        match &guest.start.groups {
+            Groups::Null => found(None),
+            Groups::In(names) => {
+                names.iter().filter_map(|group| found(Some(group))).min_by_key(|&(position, _)| position)
             }
         }
     }

@@ -25,7 +25,7 @@ pub fn of(guest: &Guest, state: &State, waits: bool) -> GuestStatus {
         auto: guest.start.auto,
         order: guest.start.order,
         delay: guest.start.delay,
-        groups: guest.start.groups.as_slice().into(),
+        groups: guest.start.groups.names().into(),
         after: guest.start.after.as_slice().into(),
         wants: guest.start.wants.as_slice().into(),
         requires: guest.start.requires.as_slice().into(),

@@ -18,7 +18,7 @@ use std::{
     time::Duration,
 };
 
-use crate::model::{Diagnostic, EngineSpec, Guest, GuestName, LxcSpec, Origin, end::SignalName};
+use crate::model::{Diagnostic, EngineSpec, Groups, Guest, GuestName, LxcSpec, Origin, end::SignalName};
 
 use super::{Effective, Imported, LIST_MAX, Layer, Sourced};
 use statement::Statement;
@@ -72,9 +72,12 @@ impl Config {
             Statement::Auto(value) => layer.auto = set(*value, origin),
             Statement::Order(value) => layer.order = set(*value, origin),
             Statement::Delay(value) => layer.delay = set(Duration::from_secs((*value).into()), origin),
-            Statement::NoGroups => layer.groups = set(Vec::new(), origin),
+            Statement::NoGroups => layer.groups = set(Groups::Null, origin),
             Statement::Groups(more) => {
-                let mut groups = layer.groups.take().map_or_else(Vec::new, |groups| groups.value);
+                let mut groups = match layer.groups.take().map(|groups| groups.value) {
+                    Some(Groups::In(names)) => names,
+                    _ => Vec::new(),
+                };
                 for group in more {
                     if groups.len() <= LIST_MAX && !groups.contains(group) {
                         groups.push(group.clone());
@@ -82,7 +85,7 @@ impl Config {
                 }
                 let fits = groups.len() <= LIST_MAX;
                 groups.truncate(LIST_MAX);
-                layer.groups = set(groups, origin);
+                layer.groups = set(Groups::In(groups), origin);
                 return fits;
             }
             Statement::Halt(value) => own.halt = value.map(|value| Sourced::new(value, origin)),

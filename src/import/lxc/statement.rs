@@ -25,7 +25,7 @@ pub enum Statement {
     Order(i32),
     /// `lxc.start.delay`, in seconds.
     Delay(u32),
-    /// More groups.
+    /// More groups; none when no name of them can be used.
     Groups(Vec<GroupName>),
     /// Forget the groups so far.
     NoGroups,
@@ -166,7 +166,7 @@ fn statement(field: &Field<'_>, findings: &mut Findings) -> Option<Statement> {
             Statement::Delay(scalar(field, findings, "a whole number of seconds", number::unsigned)?)
         }
         Key::Group if field.value.is_empty() => Statement::NoGroups,
-        Key::Group => Statement::Groups(groups(field, findings)),
+        Key::Group => Statement::Groups(groups(field, findings)?),
         Key::Halt => Statement::Halt(signal(field, findings)?),
         Key::Reboot => Statement::Reboot(signal(field, findings)?),
         Key::Stop => Statement::Stop(signal(field, findings)?),
@@ -228,9 +228,13 @@ fn signal(field: &Field<'_>, findings: &mut Findings) -> Option<Option<i32>> {
     })
 }
 
-/// Reads a list of groups: LXC's documentation has commas, LXC itself splits at blanks only.
-fn groups(field: &Field<'_>, findings: &mut Findings) -> Vec<GroupName> {
+/// Reads a list of groups: LXC's documentation has commas, LXC itself splits at blanks only. Nothing but blanks names
+/// none, and takes none away.
+fn groups(field: &Field<'_>, findings: &mut Findings) -> Option<Vec<GroupName>> {
     let Field { line, value, .. } = *field;
+    if value.trim_matches([' ', '\t']).is_empty() {
+        return None;
+    }
     if value.contains(',') {
         findings.warning(line, || {
             format!(
@@ -258,7 +262,7 @@ fn groups(field: &Field<'_>, findings: &mut Findings) -> Vec<GroupName> {
             }
         }
     }
-    groups
+    Some(groups)
 }
 
 fn words(value: &str) -> impl Iterator<Item = &str> {

@@ -58,7 +58,7 @@ fn guest(config: Config) -> Guest {
 }
 
 fn groups(config: &Config) -> Vec<&str> {
-    config.layer.groups.iter().flat_map(|groups| &groups.value).map(|group| group.as_str()).collect()
+    config.layer.groups.iter().flat_map(|groups| groups.value.names()).map(|group| group.as_str()).collect()
 }
 
 #[test]
@@ -169,6 +169,26 @@ fn commas_separate_groups_with_a_warning() {
 }
 
 #[test]
+fn bad_group_names_are_left_out_and_never_make_the_null_group() {
+    let null = Groups::Null;
+    let in_groups = |names: &[&str]| Groups::In(names.iter().map(|name| name.parse().unwrap()).collect());
+    for (lines, wanted) in [
+        ("lxc.group = a/b", in_groups(&[])),
+        ("lxc.group = a/b\nlxc.group = c/d", in_groups(&[])),
+        ("lxc.group = ,", in_groups(&[])),
+        ("lxc.group = a/b web", in_groups(&["web"])),
+        ("lxc.group = web\nlxc.group = a/b", in_groups(&["web"])),
+        ("lxc.group = a/b\nlxc.group =", null.clone()),
+        ("lxc.group = \" \"", null.clone()),
+        ("", null),
+    ] {
+        let (config, found) = read(Memory::default(), lines);
+        assert_eq!(found.is_empty(), !lines.contains(['/', ',']), "{lines}: {found:?}");
+        assert_eq!(guest(config).start.groups, wanted, "{lines}");
+    }
+}
+
+#[test]
 fn old_and_unknown_keys_are_warned_of_and_old_ones_used() {
     let (config, found) = read(
         Memory::default(),
@@ -256,7 +276,7 @@ fn a_mebibyte_of_mischief_is_read_at_once() {
     );
     for text in [groups, unknown, missing.clone()] {
         let (config, found) = read(Memory::default(), format!("{text}lxc.start.auto = 1\n"));
-        assert!(guest(config).start.groups.len() <= 256);
+        assert!(guest(config).start.groups.names().len() <= 256);
         assert!(found.len() <= 102, "{}", found.len());
     }
     let (_, found) = read(Memory::default().with("/shared", missing), "lxc.include = /shared\n");

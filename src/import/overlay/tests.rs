@@ -53,9 +53,10 @@ fn each_mistake_is_named_with_its_line_and_costs_only_itself() {
         ("delay = -1", "start.delay must be a number of seconds or a duration"),
         ("timeout = 0", "start.timeout must be longer than zero"),
         ("group = [\"a/b\", \"web\"]", "an element of start.group is ignored: the name \"a/b\" holds '/'"),
+        ("group = [\"web\", \"c d\"]", "an element of start.group is ignored: the name \"c d\" holds"),
         ("group = [1, \"web\"]", "start.group must be a list of texts, not 1"),
         ("after = 5", "start.after must be a list of texts, not 5"),
-        ("requires = [\"-x\"]", "an element of start.requires is ignored"),
+        ("requires = [\"-x\", \"z\"]", "an element of start.requires is ignored"),
         ("wants = \"a", "not valid TOML: invalid basic string"),
         ("order 5", "not valid TOML"),
         ("delay = 5s", "not valid TOML"),
@@ -66,7 +67,7 @@ fn each_mistake_is_named_with_its_line_and_costs_only_itself() {
         let (start, _, stop) = overlay.layer.settings();
         assert_eq!((start.order, stop.timeout), (4, Duration::from_secs(5)), "{line}");
         assert_eq!((start.wants, start.delay), (Vec::new(), Duration::ZERO), "{line}");
-        assert!(!line.contains("\"web\"") || start.groups.len() == 1, "{line}");
+        assert!(!line.contains("\"web\"") || start.groups.names().len() == 1, "{line}");
     }
     for (text, part) in [
         ("order = 4", "/o:1: error: unknown key order; order belongs into the section [start]"),
@@ -102,6 +103,33 @@ fn broken_syntax_costs_the_broken_lines_only() {
     assert_eq!(overlay.layer, Layer::default());
     assert!(found.iter().any(|message| message.contains("the file is not TOML and is ignored")), "{found:?}");
     assert!(found.len() < 60);
+}
+
+#[test]
+fn a_list_of_which_nothing_can_be_used_is_left_out() {
+    let lists = "group = [\"a/b\"]\nrequires = [\"-x\", 5]\n";
+    let (overlay, found) = parse(format!("[start]\n{lists}after = []\n"));
+    assert_eq!(found.len(), 5, "{found:?}");
+    for (line, name) in [(2, "group"), (3, "requires")] {
+        let all =
+            format!("/o:{line}: error: start.{name} is ignored, since nothing in it can be used; mend that");
+        assert!(found.contains(&all), "{found:?}");
+    }
+    let named = |names: &[&str]| Groups::In(names.iter().map(|name| name.parse().unwrap()).collect());
+    // What is below keeps its groups; nobody who wrote some is in the null group.
+    for (below, wanted) in [
+        ("group = [\"web\"]\nrequires = [\"db\"]\nafter = [\"db\"]", named(&["web"])),
+        ("group = []\nrequires = [\"db\"]", named(&[])),
+        ("requires = [\"db\"]", named(&[])),
+    ] {
+        let mut layer = parse(format!("[start]\n{below}\n")).0.layer;
+        layer.lay(overlay.layer.clone());
+        let (start, ..) = layer.settings();
+        assert_eq!(start.groups, wanted, "{below}");
+        assert_eq!((start.requires, start.after), (vec!["db".parse().unwrap()], vec![]), "{below}");
+    }
+    assert_eq!(parse("[start]\ngroup = 5\n").0.layer.settings().0.groups, named(&[]));
+    assert_eq!(parse("[start]\ngroup = []\n").0.layer.settings().0.groups, Groups::Null);
 }
 
 #[test]

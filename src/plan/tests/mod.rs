@@ -3,7 +3,7 @@
 use std::{collections::BTreeSet, path::Path, sync::Arc, time::Duration};
 
 use super::*;
-use crate::model::{EngineSpec, GroupName, LxcSpec, Reboot, Start, Stop};
+use crate::model::{EngineSpec, GroupName, Groups, LxcSpec, Reboot, Start, Stop};
 
 mod delays;
 mod dependencies;
@@ -47,8 +47,9 @@ struct Host {
 }
 
 impl Host {
-    /// Reads one guest a line: its name, then words like `auto`, `order=5`, `delay=0.5`, `group=a,b`, `after=x`,
-    /// `wants=x`, `requires=x,y`, `path=/srv`, `held` and `up`. All are `auto`, unless `manual`.
+    /// Reads one guest a line: its name, then words like `auto`, `order=5`, `delay=0.5`, `group=a,b` (`group=` is in
+    /// groups without a usable name), `after=x`, `wants=x`, `requires=x,y`, `path=/srv`, `held` and `up`. All are `auto`,
+    /// unless `manual`.
     fn new(text: &str) -> Self {
         let mut host = Self::default();
         for line in text.lines().map(str::trim).filter(|line| !line.is_empty()) {
@@ -64,7 +65,8 @@ impl Host {
                     ("order", value) => start.order = value.parse().unwrap(),
                     ("delay", value) => start.delay = Duration::from_secs_f64(value.parse().unwrap()),
                     ("group", value) => {
-                        start.groups = value.split(',').map(|group| GroupName::new(group).unwrap()).collect();
+                        let names = value.split(',').filter(|name| !name.is_empty());
+                        start.groups = Groups::In(names.map(|name| GroupName::new(name).unwrap()).collect());
                     }
                     ("after", value) => start.after = names(value),
                     ("wants", value) => start.wants = names(value),

@@ -24,13 +24,13 @@ fn dependencies() -> impl Strategy<Value = Vec<GuestName>> {
 
 fn start() -> impl Strategy<Value = Start> {
     let numbers = (prop::bool::weighted(0.8), -1..3, prop_oneof![3 => Just(0), 1 => 1..4u64]);
-    let groups = prop::collection::vec(group(), 0..3);
+    let groups = prop::option::weighted(0.7, prop::collection::vec(group(), 0..3));
     (numbers, groups, dependencies(), dependencies(), dependencies()).prop_map(
         |((auto, order, delay), groups, after, wants, requires)| Start {
             auto,
             order,
             delay: Duration::from_secs(delay),
-            groups,
+            groups: groups.map_or(Groups::Null, Groups::In),
             after,
             wants,
             requires,
@@ -120,7 +120,9 @@ fn shuffled(host: &Host) -> Host {
             list.reverse();
             list.extend(list.first().cloned());
         }
-        start.groups.reverse();
+        if let Groups::In(names) = &mut start.groups {
+            names.reverse();
+        }
     }
     host
 }

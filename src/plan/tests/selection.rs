@@ -70,6 +70,19 @@ fn groups_are_walked_in_the_order_given_and_each_guest_is_taken_once() {
 }
 
 #[test]
+fn whose_groups_cannot_be_used_is_not_in_the_null_group() {
+    let host = Host::new("a\n b group=");
+    for (selection, order) in [
+        (groups(&[]), "a"),
+        (groups(&["x,"]), "a"),
+        (Selection { boot: true, ..groups(&["onboot,"]) }, "a"),
+        (Selection { all: true, ..Selection::default() }, "a b"),
+    ] {
+        assert_eq!(order_of(&host.plan(Action::Start, &selection)), order, "{selection:?}");
+    }
+}
+
+#[test]
 fn without_boot_groups_left_a_boot_selects_nobody() {
     let host = Host::new("a\n b group=onboot");
     let boot = |lists: &[&str]| Selection { boot: true, ..groups(lists) };

@@ -7,7 +7,8 @@ use crate::{
     engine::{Epoch, Observation, Probe},
     helper::wire,
     model::{
-        Action, Guest, GuestName, JobId, JobState, Order, Outcome, Rejection, Selection, StopWait, Verb,
+        Action, Groups, Guest, GuestName, JobId, JobState, Order, Outcome, Rejection, Selection, StopWait,
+        Verb,
         status::{JobStatus, PhaseWord, Snapshot},
     },
     plan::Guests,
@@ -132,7 +133,7 @@ impl World {
 #[test]
 fn the_documented_example_waits_its_five_seconds() {
     let mut p1 = guest("p1");
-    p1.start.groups = vec!["ubuntu".parse().unwrap()];
+    p1.start.groups = Groups::In(vec!["ubuntu".parse().unwrap()]);
     let mut world = World::new(4, [p1, ranked("p2", 100, 5)]);
     let job = world.start_all(10);
     assert_eq!(world.begun(), ["start p2"]);
