@@ -4,6 +4,7 @@
 
 use std::{
     collections::HashMap,
+    ffi::OsString,
     path::{Path, PathBuf},
     sync::Arc,
 };
@@ -49,7 +50,8 @@ pub struct Reader<'f> {
     files: &'f dyn Files,
     /// What a relative `lxc.include` is relative to.
     base: PathBuf,
-    known: HashMap<PathBuf, Target>,
+    /// By the path as it is written: to LXC a slash at its end makes a folder of it, to a `PathBuf` it does not matter.
+    known: HashMap<OsString, Target>,
     diagnostics: Vec<Diagnostic>,
 }
 
@@ -100,7 +102,7 @@ impl<'f> Reader<'f> {
 
     /// What a path names; read on the first call.
     fn target(&mut self, path: &Path, may_be_folder: bool) -> Target {
-        if let Some(target) = self.known.get(path) {
+        if let Some(target) = self.known.get(path.as_os_str()) {
             return target.clone();
         }
         let target = if may_be_folder && (ends_in_slash(path) || self.files.is_folder(path)) {
@@ -121,7 +123,7 @@ impl<'f> Reader<'f> {
                 Err(error) => Target::Nothing(error),
             }
         };
-        self.known.insert(path.to_owned(), target.clone());
+        self.known.insert(path.into(), target.clone());
         target
     }
 }

@@ -238,6 +238,22 @@ fn includes_are_read_in_place_folders_in_order() {
 }
 
 #[test]
+fn a_slash_at_the_end_is_told_apart_in_every_container() {
+    for spellings in [["/x/none/", "/x/none"], ["/x/none", "/x/none/"]] {
+        let mut files = Memory::default();
+        for (name, included) in ["a", "b"].into_iter().zip(spellings) {
+            files = files.with(&format!("/lxc/{name}/config"), format!("lxc.include = {included}\n"));
+        }
+        let mut reader = Reader::new(&files, "/base");
+        for (name, included) in ["a", "b"].into_iter().zip(spellings) {
+            let config = reader.read(Path::new("/lxc"), &GuestName::new(name).unwrap()).unwrap();
+            let found = config.diagnostics;
+            assert_eq!(found.is_empty(), included.ends_with('/'), "{included}: {found:?}");
+        }
+    }
+}
+
+#[test]
 fn an_include_loop_is_named_and_cut() {
     let files = Memory::default()
         .with("/a", "lxc.include = /b\nlxc.start.auto = 1\n")
