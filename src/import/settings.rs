@@ -1,6 +1,7 @@
 //! The daemon's own settings: `guestd.toml` and its drop-ins.
 
 use std::{
+    fmt::Display,
     path::{Path, PathBuf},
     sync::Arc,
 };
@@ -129,7 +130,7 @@ impl Written {
         for field in Document::fields("lxc.", table) {
             match field.key {
                 "path" => {
-                    let paths = document.list(&field, "[\"/var/lib/lxc\"]", absolute);
+                    let paths = some(document, &field, "at least one path", "[\"/var/lib/lxc\"]", absolute);
                     self.lxc_paths = paths.or(self.lxc_paths.take());
                 }
                 _ => document.unknown(&field, &["path"]),
@@ -181,13 +182,24 @@ fn boot_groups<'t>(
     document: &mut Document<'t>,
     field: &Field<'_, 't>,
 ) -> Option<Sourced<Vec<Option<GroupName>>>> {
-    const EXAMPLE: &str = "[\"onboot\", \"\"]";
+    const WANTED: &str = "at least one group; \"\" is the null group";
     let group = |text: &str| if text.is_empty() { Ok(None) } else { GroupName::new(text).map(Some) };
-    let groups = document.list(field, EXAMPLE, group)?;
-    if groups.value.is_empty() {
-        return document.wrong(field, "at least one group; \"\" is the null group", EXAMPLE);
+    some(document, field, WANTED, "[\"onboot\", \"\"]", group)
+}
+
+/// A list that has to say something: an empty one is reported and left out.
+fn some<'t, T, E: Display>(
+    document: &mut Document<'t>,
+    field: &Field<'_, 't>,
+    wanted: &str,
+    example: &str,
+    read: impl Fn(&str) -> Result<T, E>,
+) -> Option<Sourced<Vec<T>>> {
+    let list = document.list(field, example, read)?;
+    if list.value.is_empty() {
+        return document.wrong(field, wanted, example);
     }
-    Some(groups)
+    Some(list)
 }
 
 /// An absolute path without slashes at its end: LXC names its sockets after the path as it is written.

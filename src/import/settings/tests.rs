@@ -57,6 +57,32 @@ fn the_lxcpath_comes_from_lxc_where_it_is_not_written() {
 }
 
 #[test]
+fn a_list_of_lxcpaths_without_a_path_leaves_what_is_below() {
+    for (list, parts) in [
+        ("[]", &["lxc.path must be at least one path, not []; write path = [\"/var/lib/lxc\"]"][..]),
+        (
+            "[\"relative\"]",
+            &["an element of lxc.path is ignored", "lxc.path is ignored, since nothing in it"],
+        ),
+    ] {
+        let text = format!("[lxc]\npath = {list}\n");
+        for (files, lxcpath, wanted) in [
+            (vec![&*text], None, "/var/lib/lxc"),
+            (vec![&*text], Some("/srv/lxc"), "/srv/lxc"),
+            (vec!["[lxc]\npath = \"/a\"\n", &*text], Some("/srv/lxc"), "/a"),
+        ] {
+            let (settings, found) = settle(&files, lxcpath);
+            assert_eq!(paths(&settings), [wanted], "{list}");
+            let place = format!("/s{}:2: error: ", files.len() - 1);
+            assert_eq!(found.len(), parts.len(), "{found:?}");
+            for (found, part) in found.iter().zip(parts) {
+                assert!(found.starts_with(&format!("{place}{part}")), "{found}");
+            }
+        }
+    }
+}
+
+#[test]
 fn a_mistake_leaves_the_default_and_everything_else() {
     for (line, part) in [
         (
