@@ -1,9 +1,12 @@
 //! The disk, as importers see it.
 
 use std::{
-    fs::{self, File, OpenOptions},
+    fs::{self, File, Metadata, OpenOptions},
     io::{self, Read},
-    os::unix::{ffi::OsStrExt, fs::OpenOptionsExt},
+    os::unix::{
+        ffi::OsStrExt,
+        fs::{FileTypeExt, MetadataExt, OpenOptionsExt},
+    },
     path::{Path, PathBuf},
 };
 
@@ -16,7 +19,7 @@ use crate::import::{
 const LIST_MAX: usize = 4096;
 
 /// Reads from the disk. Follows symbolic links, as LXC does, but reads regular files only, and never waits on a FIFO or
-/// a device.
+/// a device. A link to `/dev/null` is an empty file, which is how a file is masked.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub struct Disk;
 
@@ -25,6 +28,9 @@ impl Files for Disk {
         let flags = libc::O_NONBLOCK | libc::O_NOCTTY;
         let file = OpenOptions::new().read(true).custom_flags(flags).open(path)?;
         let metadata = file.metadata()?;
+        if is_null(&metadata) {
+            return Ok(Text::default());
+        }
         if !metadata.is_file() {
             return Err(ReadError::NotRegular);
         }
@@ -50,6 +56,11 @@ impl Files for Disk {
     fn is_folder(&self, path: &Path) -> bool {
         path.is_dir()
     }
+}
+
+/// Whether this is the device `/dev/null`.
+fn is_null(metadata: &Metadata) -> bool {
+    metadata.file_type().is_char_device() && metadata.rdev() == libc::makedev(1, 3)
 }
 
 /// Reads a file's bounded part. A file no longer than one line may be is bounded as it is.
@@ -89,6 +100,8 @@ mod tests {
         nix::unistd::mkfifo(&at("fifo"), nix::sys::stat::Mode::S_IRWXU).unwrap();
         assert_eq!(Disk.read(&at("file")).unwrap().bytes, b"a\n");
         assert_eq!(Disk.read(&at("link")).unwrap().bytes, b"a\n");
+        std::os::unix::fs::symlink("/dev/null", at("masked")).unwrap();
+        assert_eq!(Disk.read(&at("masked")), Ok(Text::default()));
         assert_eq!(Disk.read(&at("fifo")), Err(ReadError::NotRegular));
         assert_eq!(Disk.read(folder.path()), Err(ReadError::NotRegular));
         assert_eq!(Disk.read(Path::new("/dev/zero")), Err(ReadError::NotRegular));

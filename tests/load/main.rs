@@ -294,6 +294,23 @@ fn another_path_replaces_those_of_the_settings() {
 }
 
 #[test]
+fn a_link_to_the_null_device_masks_a_file() {
+    let host = Host::new("");
+    host.write("lxc/web/config", "lxc.start.order = 1\n")
+        .write("run/guestd.toml.d/10-a.toml", "order = \"lowest-first\"\n")
+        .write("run/guestd.toml.d/20-b.toml", "max-starting = 3\n")
+        .write("etc/guestd.toml.d/30-c.toml", WRITTEN)
+        .write("etc/guests/web.toml.d/20.toml", "[start]\norder = 2\n");
+    for masked in ["etc/guestd.toml.d/20-b.toml", "etc/guests/web.toml", "etc/guests/web.toml.d/10.toml"] {
+        std::os::unix::fs::symlink("/dev/null", host.path(masked)).unwrap();
+    }
+    let inventory = host.load();
+    assert_eq!(host.said(&inventory), [""; 0]);
+    assert_ne!(inventory.settings.max_starting, 3);
+    assert_eq!(inventory.guests["web"].start.order, 2);
+}
+
+#[test]
 fn settings_of_this_boot_lie_below_those_of_the_administrator() {
     let host = Host::new("");
     host.write("run/guestd.toml", "max-starting = 9\n")
