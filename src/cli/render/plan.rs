@@ -14,11 +14,14 @@ pub fn list(action: Action, steps: &[PlannedStep]) -> String {
     steps.iter().map(|step| plan::line(&step.guest, step.delay, action) + "\n").collect()
 }
 
-/// The waves with their reasons. A wave's number stands at its first guest.
+/// The waves with their reasons, wave by wave; inside one the order of the list stays. A wave's number stands at its
+/// first guest.
 pub fn waves(style: Style, action: Action, steps: &[PlannedStep]) -> String {
     if steps.is_empty() {
         return "nothing to do\n".to_owned();
     }
+    let mut steps: Vec<&PlannedStep> = steps.iter().collect();
+    steps.sort_by_key(|step| step.wave);
     let firsts = steps.iter().enumerate().map(|(at, step)| {
         let first = at == 0 || steps[at - 1].wave != step.wave;
         if first { step.wave.to_string() } else { "\"".to_owned() }

@@ -185,6 +185,17 @@ fn plans_as_waves() {
 }
 
 #[test]
+fn a_wave_stands_together_in_the_table_alone() {
+    let mut mixed = steps();
+    mixed.swap(0, 1);
+    let table = |steps: &[PlannedStep]| plan::waves(at(80), Action::Start, steps);
+    assert_eq!(table(&mixed), table(&steps()));
+    assert_eq!(plan::list(Action::Start, &mixed), "p1 0\np2 5\np3 0.5\n");
+    let json = serde_json::to_value(plan::json(&mixed)).unwrap();
+    assert_eq!((&json[0]["name"], &json[0]["wave"]), (&json!("p1"), &json!(2)));
+}
+
+#[test]
 fn jobs_and_their_summary() {
     let rows = [job(6, "failed", ""), job(7, "running", "waiting 3s after p2")];
     assert_snapshot!(super::job::list(at(80), &rows, now()));
