@@ -4,14 +4,13 @@
 //! containers share are read once in one load.
 
 use std::{
-    os::unix::ffi::OsStrExt,
     path::{Path, PathBuf},
     sync::Arc,
 };
 
 use crate::{
     import::{Imported, ReadError, Settings},
-    model::{Diagnostic, GuestName, Origin, Severity},
+    model::{Diagnostic, GuestName, Origin, Severity, path::normal},
     plan::Guests,
 };
 
@@ -118,9 +117,9 @@ fn read(directories: &Directories, lxc_path: Option<&Path>, before: Option<&Inve
         settings = before.settings.clone();
     }
     if let Some(path) = lxc_path {
-        let path = std::path::absolute(path).unwrap_or_else(|_| path.to_owned());
+        let path = normal(&std::path::absolute(path).unwrap_or_else(|_| path.to_owned()));
         settings.lxc_paths_origin = Some(Origin::file(path.as_path()));
-        settings.lxc_paths = vec![without_slashes(&path).into()];
+        settings.lxc_paths = vec![path.into()];
     }
     let mut pass = Pass::new(directories, &settings, before);
     for lxcpath in &settings.lxc_paths {
@@ -183,13 +182,6 @@ pub fn effective(directories: &Directories, name: &GuestName) -> (Result<Importe
         }
     }
     (Err(absent), tidy(found))
-}
-
-/// LXC names its sockets after the path as it is written, and writes it without slashes at its end.
-fn without_slashes(path: &Path) -> &Path {
-    let bytes = path.as_os_str().as_bytes();
-    let length = bytes.iter().rposition(|byte| *byte != b'/').map_or(1, |at| at + 1);
-    Path::new(std::ffi::OsStr::from_bytes(&bytes[..length.min(bytes.len())]))
 }
 
 /// Sorts, and says once what many guests share.

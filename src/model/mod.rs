@@ -7,6 +7,7 @@ pub mod end;
 pub mod guest;
 pub mod job;
 pub mod name;
+pub mod path;
 pub mod request;
 pub mod selection;
 pub mod setting;

@@ -13,7 +13,8 @@ pub struct Selection {
     pub all: bool,
     /// Also guests without `start.auto` (`-A`).
     pub ignore_auto: bool,
-    /// Only guests of this lxcpath (`-P`).
+    /// Only guests of this lxcpath (`-P`). Whoever plans such a request first finds the path that is meant: a path may
+    /// be spelt in several ways, and the guests' own spelling counts.
     pub lxcpath: Option<PathBuf>,
     /// Use the settings' `boot-groups`, and leave out groups already brought up this boot (`--boot`). Whoever plans
     /// such a request first puts into `groups` those that are left; when none is left, it selects nobody.

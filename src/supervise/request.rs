@@ -8,7 +8,7 @@ use super::{
     state::{Phase, State},
 };
 use crate::{
-    model::{Action, GuestName, JobId, Now, Outlook, Rejection, Selection, StopWait, Verb},
+    model::{Action, GuestName, JobId, Now, Outlook, Rejection, Selection, StopWait, Verb, path},
     plan::{self, Plan, Standing},
 };
 
@@ -33,14 +33,15 @@ impl Fleet {
     }
 
     fn plan_bulk(&self, action: Action, selection: &Selection) -> Result<Plan, Rejection> {
-        if let Some(path) = &selection.lxcpath {
-            let managed = &self.published.daemon.lxcpaths;
-            if !managed.contains(path) {
-                let managed: Vec<_> = managed.iter().map(|path| path.display().to_string()).collect();
-                return Err(Rejection::ForeignPath { path: path.clone(), managed: managed.join(", ") });
-            }
-        }
         let mut selection = selection.clone();
+        if let Some(path) = selection.lxcpath.take() {
+            let managed = &self.published.daemon.lxcpaths;
+            let Some(meant) = path::meant(managed, &path) else {
+                let managed: Vec<_> = managed.iter().map(|path| path.display().to_string()).collect();
+                return Err(Rejection::ForeignPath { path, managed: managed.join(", ") });
+            };
+            selection.lxcpath = Some(meant.clone());
+        }
         if selection.boot {
             let groups = self.rules.boot_groups.iter();
             selection.groups = groups.filter(|group| !self.booted.contains(*group)).cloned().collect();

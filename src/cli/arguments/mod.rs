@@ -4,7 +4,7 @@ use std::path::PathBuf;
 
 use clap::Args;
 
-use crate::model::{Action, NameError, Selection};
+use crate::model::{Action, NameError, Selection, path::normal};
 
 pub mod autostart;
 pub mod guestctl;
@@ -107,7 +107,7 @@ impl Choice {
             lxcpath: self
                 .lxcpaths
                 .first()
-                .map(|path| std::path::absolute(path).unwrap_or_else(|_| path.clone())),
+                .map(|path| normal(&std::path::absolute(path).unwrap_or_else(|_| path.clone()))),
             boot: self.boot,
         };
         Ok((selection, warning))

@@ -74,6 +74,7 @@ fn selections_in_short_and_long_form() {
         (&["-g", "-a"], grouped(&["-a"])),
         (&["-g", "a,b", "-g", "b,c"], grouped(&["a", "b", "c"])),
         (&["-P", "/x"], selection(Selection { lxcpath: Some("/x".into()), ..Selection::default() })),
+        (&["-P", "/y/..//./x/"], selection(Selection { lxcpath: Some("/x".into()), ..Selection::default() })),
         (&["--lxcpath=/x"], selection(Selection { lxcpath: Some("/x".into()), ..Selection::default() })),
         (&["--boot"], selection(Selection { boot: true, ..Selection::default() })),
     ] {

@@ -9,7 +9,7 @@ use crate::{
     model::{
         Action, Groups, Guest, GuestName, JobId, JobState, Order, Outcome, Rejection, Selection, StopWait,
         Verb,
-        status::{JobStatus, PhaseWord, Snapshot},
+        status::{DaemonStatus, JobStatus, PhaseWord, Snapshot},
     },
     plan::Guests,
     supervise::{
@@ -283,6 +283,18 @@ fn nonsense_is_refused_at_once() {
     let foreign = Selection { lxcpath: Some("/else".into()), ..all() };
     let refused = world.fleet.plan(Action::Start, &foreign).unwrap_err().to_string();
     assert!(refused.contains("/else is not managed"), "{refused}");
+}
+
+#[test]
+fn an_lxcpath_may_be_spelt_in_several_ways() {
+    let mut world = World::new(9, [guest("a")]);
+    let daemon = DaemonStatus { lxcpaths: vec!["/else".into(), "/lxc".into()], ..DaemonStatus::default() };
+    world.fleet.publish(&Arc::new(daemon));
+    for (path, count) in [("/lxc", 1), ("/lxc//", 1), ("/x/.././lxc/", 1), ("//else", 0)] {
+        let selection = Selection { lxcpath: Some(path.into()), ..all() };
+        let outlook = world.fleet.plan(Action::Start, &selection).unwrap();
+        assert_eq!(outlook.steps.len(), count, "{path}");
+    }
 }
 
 #[test]
