@@ -239,8 +239,10 @@ fn selection_options(selection: &Selection) -> Result<Options<'_>, Error> {
         }
     }
     if let Some(path) = &selection.lxcpath {
-        let shown = || Error::Refused { message: format!("lxcpath {} is no UTF-8", path.display()) };
-        options.insert("lxcpath", path.to_str().ok_or_else(shown)?.into());
+        // Settings are UTF-8, so that guestd manages no such path.
+        let message = || format!("lxcpath {} is not managed by guestd: it is no UTF-8", path.display());
+        let text = path.to_str().ok_or_else(|| Error::NotManaged { message: message() })?;
+        options.insert("lxcpath", text.into());
     }
     Ok(options)
 }

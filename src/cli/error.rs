@@ -52,6 +52,12 @@ pub enum Error {
         /// guestd's words; they name the polkit action.
         message: String,
     },
+    /// The lxcpath of the request is none of guestd's.
+    #[error("{message}")]
+    NotManaged {
+        /// guestd's words.
+        message: String,
+    },
     /// guestd refused the request, or the bus did.
     #[error("{message}")]
     Refused {
@@ -142,8 +148,8 @@ impl Error {
             dbus::Error::NoSuchJob(message)
             | dbus::Error::Refused(message)
             | dbus::Error::InvalidArgument(message)
-            | dbus::Error::NotManaged(message)
             | dbus::Error::Stopping(message) => Self::Refused { message },
+            dbus::Error::NotManaged(message) => Self::NotManaged { message },
             dbus::Error::NotAuthorized(message) => Self::NotAuthorized { message },
             dbus::Error::Bus(error) => Self::of_connection(operation, error),
         }
@@ -203,6 +209,11 @@ impl Error {
     /// Whether guestd could not be asked at all, so that the configuration may be read instead.
     pub fn is_unreachable(&self) -> bool {
         matches!(self, Self::NoBus { .. } | Self::NotRunning { .. })
+    }
+
+    /// Whether guestd has nothing to do with the lxcpath of the request.
+    pub fn is_foreign_path(&self) -> bool {
+        matches!(self, Self::NotManaged { .. })
     }
 
     /// Whether Ctrl-C ended it.

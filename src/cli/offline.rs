@@ -11,7 +11,7 @@ use crate::{
     daemon::load::{self, Absent, Directories},
     engine::lxc,
     import::Effective,
-    model::{Action, Diagnostic, GuestName, Outlook, Selection, Severity},
+    model::{Action, Diagnostic, GuestName, Outlook, Selection, Severity, path},
     plan::{self, Guests},
 };
 
@@ -45,8 +45,18 @@ pub struct Planned {
     pub errors: Vec<Diagnostic>,
 }
 
-/// Plans a bulk request from the configuration, and from what runs just now. With an lxcpath, from the containers in
-/// it alone. Boot groups count as not brought up yet: what this boot has seen, only the daemon knows.
+/// Makes sure that an lxcpath is there. Whether one may look into it is another question.
+///
+/// # Errors
+/// [`OfflineError::Lxcpath`].
+pub fn find(lxcpath: &Path) -> Result<(), OfflineError> {
+    fs::metadata(lxcpath)
+        .map(drop)
+        .map_err(|source| OfflineError::Lxcpath { path: lxcpath.to_owned(), source })
+}
+
+/// Plans a bulk request from the configuration, and from what runs just now. An lxcpath that the settings do not name
+/// is planned by itself. Boot groups count as not brought up yet: what this boot has seen, only the daemon knows.
 ///
 /// # Errors
 /// [`OfflineError`].
@@ -54,10 +64,16 @@ pub fn plan(places: &Places, action: Action, selection: &Selection) -> Result<Pl
     if let Some(path) = &selection.lxcpath {
         fs::read_dir(path).map_err(|source| OfflineError::Lxcpath { path: path.clone(), source })?;
     }
-    let inventory = load::load_with_paths(&directories(places), selection.lxcpath.as_deref());
+    let inventory = match &selection.lxcpath {
+        Some(path) => load::load_with_path(&directories(places), path),
+        None => load::load(&directories(places)),
+    };
     let mut selection = selection.clone();
-    // All that was read is of that lxcpath, however it is spelt.
-    selection.lxcpath = None;
+    if let Some(path) = &mut selection.lxcpath
+        && let Some(meant) = path::meant(&inventory.settings.lxc_paths, path)
+    {
+        *path = meant.to_path_buf();
+    }
     if selection.boot {
         selection.groups.clone_from(&inventory.settings.boot_groups);
     }

@@ -10,7 +10,7 @@ use std::{
 
 use crate::{
     import::{Imported, ReadError, Settings},
-    model::{Diagnostic, GuestName, Origin, Severity, path::normal},
+    model::{Diagnostic, GuestName, Origin, Severity, path},
     plan::Guests,
 };
 
@@ -95,9 +95,9 @@ pub fn load(directories: &Directories) -> Inventory {
     read(directories, None, None)
 }
 
-/// Reads everything, with the containers of one lxcpath instead of those of the settings.
-pub fn load_with_paths(directories: &Directories, lxc_path: Option<&Path>) -> Inventory {
-    read(directories, lxc_path, None)
+/// Reads everything; when the settings do not name this lxcpath (an absolute one), its containers instead of theirs.
+pub fn load_with_path(directories: &Directories, lxc_path: &Path) -> Inventory {
+    read(directories, Some(lxc_path), None)
 }
 
 /// Reads everything again. The settings of the daemon, and those of each guest, stay as they were where the new ones
@@ -116,8 +116,9 @@ fn read(directories: &Directories, lxc_path: Option<&Path>, before: Option<&Inve
         in_files.push(Diagnostic::warning(error.origin.clone(), message));
         settings = before.settings.clone();
     }
-    if let Some(path) = lxc_path {
-        let path = normal(&std::path::absolute(path).unwrap_or_else(|_| path.to_owned()));
+    let foreign = lxc_path.filter(|path| path::meant(&settings.lxc_paths, path).is_none());
+    if let Some(path) = foreign {
+        let path = path::normal(path);
         settings.lxc_paths_origin = Some(Origin::file(path.as_path()));
         settings.lxc_paths = vec![path.into()];
     }
@@ -125,7 +126,7 @@ fn read(directories: &Directories, lxc_path: Option<&Path>, before: Option<&Inve
     for lxcpath in &settings.lxc_paths {
         pass.discover(lxcpath);
     }
-    let complete = lxc_path.is_none() && pass.complete;
+    let complete = foreign.is_none() && pass.complete;
     if complete {
         pass.orphans(None);
     }

@@ -17,7 +17,7 @@ use std::{
 };
 
 use guestd::{
-    daemon::load::{Directories, load_with_paths},
+    daemon::load::{Directories, load_with_path},
     model::{Action, GuestName, Order, Selection},
     plan::{self, Guests},
 };
@@ -85,7 +85,7 @@ impl Host {
         // Nothing but the containers: no settings, no overlays.
         let nowhere = Some(lxcpath.join("none"));
         let directories = Directories::new(nowhere.clone(), nowhere.clone(), nowhere);
-        let guests = load_with_paths(&directories, Some(lxcpath)).guests;
+        let guests = load_with_path(&directories, lxcpath).guests;
         assert_eq!(guests.len(), containers.len(), "every container is read");
         let up = containers.iter().filter(|container| container.up);
         let monitors = up.map(|container| Monitor::new(lxcpath, &container.name)).collect();

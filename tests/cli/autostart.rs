@@ -92,6 +92,7 @@ async fn options_arrive_as_the_interface_wants_them() {
         (&["-rg", "ubuntu", "-t", "9"], Call::new("Autostart", "reboot", &["ubuntu"], &[])),
         (&["--boot"], Call::new("Autostart", "start", &[], &["boot=true"])),
         (&["-L", "-s", "-a"], Call::new("Plan", "shutdown", &[], &["all=true"])),
+        (&["-L", "-P", "/usr/../tmp/"], Call::new("Plan", "start", &[], &["lxcpath=\"/tmp\""])),
         (&["--plan"], Call::new("Plan", "start", &[], &[])),
     ] {
         let (status, _, told) = bus.run("autostart", line).await;
@@ -121,6 +122,24 @@ async fn lists_and_plans() {
     ] {
         assert_eq!(bus.run("autostart", line).await, (0, out.into(), String::new()), "{line:?}");
     }
+}
+
+#[tokio::test]
+async fn a_list_of_an_lxcpath_that_guestd_does_not_manage_is_made_from_the_configuration() {
+    let (bus, _fake) = with(Frame::default()).await;
+    let folder = tempfile::tempdir().unwrap();
+    std::fs::create_dir(folder.path().join("other")).unwrap();
+    std::fs::write(folder.path().join("other/config"), "lxc.start.auto = 1\nlxc.start.delay = 3\n").unwrap();
+    let path = folder.path().to_str().unwrap();
+    for (line, told) in [
+        (&["-L", "-a", "-P", path][..], (0, "other 3\n".into(), String::new())),
+        (&["-L", "-a", "-P", "/tmp"], (0, "p2 5\np1 0\n".into(), String::new())),
+    ] {
+        let command = [line, &["--config-dir", path, "--runtime-dir", path]].concat();
+        assert_eq!(bus.run("autostart", &command).await, told, "{line:?}");
+    }
+    let (status, _, told) = bus.run("autostart", &["--plan", "-P", path]).await;
+    assert_eq!((status, told.as_str()), (1, "autostart: that lxcpath is not managed by guestd\n"));
 }
 
 #[tokio::test]

@@ -200,8 +200,12 @@ enum Refusal {
     #[zbus(error)]
     Bus(zbus::Error),
     NoSuchGuest(String),
+    NotManaged(String),
     NotAuthorized(String),
 }
+
+/// The one lxcpath that it manages, as an option. It is there on every host.
+const MANAGED: &str = "lxcpath=\"/tmp\"";
 
 struct Manager {
     script: Frame,
@@ -271,12 +275,17 @@ impl Manager {
         action: String,
         groups: Vec<String>,
         options: Options,
-    ) -> Vec<(u32, String, u64, String)> {
-        self.calls.lock().unwrap().push(call("Plan", action, groups, &options));
-        vec![
+    ) -> Result<Vec<(u32, String, u64, String)>, Refusal> {
+        let call = call("Plan", action, groups, &options);
+        let is_foreign = call.options.iter().any(|word| word.starts_with("lxcpath=") && word != MANAGED);
+        self.calls.lock().unwrap().push(call);
+        if is_foreign {
+            return Err(Refusal::NotManaged("that lxcpath is not managed by guestd".into()));
+        }
+        Ok(vec![
             (1, "p2".into(), 5_000_000, "in no group, order 100".into()),
             (2, "p1".into(), 0, "group ubuntu".into()),
-        ]
+        ])
     }
 
     fn refusals(&self, _action: String, _groups: Vec<String>, _options: Options) -> Vec<(String, String)> {

@@ -91,6 +91,34 @@ fn a_list_of_one_lxcpath_needs_no_daemon() {
 }
 
 #[test]
+fn the_other_lxcpaths_of_the_settings_count_as_well() {
+    let host = Host::new(
+        "",
+        &[("db", "lxc.start.order = 1"), ("twice", "lxc.start.auto = 1"), ("web", "lxc.start.auto = 1")],
+    );
+    let more = host.path("more");
+    for (name, delay) in [("mail", 2), ("twice", 3)] {
+        fs::create_dir_all(more.join(name)).unwrap();
+        let config = format!("lxc.start.auto = 1\nlxc.start.delay = {delay}\n");
+        fs::write(more.join(name).join("config"), config).unwrap();
+    }
+    fs::write(host.path("etc/guests/mail.toml"), "[start]\nrequires = [\"db\"]\n").unwrap();
+    let paths = format!("order = \"highest-first\"\n[lxc]\npath = [{:?}, {more:?}]\n", host.lxcpath());
+    fs::write(host.path("etc/guestd.toml"), paths).unwrap();
+    // Another container of this name, which is in an earlier lxcpath, counts.
+    let twice = "autostart: HOST/more/twice: error: a container of this name lies in HOST/lxc too";
+    for (path, out) in
+        [("more", "db 0\nmail 2\n"), ("lxc", "twice 0\nweb 0\n"), ("lxc/../more/", "db 0\nmail 2\n")]
+    {
+        let (status, listed, told) = host.autostart(&["-L", "-a", "-P", path]);
+        assert_eq!((status, listed.as_str()), (0, out), "{path}: {told}");
+        assert!(told.starts_with(twice) && told.lines().count() == 1, "{told}");
+        let (_, table, _) = host.autostart(&["--plan", "-a", "-P", path]);
+        assert_eq!(table.lines().count(), 1 + out.lines().count(), "{path}: {table}");
+    }
+}
+
+#[test]
 fn an_lxcpath_that_is_not_there_is_named() {
     let host = Host::example("");
     let (status, out, told) = host.autostart(&["-L", "-P", "nowhere"]);

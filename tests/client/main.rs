@@ -219,6 +219,10 @@ fn a_held_guest_says_why_and_is_left_alone_also_when_it_is_the_only_one() {
     host.guestctl_ok(&["hold", "web", "--reason", "its disk is full"]);
     host.guestctl_ok(&["hold", "web"]);
     assert_eq!(host.status("web")["held"], "its disk is full");
+    let lxcpath = host.lxcpath().display().to_string();
+    for path in [&[][..], &["-P", &lxcpath]] {
+        assert_eq!(host.autostart_ok(&[&["-L", "-a"], path].concat()), "", "{path:?}");
+    }
     host.autostart_ok(&["-a"]);
     assert_eq!(host.in_phase("up"), [] as [&str; 0]);
     let status = host.guestctl_ok(&["status", "web"]);

@@ -280,15 +280,18 @@ fn names_of_nobody_are_warned_of() {
 }
 
 #[test]
-fn another_path_replaces_those_of_the_settings() {
+fn a_path_that_the_settings_do_not_name_replaces_theirs() {
     let host = Host::new(WRITTEN);
     host.write("lxc/web/config", "").write("other/db/config", "").write("etc/guests/web.toml", "");
     let other = host.path("other//");
-    let inventory = load::load_with_paths(&host.directories, Some(&other));
+    let inventory = load::load_with_path(&host.directories, &other);
     assert_eq!(host.said(&inventory), [""; 0]);
     assert_eq!(names(&inventory), ["db"]);
     assert_eq!(inventory.guests["db"].lxcpath().unwrap().as_os_str(), host.path("other").as_os_str());
-    let inventory = load::load_with_paths(&host.directories, Some(Path::new("/does/not/exist")));
+    for named in ["more/", "lxc/../more"] {
+        assert_eq!(names(&load::load_with_path(&host.directories, &host.path(named))), ["web"], "{named}");
+    }
+    let inventory = load::load_with_path(&host.directories, Path::new("/does/not/exist"));
     assert_eq!(inventory.guests.len(), 0);
     assert!(inventory.diagnostics()[0].to_string().starts_with("/does/not/exist: error: "));
 }

@@ -29,7 +29,7 @@ pub struct Autostart {
     /// What and with whom.
     #[command(flatten)]
     pub choice: Choice,
-    /// Only list the guests that would be touched: "NAME DELAY", or "NAME" with -s and -k. With -P no guestd is needed.
+    /// Only list the guests that would be touched: "NAME DELAY", or "NAME" with -s and -k. With -P guestd need not run.
     #[arg(short = 'L', long)]
     pub list: bool,
     /// Only show the plan: who, in which wave, and why. Without guestd it is made from the configuration.

@@ -14,6 +14,7 @@ use crate::{
         exit::AutostartExit,
         job,
         log::{Log, LogError, Priority},
+        offline,
         output::{print, print_json, tell},
         progress::Progress,
         render::{self, Style},
@@ -58,22 +59,31 @@ async fn show(arguments: &Autostart, request: &Request) -> Result<AutostartExit,
 }
 
 async fn steps(arguments: &Autostart, request: &Request) -> Result<Vec<PlannedStep>, Error> {
-    let Request { action, selection, mode, .. } = request;
-    match (mode, &selection.lxcpath) {
-        (Mode::List, Some(_)) => plan::offline(PROGRAM, *action, selection, &arguments.places),
-        (Mode::List, None) => listed(request).await,
-        _ => plan::steps(PROGRAM, *action, selection, &arguments.places).await,
+    match request.mode {
+        Mode::List => listed(arguments, request).await,
+        _ => plan::steps(PROGRAM, request.action, &request.selection, &arguments.places).await,
     }
 }
 
-/// What `-L` lists; only guestd knows all lxcpaths and which of their guests run.
-async fn listed(request: &Request) -> Result<Vec<PlannedStep>, Error> {
-    let asked = async { Bus::connect().await?.plan(request.action, &request.selection).await };
-    let answer = asked.await;
-    if answer.as_ref().is_err_and(Error::is_unreachable) {
-        tell(PROGRAM, "guestd cannot be reached; \"-L -P PATH\" lists the guests of one lxcpath without it");
+/// What `-L` lists. guestd knows all lxcpaths and who is held; one lxcpath alone can be listed without it.
+async fn listed(arguments: &Autostart, request: &Request) -> Result<Vec<PlannedStep>, Error> {
+    let Request { action, selection, .. } = request;
+    let lxcpath = selection.lxcpath.as_deref();
+    lxcpath.map(offline::find).transpose()?;
+    let asked = async { Bus::connect().await?.plan(*action, selection).await };
+    match asked.await {
+        Err(error) if lxcpath.is_some() && (error.is_unreachable() || error.is_foreign_path()) => {
+            plan::offline(PROGRAM, *action, selection, &arguments.places)
+        }
+        Err(error) if error.is_unreachable() => {
+            tell(
+                PROGRAM,
+                "guestd cannot be reached; \"-L -P PATH\" lists the guests of one lxcpath without it",
+            );
+            Err(error)
+        }
+        answer => Ok(plan::told(PROGRAM, answer?)),
     }
-    answer.map(|outlook| plan::told(PROGRAM, outlook))
 }
 
 async fn act(arguments: &Autostart, request: &Request, log: &mut Log) -> Result<AutostartExit, Error> {
