@@ -12,6 +12,7 @@ fn differ(containers: &[Container], options: &Options, lxc: &[&str], ours: &[&st
     let host = Host::new(containers);
     assert_eq!(host.lxc(options), lxc, "lxc-autostart, {options:?}");
     assert_eq!(host.ours(options), ours, "guestd, {options:?}");
+    assert_eq!(host.program(options), ours, "autostart, {options:?}");
 }
 
 #[test]
@@ -88,6 +89,7 @@ fn lxc_subtracts_orders_and_may_overflow() {
     let host = Host::new(&set);
     let options = Options::all(Action::Start);
     assert_eq!(host.ours(&options), ["first 0", "second 0", "middle 0", "last 0"]);
+    assert_eq!(host.program(&options), host.ours(&options));
     assert_ne!(host.lxc(&options), host.ours(&options));
 }
 

@@ -1,4 +1,4 @@
-//! An lxcpath with made-up containers, seen by lxc-autostart and by guestd's importer and plan.
+//! An lxcpath with made-up containers, seen by lxc-autostart, by guestd's importer and plan, and by the built `autostart`.
 
 use std::{
     fs,
@@ -67,6 +67,9 @@ impl Options {
     }
 }
 
+/// The folder with guestd's settings, below the lxcpath.
+const SETTINGS: &str = ".settings";
+
 /// A temporary lxcpath.
 pub struct Host {
     folder: TempDir,
@@ -82,9 +85,10 @@ impl Host {
         let folder = tempfile::Builder::new().prefix("oracle").tempdir_in(parent).unwrap();
         let lxcpath = folder.path();
         containers.iter().for_each(|container| container.write(lxcpath));
-        // Nothing but the containers: no settings, no overlays.
-        let nowhere = Some(lxcpath.join("none"));
-        let directories = Directories::new(nowhere.clone(), nowhere.clone(), nowhere);
+        // Nothing but the containers: no overlays, and of settings only what makes guestd read orders as LXC does. LXC
+        // takes nothing for a container that begins with a dot.
+        let settings = Some(lxcpath.join(SETTINGS));
+        let directories = Directories::new(settings.clone(), settings.clone(), settings);
         let guests = load_with_path(&directories, lxcpath).guests;
         assert_eq!(guests.len(), containers.len(), "every container is read");
         let up = containers.iter().filter(|container| container.up);
@@ -92,15 +96,31 @@ impl Host {
         Self { folder, guests, monitors }
     }
 
+    pub fn lxcpath(&self) -> &Path {
+        self.folder.path()
+    }
+
     /// What lxc-autostart lists.
     pub fn lxc(&self, options: &Options) -> Vec<String> {
-        let output = Command::new("lxc-autostart")
-            .arg("-L")
-            .arg("-P")
-            .arg(self.folder.path())
-            .args(options.arguments())
-            .output()
-            .expect("lxc-autostart of LXC 5.0.2 is the oracle: install the package lxc");
+        self.listed(Command::new("lxc-autostart"), options)
+    }
+
+    /// What the built program lists, with LXC's reading of `start.order`. There is no guestd to ask.
+    pub fn program(&self, options: &Options) -> Vec<String> {
+        let settings = self.lxcpath().join(SETTINGS);
+        fs::create_dir_all(&settings).unwrap();
+        fs::write(settings.join("guestd.toml"), "order = \"lowest-first\"\n").unwrap();
+        let mut command = Command::new(env!("CARGO_BIN_EXE_autostart"));
+        command.arg("--config-dir").arg(&settings).arg("--runtime-dir").arg(&settings);
+        command.env("DBUS_SYSTEM_BUS_ADDRESS", "unix:path=/nonexistent/bus");
+        self.listed(command, options)
+    }
+
+    /// What a program lists that takes lxc-autostart's options.
+    fn listed(&self, mut command: Command, options: &Options) -> Vec<String> {
+        command.args(["-L", "-q", "-P"]).arg(self.lxcpath()).args(options.arguments());
+        let output =
+            command.output().expect("lxc-autostart of LXC 5.0.2 is the oracle: install the package lxc");
         assert!(output.stderr.is_empty(), "{}", String::from_utf8_lossy(&output.stderr));
         let text = String::from_utf8(output.stdout).unwrap();
         text.lines().map(Into::into).collect()
@@ -121,7 +141,7 @@ impl Host {
 impl Drop for Host {
     fn drop(&mut self) {
         // LXC leaves a folder with a lock for each container that it looked at.
-        let locks = Path::new("/run/lxc/lock").join(self.folder.path().strip_prefix("/").unwrap());
+        let locks = Path::new("/run/lxc/lock").join(self.lxcpath().strip_prefix("/").unwrap());
         if let Err(error) = fs::remove_dir_all(&locks).or_else(unless_missing) {
             eprintln!("cannot remove {}: {error}", locks.display());
         }

@@ -1,7 +1,17 @@
 //! guestd's order against the real one: `lxc-autostart -L` of LXC 5.0.2 lists what guestd plans, for thousands of
-//! made-up container sets and options, when `order` is `"lowest-first"`. Both read the same configuration files.
+//! made-up container sets and options, when `order` is `"lowest-first"`. Both read the same configuration files. For
+//! hundreds of them guestd's list is that of the built `autostart -L`.
 //!
-//! Where both differ on purpose, the sets leave that out, and a test of its own in `differences` shows both.
+//! Where both differ on purpose, the sets leave that out, and a test of its own in `differences` shows both. LXC:
+//!
+//! - takes a group for another one that it begins, drops a group that begins with one before it, and drops every group
+//!   behind an empty one;
+//! - compares the names of equals only up to the length of the first one, which shows when it stops;
+//! - takes groups with commas between them for one name;
+//! - walks the groups from first to last also when it stops; guestd reverses everything then;
+//! - subtracts orders, which overflows where they are far apart, and prints delays above 2147483647 as negative.
+//!
+//! `refusals` shows that the words of the importer about what LXC refuses are true.
 #![expect(clippy::unwrap_used, reason = "all of it is a test; clippy only sees the functions marked so")]
 
 use std::collections::HashSet;
@@ -17,6 +27,7 @@ use crate::{
 mod container;
 mod differences;
 mod host;
+mod refusals;
 
 /// Names as long as one another: when LXC stops, it sorts equals wrongly of whom one's name begins the other's.
 const EVEN_NAMES: &str = "[a-cA-C_0-2][a-c0-2][a-c._-]";
@@ -58,15 +69,19 @@ fn groups_forward(host: &Host, options: &Options) -> Vec<String> {
     each.filter(|line| taken.insert(line.clone())).collect()
 }
 
-/// Checks that both list the same for so many sets, and that most of the lists say something.
-fn agree(cases: u32, sets: impl Strategy<Value = Vec<Container>>, options: impl Strategy<Value = Options>) {
+/// Checks that lxc-autostart and `ours` list the same for so many sets, and that most of the lists say something.
+fn agree(
+    cases: u32,
+    sets: impl Strategy<Value = Vec<Container>>,
+    options: impl Strategy<Value = Options>,
+    ours: impl Fn(&Host, &Options) -> Vec<String>,
+) {
     let config = ProptestConfig { cases, failure_persistence: None, ..ProptestConfig::default() };
     let lines = std::cell::Cell::new(0);
     let result = TestRunner::new(config).run(&(sets, options), |(set, options)| {
         let host = Host::new(&set);
         let lxc = host.lxc(&options);
-        let ours =
-            if options.action.is_downward() { groups_forward(&host, &options) } else { host.ours(&options) };
+        let ours = ours(&host, &options);
         lines.set(lines.get() + lxc.len());
         prop_assert_eq!(ours, lxc, "guestd and lxc-autostart");
         Ok(())
@@ -79,15 +94,33 @@ fn agree(cases: u32, sets: impl Strategy<Value = Vec<Container>>, options: impl 
 
 #[test]
 fn starts_are_listed_as_lxc_lists_them() {
-    agree(2_000, containers(ANY_NAMES, false), options(&[Action::Start]));
+    agree(2_000, containers(ANY_NAMES, false), options(&[Action::Start]), Host::ours);
 }
 
 #[test]
 fn starts_and_reboots_are_listed_so_when_some_containers_run() {
-    agree(800, containers(ANY_NAMES, true), options(&[Action::Start, Action::Reboot]));
+    let options = options(&[Action::Start, Action::Reboot]);
+    agree(800, containers(ANY_NAMES, true), options, Host::ours);
 }
 
 #[test]
 fn stops_are_listed_so_but_for_the_order_of_groups() {
-    agree(800, containers(EVEN_NAMES, true), options(&[Action::Shutdown, Action::Kill]));
+    let options = options(&[Action::Shutdown, Action::Kill]);
+    agree(800, containers(EVEN_NAMES, true), options, groups_forward);
+}
+
+#[test]
+fn the_built_program_lists_what_lxc_autostart_lists() {
+    let options =
+        options(&[Action::Start, Action::Reboot, Action::Shutdown, Action::Kill]).prop_map(|options| {
+            let groups = match options.groups.first() {
+                // With one group, nobody can tell which way groups are walked.
+                Some(first) if options.action.is_downward() => {
+                    vec![first.split(',').next().unwrap_or_default().to_owned()]
+                }
+                _ => options.groups,
+            };
+            Options { groups, ..options }
+        });
+    agree(400, containers(EVEN_NAMES, true), options, Host::program);
 }
