@@ -68,6 +68,9 @@ pub enum DaemonError {
     /// The helper socket cannot be listened on.
     #[error("cannot listen for helper requests")]
     Helper(#[source] server::BindError),
+    /// The launcher that the settings ask for does not work.
+    #[error("launcher = \"systemd\", and systemd cannot be reached")]
+    Launcher(#[source] zbus::Error),
     /// D-Bus does not work.
     #[error("cannot serve D-Bus")]
     Bus(#[source] dbus::DbusError),
@@ -90,7 +93,7 @@ pub async fn run(directories: Directories) -> Result<(), DaemonError> {
     // Watched before anything is read, so that nothing falls in between.
     let watcher = manager::watch(&settings::load(&directories, &disk::Disk).0.lxc_paths);
     let inventory = load::load(&directories);
-    let launcher: Arc<dyn Launcher> = launch::choose(inventory.settings.launcher);
+    let launcher = launch::choose(inventory.settings.launcher).await.map_err(DaemonError::Launcher)?;
     tracing::info!("guestd {}: {} guests defined", env!("CARGO_PKG_VERSION"), inventory.guests.len());
     let listener =
         server::bind(&directories.runtime.join(server::SOCKET_NAME)).map_err(DaemonError::Helper)?;

@@ -19,8 +19,11 @@ use tokio::{
     time::{sleep, timeout},
 };
 
-use super::{Cgroups, Launch, LaunchError, Launcher, cgroup};
-use crate::{engine::BoxFuture, model::end::SignalName};
+use super::{Cgroups, Launch, LaunchError, Launcher, Program, cgroup};
+use crate::{
+    engine::BoxFuture,
+    model::{GuestName, end::SignalName},
+};
 
 /// The most that is kept of what a launched program wrote to standard error, in bytes.
 const STDERR_MAX: usize = 8 * 1024;
@@ -39,8 +42,12 @@ impl Launcher for Direct {
         "direct"
     }
 
+    fn unit(&self, _guest: &GuestName) -> Option<String> {
+        None
+    }
+
     fn launch<'a>(&'a self, launch: &'a Launch) -> BoxFuture<'a, Result<(), LaunchError>> {
-        Box::pin(run(launch))
+        Box::pin(run(&launch.program))
     }
 
     fn kill<'a>(&'a self, cgroups: &'a Cgroups, within: Duration) -> BoxFuture<'a, io::Result<()>> {
@@ -80,8 +87,12 @@ impl Drop for Group {
     }
 }
 
-async fn run(launch: &Launch) -> Result<(), LaunchError> {
-    let program = launch.argv.first().map(|word| word.to_string_lossy().into_owned()).unwrap_or_default();
+/// Runs a program to its end.
+///
+/// # Errors
+/// [`LaunchError`] when it cannot be run, fails, or takes too long.
+pub async fn run(program: &Program) -> Result<(), LaunchError> {
+    let (launch, program) = (program, program.name());
     let mut child =
         spawn(launch).map_err(|source| LaunchError::Spawn { program: program.clone(), source })?;
     let mut group = Group(child.id().and_then(|id| i32::try_from(id).ok()).map(Pid::from_raw));
@@ -98,7 +109,7 @@ async fn run(launch: &Launch) -> Result<(), LaunchError> {
     Err(LaunchError::Exited { program, status: in_words(status), stderr: tail.text() })
 }
 
-fn spawn(launch: &Launch) -> io::Result<Child> {
+fn spawn(launch: &Program) -> io::Result<Child> {
     let (program, arguments) = launch
         .argv
         .split_first()
@@ -194,11 +205,9 @@ impl Tail {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::model::GuestName;
 
-    fn shell(script: &str, timeout: Duration) -> Launch {
-        Launch {
-            guest: GuestName::new("test").unwrap(),
+    fn shell(script: &str, timeout: Duration) -> Program {
+        Program {
             argv: ["/bin/sh", "-c", script].map(Into::into).to_vec(),
             environment: vec![("MARK".into(), "a b".into())],
             timeout,
@@ -211,19 +220,19 @@ mod tests {
             "[ \"$MARK\" = 'a b' ] && [ -z \"$HOME\" ] && [ $(pwd) = / ] && sleep 5 &",
             Duration::from_secs(4),
         );
-        Direct.launch(&launch).await.unwrap();
+        run(&launch).await.unwrap();
     }
 
     #[tokio::test]
     async fn a_failure_carries_the_status_and_the_last_words() {
         let launch = shell("yes x | head -c 20000 >&2; echo last words >&2; exit 3", Duration::from_secs(4));
-        let LaunchError::Exited { status, stderr, .. } = Direct.launch(&launch).await.unwrap_err() else {
+        let LaunchError::Exited { status, stderr, .. } = run(&launch).await.unwrap_err() else {
             panic!("not an exit")
         };
         assert_eq!(status, "status 3");
         assert!(stderr.ends_with("last words") && stderr.len() <= STDERR_MAX, "{} bytes", stderr.len());
-        let missing = Launch { argv: vec!["/nonexistent".into()], ..shell("", Duration::from_secs(1)) };
-        assert!(matches!(Direct.launch(&missing).await.unwrap_err(), LaunchError::Spawn { .. }));
+        let missing = Program { argv: vec!["/nonexistent".into()], ..shell("", Duration::from_secs(1)) };
+        assert!(matches!(run(&missing).await.unwrap_err(), LaunchError::Spawn { .. }));
     }
 
     #[tokio::test]
@@ -231,7 +240,7 @@ mod tests {
         let folder = tempfile::tempdir().unwrap();
         let pids = folder.path().join("pids");
         let script = format!("sleep 60 & echo $! > {0}; echo $$ >> {0}; wait", pids.display());
-        let error = Direct.launch(&shell(&script, Duration::from_millis(300))).await.unwrap_err();
+        let error = run(&shell(&script, Duration::from_millis(300))).await.unwrap_err();
         assert!(matches!(error, LaunchError::TimedOut { .. }), "{error}");
         let pids = std::fs::read_to_string(&pids).unwrap();
         assert_eq!(pids.lines().count(), 2);

@@ -1,7 +1,7 @@
 //! How a guest's first host process comes to life so that it outlives the daemon, and how its cgroups are handled.
 //!
-//! One trait; `direct` for hosts without systemd as PID 1. Which one is used is chosen at start and shown in the
-//! status.
+//! One trait; `systemd` where that is PID 1, `direct` for other hosts. Which one is used is chosen at start and shown
+//! in the status.
 
 use std::{ffi::OsString, io, path::PathBuf, sync::Arc, time::Duration};
 
@@ -10,20 +10,40 @@ use crate::{engine::BoxFuture, import::settings::LauncherChoice, model::GuestNam
 pub mod cgroup;
 pub mod direct;
 pub mod freezer;
+pub mod systemd;
+pub mod unit;
 
-pub use direct::Direct;
+pub use direct::{Direct, run};
+pub use systemd::Systemd;
+pub use unit::Unit;
 
-/// A program to launch for a guest: it stays in the background by itself (as `lxc-start -d` does) or fails.
+/// A guest to launch.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Launch {
     /// Whom it is for.
     pub guest: GuestName,
+    /// What puts it into the background by itself (as `lxc-start -d` does) or fails.
+    pub program: Program,
+    /// What its unit has to know, where it gets one.
+    pub unit: Unit,
+}
+
+/// A program to run.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Program {
     /// Program and arguments.
     pub argv: Vec<OsString>,
     /// Added to an otherwise minimal environment.
     pub environment: Vec<(OsString, OsString)>,
-    /// When it has not returned by then, it is killed and the launch has failed.
+    /// When it has not returned by then, it is killed and has failed.
     pub timeout: Duration,
+}
+
+impl Program {
+    /// What it is called in messages.
+    pub fn name(&self) -> String {
+        self.argv.first().map(|word| word.to_string_lossy().into_owned()).unwrap_or_default()
+    }
 }
 
 /// Why a launch failed.
@@ -46,6 +66,14 @@ pub enum LaunchError {
         status: String,
         /// The last lines that it wrote to standard error, bounded.
         stderr: String,
+    },
+    /// PID 1 does not start its unit.
+    #[error("systemd does not start {unit}: {source}")]
+    Unit {
+        /// The unit.
+        unit: String,
+        /// Why.
+        source: zbus::Error,
     },
     /// It did not return in time and was killed.
     #[error("{program} did not finish within {timeout:?} and was killed")]
@@ -70,6 +98,9 @@ pub trait Launcher: Send + Sync {
     /// Its name in the settings and in the status.
     fn name(&self) -> &'static str;
 
+    /// The name of the unit that a guest gets; none where guests have none.
+    fn unit(&self, guest: &GuestName) -> Option<String>;
+
     /// Runs a program that puts a guest into the background. Returns when it has done so.
     fn launch<'a>(&'a self, launch: &'a Launch) -> BoxFuture<'a, Result<(), LaunchError>>;
 
@@ -81,10 +112,22 @@ pub trait Launcher: Send + Sync {
     fn remove(&self, cgroups: &Cgroups) -> io::Result<()>;
 }
 
-/// The launcher for this host. `systemd` needs a later version; until then every host is launched on directly.
-pub fn choose(choice: LauncherChoice) -> Arc<dyn Launcher> {
-    if choice == LauncherChoice::Systemd {
-        tracing::warn!("launcher = \"systemd\" comes in a later version: launching directly");
+/// The launcher for this host. By itself `auto` never fails: where systemd is PID 1 and does not answer, guests are
+/// launched directly.
+///
+/// # Errors
+/// When systemd is asked for in the settings, and cannot be reached.
+pub async fn choose(choice: LauncherChoice) -> zbus::Result<Arc<dyn Launcher>> {
+    match choice {
+        LauncherChoice::Direct => Ok(Arc::new(Direct)),
+        LauncherChoice::Systemd => Ok(Arc::new(systemd::connect().await?)),
+        LauncherChoice::Auto if !systemd::is_booted() => Ok(Arc::new(Direct)),
+        LauncherChoice::Auto => match systemd::connect().await {
+            Ok(systemd) => Ok(Arc::new(systemd)),
+            Err(error) => {
+                tracing::warn!("systemd cannot be reached ({error}): guests are launched directly");
+                Ok(Arc::new(Direct))
+            }
+        },
     }
-    Arc::new(Direct)
 }

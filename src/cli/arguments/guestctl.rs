@@ -1,6 +1,6 @@
 //! `guestctl`: everything else a person does.
 
-use std::path::PathBuf;
+use std::{ffi::OsString, path::PathBuf};
 
 use clap::{Args, Parser, Subcommand};
 use clap_complete::Shell;
@@ -87,6 +87,15 @@ pub enum Command {
     Completions {
         /// The shell that it is for.
         shell: Shell,
+    },
+    /// Stop a guest for its unit.
+    #[command(hide = true)]
+    UnitStop {
+        /// The guest.
+        name: String,
+        /// What stops it where guestd does not run.
+        #[arg(last = true)]
+        by_lxc: Vec<OsString>,
     },
     /// Write completions and manual pages of both programs into a folder.
     #[command(hide = true)]

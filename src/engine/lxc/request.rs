@@ -13,7 +13,7 @@ use super::{
 };
 use crate::{
     engine::{EngineError, EngineResult, ErrorKind, Request},
-    launch::{Cgroups, Launch, LaunchError, freezer},
+    launch::{self, Cgroups, LaunchError, Program, freezer},
     model::{Guest, LxcSpec, end::SignalName},
 };
 
@@ -43,7 +43,7 @@ pub(super) async fn request(lxc: &Lxc, guest: &Guest, spec: &LxcSpec, request: R
             ask(lxc, guest, spec, "ask it to reboot", |_| spec.reboot_signal.unwrap_or(SIGINT)).await
         }
         Request::Freeze => freeze(lxc, guest, spec).await,
-        Request::Thaw => run(lxc, guest, spec, "lxc-unfreeze", "thaw it").await,
+        Request::Thaw => run(guest, spec, "lxc-unfreeze", "thaw it").await,
     }
 }
 
@@ -55,10 +55,10 @@ async fn freeze(lxc: &Lxc, guest: &Guest, spec: &LxcSpec) -> EngineResult<()> {
         // What does not freeze by then, LXC tries too, and says why.
         let _ = timeout(FREEZE_FIRST, freeze_in_v1(&cgroups, init.pid())).await;
     }
-    let frozen = run(lxc, guest, spec, "lxc-freeze", "freeze it").await;
+    let frozen = run(guest, spec, "lxc-freeze", "freeze it").await;
     if frozen.is_err() {
         // Half frozen it would be of no use to anybody. The reason to tell is the first one.
-        let _ = run(lxc, guest, spec, "lxc-unfreeze", "thaw it").await;
+        let _ = run(guest, spec, "lxc-unfreeze", "thaw it").await;
     }
     frozen
 }
@@ -134,7 +134,6 @@ async fn ask(
 
 /// Runs LXC's own program: it knows which freezer this host has.
 async fn run(
-    lxc: &Lxc,
     guest: &Guest,
     spec: &LxcSpec,
     program: &'static str,
@@ -143,16 +142,15 @@ async fn run(
     let mut argv: Vec<std::ffi::OsString> =
         [program, "-n", guest.name.as_str(), "-P"].map(Into::into).to_vec();
     argv.push(socket::trimmed(&spec.lxcpath).into());
-    let launch = Launch { guest: guest.name.clone(), argv, environment: Vec::new(), timeout: FREEZE };
-    lxc.launcher.launch(&launch).await.map_err(|error| {
+    launch::run(&Program { argv, environment: Vec::new(), timeout: FREEZE }).await.map_err(|error| {
         let kind = match error {
-            LaunchError::Spawn { .. } => ErrorKind::Unavailable,
+            LaunchError::Spawn { .. } | LaunchError::Unit { .. } => ErrorKind::Unavailable,
             LaunchError::TimedOut { .. } => ErrorKind::TimedOut,
             LaunchError::Exited { .. } => ErrorKind::Failed,
         };
         let words = match &error {
             LaunchError::Exited { stderr, .. } => reason::of_stderr(stderr),
-            LaunchError::Spawn { .. } | LaunchError::TimedOut { .. } => None,
+            LaunchError::Spawn { .. } | LaunchError::Unit { .. } | LaunchError::TimedOut { .. } => None,
         };
         EngineError { operation, kind, reason: words.unwrap_or_else(|| error.to_string()) }
     })

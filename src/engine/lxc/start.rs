@@ -3,7 +3,7 @@
 use std::{
     ffi::{OsStr, OsString},
     os::unix::ffi::{OsStrExt, OsStringExt},
-    path::Path,
+    path::{Path, PathBuf},
     sync::atomic::{AtomicU64, Ordering},
 };
 
@@ -15,7 +15,7 @@ use super::{
 };
 use crate::{
     engine::{EngineError, EngineResult, ErrorKind},
-    launch::{Launch, LaunchError},
+    launch::{Launch, LaunchError, Program, Unit},
     model::{Guest, LxcSpec},
 };
 
@@ -25,12 +25,13 @@ const OPERATION: &str = "start it with lxc-start";
 pub(super) async fn start(lxc: &Lxc, guest: &Guest, spec: &LxcSpec) -> EngineResult<()> {
     let expected = lxc.expect(spec, guest);
     let log = log_for(&lxc.hook.runtime_dir, guest, spec);
-    let launch = Launch {
-        guest: guest.name.clone(),
-        argv: command_line(&lxc.hook, guest, spec, &log),
-        environment: Vec::new(),
-        timeout: guest.start.timeout,
-    };
+    let unit = unit(&lxc.hook, guest, spec);
+    let mut argv = command_line(&lxc.hook, guest, spec, &log);
+    if lxc.launcher.unit(&guest.name).is_some() {
+        argv.extend(in_unit(&unit));
+    }
+    let program = Program { argv, environment: Vec::new(), timeout: guest.start.timeout };
+    let launch = Launch { guest: guest.name.clone(), program, unit };
     match lxc.launcher.launch(&launch).await {
         Ok(()) => {
             expected.came_true();
@@ -39,7 +40,9 @@ pub(super) async fn start(lxc: &Lxc, guest: &Guest, spec: &LxcSpec) -> EngineRes
         Err(error) => {
             let listening = match error {
                 LaunchError::TimedOut { .. } => Listening::Hangs,
-                LaunchError::Spawn { .. } | LaunchError::Exited { .. } => Listening::Ends,
+                LaunchError::Spawn { .. } | LaunchError::Unit { .. } | LaunchError::Exited { .. } => {
+                    Listening::Ends
+                }
             };
             let error = explained(error, &log, spec, guest);
             // What the start left behind would be in the way of the next one. The reason to tell is the first one.
@@ -49,6 +52,37 @@ pub(super) async fn start(lxc: &Lxc, guest: &Guest, spec: &LxcSpec) -> EngineRes
             Err(error)
         }
     }
+}
+
+/// What systemd has to know of a container.
+fn unit(hook: &Hook, guest: &Guest, spec: &LxcSpec) -> Unit {
+    let folder = spec.lxcpath.join(guest.name.as_str());
+    let mounts = std::iter::once(folder).chain(spec.rootfs.as_deref().into_iter().flat_map(roots));
+    let name = guest.name.as_str();
+    // Where guestd is gone, LXC itself asks, waits and kills.
+    let mut stop = ["guestctl", "unit-stop", name, "--", "lxc-stop", "-n", name, "-t"].map(OsString::from).to_vec();
+    stop.extend([guest.stop.timeout.as_secs().to_string().into(), "-P".into()]);
+    stop.push(socket::trimmed(&spec.lxcpath).into());
+    Unit {
+        description: format!("LXC container {name}"),
+        mounts: mounts.collect(),
+        pid_file: hook.runtime_dir.join(format!("{name}.pid")),
+        stop,
+        stop_timeout: guest.stop.timeout,
+    }
+}
+
+/// The paths in `lxc.rootfs.path`: `[TYPE:]PATH`, several with colons between them for an overlay.
+fn roots(rootfs: &str) -> impl Iterator<Item = PathBuf> + '_ {
+    rootfs.split(':').filter(|part| part.starts_with('/')).map(PathBuf::from)
+}
+
+/// What `lxc-start` is told in a unit: to say which process the unit's main one is, and to make its cgroups inside the
+/// unit's own, which it leaves otherwise.
+fn in_unit(unit: &Unit) -> Vec<OsString> {
+    let mut words: Vec<OsString> = vec!["-p".into(), unit.pid_file.clone().into()];
+    words.extend(["-s", "lxc.cgroup.relative = 1"].map(Into::into));
+    words
 }
 
 fn log_for(runtime_dir: &Path, guest: &Guest, spec: &LxcSpec) -> Log {
@@ -115,7 +149,7 @@ fn explained(error: LaunchError, log: &Log, spec: &LxcSpec, guest: &Guest) -> En
         LaunchError::Spawn { source, .. } if source.kind() == std::io::ErrorKind::NotFound => {
             (ErrorKind::Unavailable, "lxc-start is not installed".to_owned())
         }
-        LaunchError::Spawn { .. } => (ErrorKind::Unavailable, error.to_string()),
+        LaunchError::Spawn { .. } | LaunchError::Unit { .. } => (ErrorKind::Unavailable, error.to_string()),
         LaunchError::TimedOut { timeout, .. } => {
             let said = log.reason("").map(|words| format!(": {words}")).unwrap_or_default();
             let timeout = humantime::format_duration(timeout);

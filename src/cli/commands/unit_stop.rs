@@ -1,0 +1,51 @@
+//! `guestctl unit-stop`: what a guest's unit runs when somebody stops the unit.
+
+use std::{ffi::OsString, os::unix::process::CommandExt, process::Command};
+
+use zbus::fdo::DBusProxy;
+
+use crate::{
+    cli::{
+        bus::{Bus, Interrupt, Options},
+        error::Error,
+        exit::GuestctlExit,
+        job,
+        output::tell,
+    },
+    model::{JobState, Verb},
+};
+
+const PROGRAM: &str = "guestctl";
+const NAME: &str = "org.guestd1";
+
+/// Has guestd stop a guest; LXC itself stops it where guestd is gone. Does nothing when the unit's main process has
+/// ended already: then systemd runs this as well, without `MAINPID` (systemd.exec(5)), and the guest may be about to be
+/// started again.
+pub(super) async fn run(name: &str, by_lxc: &[OsString]) -> Result<GuestctlExit, Error> {
+    if std::env::var_os("MAINPID").is_none_or(|pid| pid.is_empty()) {
+        return Ok(GuestctlExit::Done);
+    }
+    match by_guestd(name).await {
+        Ok(true) => return Ok(GuestctlExit::Done),
+        Ok(false) => tell(PROGRAM, &format!("{name}: guestd does not run; LXC stops it")),
+        Err(error) => tell(PROGRAM, &format!("{name}: guestd could not stop it; LXC does: {error}")),
+    }
+    let Some((program, arguments)) = by_lxc.split_first() else { return Ok(GuestctlExit::Failed) };
+    let source = Command::new(program).args(arguments).exec();
+    Err(Error::Setup { operation: "run lxc-stop", source })
+}
+
+/// Whether guestd has stopped it. One that does not run is left alone: its start would have to wait for the stop of
+/// this very unit.
+async fn by_guestd(name: &str) -> Result<bool, Error> {
+    let mut interrupt = Interrupt::listen()?;
+    let bus = Bus::connect().await?;
+    let names = DBusProxy::new(bus.connection()).await.map_err(|source| Error::NoBus { source })?;
+    let runs = names.name_has_owner(NAME.try_into().map_err(|_| Error::JobLost)?).await;
+    if !runs.unwrap_or(false) {
+        return Ok(false);
+    }
+    let path = bus.operate(Verb::Stop, name, &Options::new()).await?;
+    let job = job::follow(&bus, &path, &mut interrupt, |_| {}).await?;
+    Ok(job.state == JobState::Done)
+}

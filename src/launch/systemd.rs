@@ -1,0 +1,207 @@
+//! With systemd as PID 1: a transient service for each guest, which PID 1 forks. So a guest has a cgroup and limits of
+//! its own, and the daemon needs no privileges that a guest needs.
+
+use std::{io, path::Path, time::Duration};
+
+use futures_util::StreamExt;
+use tokio::time::{Instant, sleep, timeout, timeout_at};
+use zbus::{Connection, OwnedObjectPath};
+use zbus_systemd::systemd1::{JobRemovedStream, ManagerProxy, ServiceProxy, UnitProxy};
+
+use super::{Cgroups, Direct, Launch, LaunchError, Launcher, cgroup, unit};
+use crate::{engine::BoxFuture, model::GuestName};
+
+const SIGKILL: i32 = 9;
+/// How much longer than a start may take PID 1 may take to say that it took too long.
+const GRACE: Duration = Duration::from_secs(5);
+/// Between two looks whether killed processes are gone, or whether a unit that ends has ended.
+const RECHECK: Duration = Duration::from_millis(10);
+/// How long a unit of an earlier run may take to go away before a new one starts.
+const LEFTOVER: Duration = Duration::from_secs(10);
+/// systemd's errors for a unit that is still there, and for one that is not (sd-bus, bus-common-errors.h).
+const EXISTS: &str = "org.freedesktop.systemd1.UnitExists";
+const NO_SUCH_UNIT: &str = "org.freedesktop.systemd1.NoSuchUnit";
+
+/// Launches guests as transient services of PID 1.
+#[derive(Debug, Clone)]
+pub struct Systemd {
+    connection: Connection,
+    manager: ManagerProxy<'static>,
+}
+
+impl Systemd {
+    /// Connects to PID 1 by the system bus.
+    ///
+    /// # Errors
+    /// When there is no bus, or no systemd on it.
+    pub async fn connect() -> zbus::Result<Self> {
+        let connection = Connection::system().await?;
+        let manager = ManagerProxy::new(&connection).await?;
+        // Without a subscriber PID 1 sends no signals.
+        manager.subscribe().await?;
+        Ok(Self { connection, manager })
+    }
+
+    /// The version of systemd, for people: `252.39-1~deb12u1`.
+    pub async fn version(&self) -> zbus::Result<String> {
+        self.manager.version().await
+    }
+
+    async fn start(&self, launch: &Launch) -> Result<(), LaunchError> {
+        let name = unit::name(&launch.guest);
+        let refused = |source| LaunchError::Unit { unit: name.clone(), source };
+        let deadline = Instant::now() + launch.program.timeout + GRACE;
+        // Heard from before the call, so that no end of the job is missed.
+        let mut ends = self.manager.receive_job_removed().await.map_err(refused)?;
+        let job = self.transient(launch, &name).await.map_err(refused)?;
+        let timed_out = || LaunchError::TimedOut {
+            program: launch.program.name(),
+            timeout: launch.program.timeout,
+        };
+        match timeout_at(deadline, end_of(&mut ends, &job)).await {
+            Err(_) => Err(timed_out()),
+            Ok(Some(result)) if result == "done" => Ok(()),
+            Ok(Some(result)) if result == "timeout" => Err(timed_out()),
+            Ok(Some(result)) => Err(LaunchError::Exited {
+                program: launch.program.name(),
+                status: self.status(&name).await.unwrap_or_else(|| format!("the result {result}")),
+                stderr: String::new(),
+            }),
+            Ok(None) => Err(refused(zbus::Error::Failure("the bus was closed".into()))),
+        }
+    }
+
+    /// Starts the unit; one of an earlier run, which may still be ending, is waited for first.
+    async fn transient(&self, launch: &Launch, name: &str) -> zbus::Result<OwnedObjectPath> {
+        let deadline = Instant::now() + LEFTOVER;
+        loop {
+            let properties = unit::properties(launch)?;
+            let started = self.manager.start_transient_unit(name.into(), "fail".into(), properties, Vec::new());
+            match started.await {
+                Err(error) if is(&error, EXISTS) && Instant::now() < deadline => self.clear(name).await?,
+                result => return result,
+            }
+        }
+    }
+
+    /// Helps a unit of an earlier run to go away. Whatever still runs in it is nothing that anybody watches.
+    async fn clear(&self, name: &str) -> zbus::Result<()> {
+        let path = match self.manager.get_unit(name.into()).await {
+            Err(error) if is(&error, NO_SUCH_UNIT) => return Ok(()),
+            path => path?,
+        };
+        let unit = UnitProxy::builder(&self.connection).path(path);
+        let unit = unit.cache_properties(zbus::proxy::CacheProperties::No).build().await?;
+        match unit.active_state().await.as_deref() {
+            Ok("failed") => self.manager.reset_failed_unit(name.into()).await?,
+            Ok("active") => self.kill_unit(name).await?,
+            _ => {}
+        }
+        sleep(RECHECK).await;
+        Ok(())
+    }
+
+    /// How the program that should have started the guest ended, while its unit is still known.
+    async fn status(&self, name: &str) -> Option<String> {
+        let path = self.manager.get_unit(name.into()).await.ok()?;
+        let service = ServiceProxy::builder(&self.connection).path(path).build().await.ok()?;
+        let status = service.exec_main_status().await.ok()?;
+        (status != 0).then(|| format!("status {status}"))
+    }
+
+    /// Kills everything in a unit, if there is one.
+    async fn kill_unit(&self, name: &str) -> zbus::Result<()> {
+        match self.manager.kill_unit(name.into(), "all".into(), SIGKILL).await {
+            Err(error) if is(&error, NO_SUCH_UNIT) => Ok(()),
+            // Nothing is left in it to kill.
+            Err(zbus::Error::MethodError(_, _, _)) => Ok(()),
+            result => result,
+        }
+    }
+
+    async fn kill_in_units(&self, cgroups: &Cgroups, within: Duration) -> io::Result<()> {
+        let deadline = Instant::now() + within;
+        let mut units: Vec<&str> = cgroups.0.iter().filter_map(|path| unit::of_cgroup(path)).collect();
+        units.sort_unstable();
+        units.dedup();
+        while !cgroup::processes(cgroups)?.is_empty() {
+            for name in &units {
+                self.kill_unit(name).await.map_err(io::Error::other)?;
+            }
+            if Instant::now() >= deadline {
+                let text = format!("processes in {} would not die", units.join(", "));
+                return Err(io::Error::new(io::ErrorKind::TimedOut, text));
+            }
+            sleep(RECHECK).await;
+        }
+        Ok(())
+    }
+}
+
+impl Launcher for Systemd {
+    fn name(&self) -> &'static str {
+        "systemd"
+    }
+
+    fn unit(&self, guest: &GuestName) -> Option<String> {
+        Some(unit::name(guest))
+    }
+
+    fn launch<'a>(&'a self, launch: &'a Launch) -> BoxFuture<'a, Result<(), LaunchError>> {
+        Box::pin(self.start(launch))
+    }
+
+    fn kill<'a>(&'a self, cgroups: &'a Cgroups, within: Duration) -> BoxFuture<'a, io::Result<()>> {
+        Box::pin(async move {
+            let (in_units, others) = parted(cgroups);
+            self.kill_in_units(&in_units, within).await?;
+            // Of guests that somebody started without a unit.
+            Direct.kill(&others, within).await
+        })
+    }
+
+    fn remove(&self, cgroups: &Cgroups) -> io::Result<()> {
+        // PID 1 removes those of its units.
+        Direct.remove(&parted(cgroups).1)
+    }
+}
+
+/// The cgroups in guests' units, and the others.
+fn parted(cgroups: &Cgroups) -> (Cgroups, Cgroups) {
+    let is_in_unit = |path: &&std::path::PathBuf| unit::of_cgroup(path).is_some();
+    let (in_units, others): (Vec<_>, Vec<_>) = cgroups.0.iter().partition(is_in_unit);
+    (Cgroups(in_units.into_iter().cloned().collect()), Cgroups(others.into_iter().cloned().collect()))
+}
+
+/// Waits for the end of a job; its result, or none when the bus is gone.
+async fn end_of(ends: &mut JobRemovedStream, job: &OwnedObjectPath) -> Option<String> {
+    while let Some(end) = ends.next().await {
+        let Ok(arguments) = end.args() else { continue };
+        if arguments.job() == job {
+            return Some(arguments.result().clone());
+        }
+    }
+    None
+}
+
+fn is(error: &zbus::Error, name: &str) -> bool {
+    matches!(error, zbus::Error::MethodError(found, _, _) if found.as_str() == name)
+}
+
+/// Whether systemd is PID 1 here (sd_booted(3)).
+pub fn is_booted() -> bool {
+    Path::new("/run/systemd/system").is_dir()
+}
+
+/// How long PID 1 may take to answer the first question.
+const HELLO: Duration = Duration::from_secs(10);
+
+/// Connects, and gives up on a bus that does not answer.
+///
+/// # Errors
+/// As [`Systemd::connect`].
+pub async fn connect() -> zbus::Result<Systemd> {
+    timeout(HELLO, Systemd::connect())
+        .await
+        .unwrap_or_else(|_| Err(zbus::Error::Failure("PID 1 does not answer on the bus".into())))
+}

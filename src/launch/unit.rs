@@ -1,0 +1,145 @@
+//! A guest's transient unit: its name and its properties, as plain data (systemd.service(5), systemd.unit(5)).
+
+use std::{
+    ffi::{OsStr, OsString},
+    path::{Component, Path, PathBuf},
+    time::Duration,
+};
+
+use zbus::{OwnedVariant, Variant};
+
+use super::{Launch, Program};
+use crate::model::GuestName;
+
+/// The slice of all guests, where machined's own machines are too.
+pub const SLICE: &str = "machine.slice";
+/// What every guest may have of tasks where nothing else is said: as machined has it for its machines.
+const TASKS_MAX: u64 = 16384;
+/// How much longer than the guest itself its unit may take to stop, for hooks and for the kill.
+const GRACE: Duration = Duration::from_secs(30);
+/// Whom a guest outlives at a shutdown: it is stopped before these are.
+const AFTER: [&str; 5] =
+    ["guestd.service", "dbus.service", "network.target", "remote-fs.target", "lxc-net.service"];
+/// Stops all guests in their order; until it is done, no guest's unit is stopped.
+const BEFORE: [&str; 1] = ["guests-shutdown.service"];
+
+/// What runs a stop command only while the unit's main process lives: systemd runs it also after that has ended, for
+/// every guest that stops. A shell costs least. `$$` is systemd's way to write `$`.
+const UNLESS_ENDED: [&str; 4] = ["/bin/sh", "-c", "[ -z \"$$MAINPID\" ] || exec \"$$@\"", "sh"];
+
+/// What the unit of a guest has to know of it.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct Unit {
+    /// One line for people.
+    pub description: String,
+    /// What must be mounted before it starts, and is not unmounted before it has stopped.
+    pub mounts: Vec<PathBuf>,
+    /// Where the program writes the process id of the guest's supervisor.
+    pub pid_file: PathBuf,
+    /// What stops the guest. It is run as well, without `MAINPID` in its environment, when the guest has ended by
+    /// itself; so a shell looks first.
+    pub stop: Vec<OsString>,
+    /// How long the guest itself may take to stop.
+    pub stop_timeout: Duration,
+}
+
+/// The name of a guest's unit. Every name of a guest is one of a unit as it stands (systemd.unit(5)).
+pub fn name(guest: &GuestName) -> String {
+    format!("guest-{guest}.service")
+}
+
+/// The guest's unit that a cgroup lies in, by its path below the hierarchy's root.
+pub fn of_cgroup(path: &Path) -> Option<&str> {
+    let mut parts = path.components().filter_map(|part| match part {
+        Component::Normal(part) => part.to_str(),
+        _ => None,
+    });
+    parts.find(|part| *part == SLICE)?;
+    parts.next().filter(|part| part.starts_with("guest-") && part.ends_with(".service"))
+}
+
+/// Properties of `StartTransientUnit`.
+pub type Properties = Vec<(String, OwnedVariant)>;
+
+/// Everything that systemd is to know. All of it is understood by systemd 252 and newer: a single unknown property
+/// would refuse the whole unit.
+///
+/// `lxc-start -d` forks, and returns once the container runs: so the unit's own start is the guest's.
+///
+/// # Errors
+/// When a word holds a NUL, which the bus cannot carry.
+pub fn properties(launch: &Launch) -> zbus::Result<Properties> {
+    let Launch { program, unit, .. } = launch;
+    let texts = |words: &[&str]| words.iter().map(|word| (*word).to_owned()).collect::<Vec<_>>();
+    let mounts: Vec<String> = unit.mounts.iter().map(|path| path.display().to_string()).collect();
+    let stop = [UNLESS_ENDED.map(OsString::from).as_slice(), &unit.stop].concat();
+    let values: Vec<(&str, Variant<'static>)> = vec![
+        ("Description", unit.description.clone().into()),
+        ("Documentation", texts(&["man:guestd(8)"]).into()),
+        ("Slice", SLICE.into()),
+        ("After", texts(&AFTER).into()),
+        ("Before", texts(&BEFORE).into()),
+        ("RequiresMountsFor", mounts.into()),
+        ("CollectMode", "inactive-or-failed".into()),
+        ("Type", "forking".into()),
+        ("PIDFile", unit.pid_file.display().to_string().into()),
+        ("ExecStart", Variant::new(vec![command(&program.argv, false)])),
+        ("ExecStop", Variant::new(vec![command(&stop, true)])),
+        ("Environment", environment(program).into()),
+        ("TimeoutStartUSec", micros(program.timeout).into()),
+        ("TimeoutStopUSec", micros(unit.stop_timeout.saturating_add(GRACE)).into()),
+        // LXC makes cgroups of its own in the unit's; only its monitor is asked to end, and the rest is killed.
+        ("Delegate", true.into()),
+        ("KillMode", "mixed".into()),
+        // One process that used up the memory is the guest's own affair.
+        ("OOMPolicy", "continue".into()),
+        ("TasksMax", TASKS_MAX.into()),
+        ("SyslogIdentifier", "lxc-start".into()),
+    ];
+    let owned = values.into_iter().map(|(name, value)| Ok((name.to_owned(), value.try_into_owned()?)));
+    owned.collect()
+}
+
+/// A command line: the program, all words with it first, and whether its failure is ignored.
+fn command(argv: &[OsString], ignore_failure: bool) -> (String, Vec<String>, bool) {
+    let words: Vec<String> = argv.iter().map(|word| text(word)).collect();
+    (words.first().cloned().unwrap_or_default(), words, ignore_failure)
+}
+
+fn environment(program: &Program) -> Vec<String> {
+    program.environment.iter().map(|(name, value)| format!("{}={}", text(name), text(value))).collect()
+}
+
+fn text(word: &OsStr) -> String {
+    word.to_string_lossy().into_owned()
+}
+
+fn micros(duration: Duration) -> u64 {
+    u64::try_from(duration.as_micros()).unwrap_or(u64::MAX)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn units_are_recognised_by_their_cgroup() {
+        for (path, unit) in [
+            ("/machine.slice/guest-web.service/lxc.payload.web", Some("guest-web.service")),
+            ("machine.slice/guest-a.b-c.service", Some("guest-a.b-c.service")),
+            ("machine.slice/machine-web.scope", None),
+            ("system.slice/guest-web.service", None),
+            ("lxc.payload.web", None),
+        ] {
+            assert_eq!(of_cgroup(Path::new(path)), unit, "{path}");
+        }
+        assert_eq!(name(&GuestName::new("a.b-c").unwrap()), "guest-a.b-c.service");
+    }
+
+    #[test]
+    fn a_command_line_names_its_program_twice() {
+        let argv = ["/usr/bin/lxc-start", "-n", "web"].map(OsString::from);
+        let words = argv.iter().map(|word| word.to_str().unwrap().to_owned()).collect();
+        assert_eq!(command(&argv, true), ("/usr/bin/lxc-start".into(), words, true));
+    }
+}
