@@ -5,6 +5,8 @@ PREFIX     ?= /usr
 SYSCONFDIR ?= /etc
 DESTDIR    ?=
 
+VERSION = $(shell sed -n '1s/.*(\(.*\)).*/\1/p' debian/changelog)
+
 # Where the programs were built, and what "guestctl generate" makes of them.
 TARGET    = $(or $(CARGO_TARGET_DIR),target)
 RELEASE   = $(TARGET)/release
@@ -18,13 +20,14 @@ MANDIR   = $(DESTDIR)$(PREFIX)/share/man
 DBUSDIR  = $(DESTDIR)/usr/share/dbus-1
 ACTIONS  = $(DESTDIR)/usr/share/polkit-1/actions
 UNITDIR  = $(DESTDIR)/lib/systemd/system
+TMPFILES = $(DESTDIR)/usr/lib/tmpfiles.d
 DOCDIR   = $(DESTDIR)$(PREFIX)/share/doc/guestd
 BASHDIR  = $(DESTDIR)$(PREFIX)/share/bash-completion/completions
 ZSHDIR   = $(DESTDIR)$(PREFIX)/share/zsh/vendor-completions
 FISHDIR  = $(DESTDIR)$(PREFIX)/share/fish/vendor_completions.d
 
 .DEFAULT_GOAL := help
-.PHONY: help setup build demo check test bench generated install uninstall clean
+.PHONY: help setup build demo check test bench deb generated install uninstall clean
 
 help: ## Show this
 	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "  make %-10s %s\n", $$1, $$2 }' $(firstword $(MAKEFILE_LIST))
@@ -46,12 +49,19 @@ check: setup ## Format and lints, warnings denied
 	$(CARGO) fmt --check
 	$(CARGO) clippy --locked --all-targets -- -D warnings
 
-test: check ## Everything: format, lints, unit, property, bus and real-container tests (as root)
+test: check deb ## Everything: format, lints, unit, property, bus, real-container and booted-host tests (as root)
 	$(CARGO) test --locked
 
 bench: ## Measure beside the real tools, and print the ratios (as root)
 	@scripts/setup
 	$(CARGO) bench --locked
+
+deb: ## Build the Debian packages into target/debian
+	@scripts/setup package
+	dpkg-buildpackage -b -us -uc -tc
+	@mkdir -p $(TARGET)/debian && rm -f $(TARGET)/debian/*.deb
+	@mv ../guestd_$(VERSION)_* ../guestd-vshelper_$(VERSION)_* $(TARGET)/debian/
+	@ls $(TARGET)/debian/*.deb
 
 generated:
 	@test -x $(RELEASE)/guestctl || { echo "install: nothing is built yet; run \"make build\" first" >&2; exit 1; }
@@ -66,7 +76,11 @@ install: generated ## Install what was built below DESTDIR and PREFIX ("make bui
 	install -D -m 644 -t $(DBUSDIR)/system-services units/org.guestd1.service
 	install -D -m 644 -t $(DBUSDIR)/interfaces src/dbus/introspection/*.xml
 	install -D -m 644 -t $(ACTIONS) units/org.guestd1.policy
-	install -D -m 644 -t $(UNITDIR) units/guestd.service
+	install -D -m 644 -t $(UNITDIR) units/guestd.service units/autostart.service units/autostart@.service \
+		units/guests-shutdown.service units/guest@.service
+	install -D -m 644 -t $(UNITDIR)/lxc.service.d units/lxc.service.d/guestd.conf
+	install -D -m 644 units/guestd.tmpfiles $(TMPFILES)/guestd.conf
+	install -D -m 644 units/guestd.default $(DESTDIR)$(SYSCONFDIR)/default/guestd
 	$(if $(filter-out /usr,$(PREFIX)),sed -i -e 's|^ExecStart=/usr/|Environment=GUESTD_HELPER=$(PREFIX)/lib/guestd/guest-helper\n&|' \
 		-e 's|=/usr/sbin/|=$(PREFIX)/sbin/|' $(UNITDIR)/guestd.service)
 	install -D -m 644 -t $(MANDIR)/man1 $(GENERATED)/*.1
@@ -85,7 +99,9 @@ install: generated ## Install what was built below DESTDIR and PREFIX ("make bui
 uninstall: ## Remove what "make install" installed; settings and state stay
 	rm -f $(SBINDIR)/guestd $(BINDIR)/autostart $(BINDIR)/guestctl
 	rm -f $(DBUSDIR)/system.d/org.guestd1.conf $(DBUSDIR)/system-services/org.guestd1.service
-	rm -f $(DBUSDIR)/interfaces/org.guestd1.*.xml $(ACTIONS)/org.guestd1.policy $(UNITDIR)/guestd.service
+	rm -f $(DBUSDIR)/interfaces/org.guestd1.*.xml $(ACTIONS)/org.guestd1.policy $(TMPFILES)/guestd.conf
+	rm -f $(addprefix $(UNITDIR)/,guestd.service autostart.service autostart@.service guests-shutdown.service \
+		guest@.service lxc.service.d/guestd.conf)
 	rm -f $(MANDIR)/man1/guestctl.1 $(MANDIR)/man1/guestctl-*.1 $(MANDIR)/man5/guestd.toml.5
 	rm -f $(MANDIR)/man8/guestd.8 $(MANDIR)/man8/guest-helper.8 $(MANDIR)/man8/autostart.8
 	rm -f $(BASHDIR)/guestctl $(BASHDIR)/autostart $(ZSHDIR)/_guestctl $(ZSHDIR)/_autostart

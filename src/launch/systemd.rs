@@ -54,10 +54,8 @@ impl Systemd {
         // Heard from before the call, so that no end of the job is missed.
         let mut ends = self.manager.receive_job_removed().await.map_err(refused)?;
         let job = self.transient(launch, &name).await.map_err(refused)?;
-        let timed_out = || LaunchError::TimedOut {
-            program: launch.program.name(),
-            timeout: launch.program.timeout,
-        };
+        let timed_out =
+            || LaunchError::TimedOut { program: launch.program.name(), timeout: launch.program.timeout };
         match timeout_at(deadline, end_of(&mut ends, &job)).await {
             Err(_) => Err(timed_out()),
             Ok(Some(result)) if result == "done" => Ok(()),
@@ -76,7 +74,8 @@ impl Systemd {
         let deadline = Instant::now() + LEFTOVER;
         loop {
             let properties = unit::properties(launch)?;
-            let started = self.manager.start_transient_unit(name.into(), "fail".into(), properties, Vec::new());
+            let started =
+                self.manager.start_transient_unit(name.into(), "fail".into(), properties, Vec::new());
             match started.await {
                 Err(error) if is(&error, EXISTS) && Instant::now() < deadline => self.clear(name).await?,
                 result => return result,

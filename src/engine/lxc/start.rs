@@ -60,7 +60,8 @@ fn unit(hook: &Hook, guest: &Guest, spec: &LxcSpec) -> Unit {
     let mounts = std::iter::once(folder).chain(spec.rootfs.as_deref().into_iter().flat_map(roots));
     let name = guest.name.as_str();
     // Where guestd is gone, LXC itself asks, waits and kills.
-    let mut stop = ["guestctl", "unit-stop", name, "--", "lxc-stop", "-n", name, "-t"].map(OsString::from).to_vec();
+    let mut stop =
+        ["guestctl", "unit-stop", name, "--", "lxc-stop", "-n", name, "-t"].map(OsString::from).to_vec();
     stop.extend([guest.stop.timeout.as_secs().to_string().into(), "-P".into()]);
     stop.push(socket::trimmed(&spec.lxcpath).into());
     Unit {
