@@ -29,6 +29,7 @@ use crate::{
         event::HelperId,
         fleet::{Fleet, Rules},
     },
+    systemd::notify::Watchdog,
 };
 
 mod definitions;
@@ -131,6 +132,7 @@ impl Manager {
     }
 
     async fn run(mut self, mut inbox: Inbox) {
+        let mut watchdog = Watchdog::new();
         loop {
             let looks = self.missing.values().min().copied();
             let wake = self.fleet.deadline().into_iter().chain(looks).min().map(|at| self.clock.at(at));
@@ -149,6 +151,7 @@ impl Manager {
             // What guests do comes before what people ask.
             tokio::select! {
                 biased;
+                () = watchdog.hungry() => watchdog.feed(),
                 Some(observed) = inbox.observed.recv() => self.observed(observed),
                 Some(report) = inbox.reports.recv() => self.report(report),
                 () = changed => self.notice_changes(),

@@ -4,8 +4,12 @@
 use std::{io, path::Path, time::Duration};
 
 use futures_util::StreamExt;
+use rustix::{
+    event::{PollFd, PollFlags, Timespec, poll},
+    process::{Pid, PidfdFlags, pidfd_open},
+};
 use tokio::time::{Instant, sleep, timeout, timeout_at};
-use zbus::{Connection, OwnedObjectPath};
+use zbus::{Connection, OwnedObjectPath, proxy::CacheProperties};
 use zbus_systemd::systemd1::{JobRemovedStream, ManagerProxy, ServiceProxy, UnitProxy};
 
 use super::{Cgroups, Direct, Launch, LaunchError, Launcher, cgroup, unit};
@@ -53,7 +57,8 @@ impl Systemd {
         let deadline = Instant::now() + launch.program.timeout + GRACE;
         // Heard from before the call, so that no end of the job is missed.
         let mut ends = self.manager.receive_job_removed().await.map_err(refused)?;
-        let job = self.transient(launch, &name).await.map_err(refused)?;
+        // Or it runs already: a daemon before this one was killed over its start.
+        let Some(job) = self.transient(launch, &name).await.map_err(refused)? else { return Ok(()) };
         let timed_out =
             || LaunchError::TimedOut { program: launch.program.name(), timeout: launch.program.timeout };
         match timeout_at(deadline, end_of(&mut ends, &job)).await {
@@ -69,40 +74,55 @@ impl Systemd {
         }
     }
 
-    /// Starts the unit; one of an earlier run, which may still be ending, is waited for first.
-    async fn transient(&self, launch: &Launch, name: &str) -> zbus::Result<OwnedObjectPath> {
-        let deadline = Instant::now() + LEFTOVER;
+    /// Starts the unit; one of an earlier run, which may still be ending, is waited for first. The job, or none where
+    /// the guest has been started already.
+    async fn transient(&self, launch: &Launch, name: &str) -> zbus::Result<Option<OwnedObjectPath>> {
+        let deadline = Instant::now() + LEFTOVER + launch.program.timeout;
         loop {
             let properties = unit::properties(launch)?;
             let started =
                 self.manager.start_transient_unit(name.into(), "fail".into(), properties, Vec::new());
             match started.await {
-                Err(error) if is(&error, EXISTS) && Instant::now() < deadline => self.clear(name).await?,
-                result => return result,
+                Err(error) if is(&error, EXISTS) && Instant::now() < deadline => {
+                    match self.present(name).await? {
+                        Present::Runs => return Ok(None),
+                        Present::Passes => sleep(RECHECK).await,
+                    }
+                }
+                result => return result.map(Some),
             }
         }
     }
 
-    /// Helps a unit of an earlier run to go away. Whatever still runs in it is nothing that anybody watches.
-    async fn clear(&self, name: &str) -> zbus::Result<()> {
-        let path = match self.manager.get_unit(name.into()).await {
-            Err(error) if is(&error, NO_SUCH_UNIT) => return Ok(()),
-            path => path?,
-        };
-        let unit = UnitProxy::builder(&self.connection).path(path);
-        let unit = unit.cache_properties(zbus::proxy::CacheProperties::No).build().await?;
-        match unit.active_state().await.as_deref() {
+    /// How it stands with a unit that is there already. A failed one is taken away.
+    async fn present(&self, name: &str) -> zbus::Result<Present> {
+        let Some(path) = self.known(name).await? else { return Ok(Present::Passes) };
+        let unit = UnitProxy::builder(&self.connection).path(&path).cache_properties(CacheProperties::No);
+        match unit.build().await?.active_state().await.as_deref() {
             Ok("failed") => self.manager.reset_failed_unit(name.into()).await?,
-            Ok("active") => self.kill_unit(name).await?,
+            Ok("active") => {
+                let service = ServiceProxy::builder(&self.connection).path(path);
+                let service = service.cache_properties(CacheProperties::No).build().await?;
+                // PID 1 learns of an end a moment after it has happened.
+                if lives(service.main_pid().await?) {
+                    return Ok(Present::Runs);
+                }
+            }
             _ => {}
         }
-        sleep(RECHECK).await;
-        Ok(())
+        Ok(Present::Passes)
+    }
+
+    async fn known(&self, name: &str) -> zbus::Result<Option<OwnedObjectPath>> {
+        match self.manager.get_unit(name.into()).await {
+            Err(error) if is(&error, NO_SUCH_UNIT) => Ok(None),
+            path => path.map(Some),
+        }
     }
 
     /// How the program that should have started the guest ended, while its unit is still known.
     async fn status(&self, name: &str) -> Option<String> {
-        let path = self.manager.get_unit(name.into()).await.ok()?;
+        let path = self.known(name).await.ok()??;
         let service = ServiceProxy::builder(&self.connection).path(path).build().await.ok()?;
         let status = service.exec_main_status().await.ok()?;
         (status != 0).then(|| format!("status {status}"))
@@ -135,6 +155,23 @@ impl Systemd {
         }
         Ok(())
     }
+}
+
+/// How it stands with a unit that is there before its guest is to start.
+enum Present {
+    /// Its guest runs.
+    Runs,
+    /// It is on its way up or down.
+    Passes,
+}
+
+/// Whether a process has not ended yet.
+fn lives(pid: u32) -> bool {
+    let pid = i32::try_from(pid).ok().and_then(Pid::from_raw);
+    let Some(process) = pid.and_then(|pid| pidfd_open(pid, PidfdFlags::empty()).ok()) else { return false };
+    // A pidfd becomes readable when its process ends (pidfd_open(2)).
+    let mut waited = [PollFd::new(&process, PollFlags::IN)];
+    poll(&mut waited, Some(&Timespec::default())).is_ok_and(|ended| ended == 0)
 }
 
 impl Launcher for Systemd {

@@ -13,6 +13,8 @@ use std::{
     time::{Duration, Instant},
 };
 
+use serde_json::Value;
+
 use super::bus::Bus;
 
 /// The longest that a boot or a shutdown may take.
@@ -154,6 +156,52 @@ impl Machine {
         self.ok(&["sh", "-euc", lines])
     }
 
+    /// Waits until lines of shell succeed.
+    #[track_caller]
+    pub fn wait(&self, what: &str, lines: &str) {
+        let deadline = Instant::now() + BOOT;
+        while !self.run(&["sh", "-c", lines]).status.success() {
+            assert!(Instant::now() < deadline, "no {what}:\n{}", self.journal());
+        }
+    }
+
+    fn list(&self) -> Vec<Value> {
+        serde_json::from_str(&self.ok(&["guestctl", "list", "--json"])).expect("JSON")
+    }
+
+    /// Every guest with its phase: `db up, web down`.
+    pub fn phases(&self) -> String {
+        let text = |guest: &Value, key: &str| guest[key].as_str().unwrap_or_default().to_owned();
+        let guests = self.list();
+        let phases = guests.iter().map(|guest| format!("{} {}", text(guest, "name"), text(guest, "phase")));
+        phases.collect::<Vec<_>>().join(", ")
+    }
+
+    /// The inits of all guests that run.
+    pub fn inits(&self) -> Vec<(String, i64)> {
+        let guests = self.list();
+        let inits = guests
+            .iter()
+            .filter_map(|guest| Some((guest["name"].as_str()?.to_owned(), guest["init_pid"].as_i64()?)));
+        inits.collect()
+    }
+
+    /// A guest's init.
+    #[track_caller]
+    pub fn init(&self, name: &str) -> i64 {
+        self.inits().into_iter().find(|(guest, _)| guest == name).expect("it runs").1
+    }
+
+    /// When a guest's init started, in seconds of the day.
+    #[track_caller]
+    pub fn since(&self, name: &str) -> f64 {
+        let guests = self.list();
+        let since =
+            guests.iter().find(|guest| guest["name"] == name).and_then(|guest| guest["since"].as_str());
+        let time = since.and_then(|since| since.split_once('T')).expect("a moment").1.trim_end_matches('Z');
+        time.split(':').fold(0.0, |sum, part| sum * 60.0 + part.parse::<f64>().expect("a number"))
+    }
+
     /// Its journal of this boot, for a test that fails.
     pub fn journal(&self) -> String {
         let output = self.run(&["journalctl", "-b", "--no-pager", "-o", "short-precise", "-n", "200"]);
@@ -194,6 +242,28 @@ impl Drop for Machine {
             remove_cgroups(&Path::new(hierarchy).join(&self.name));
         }
         remove_cgroups(&self.cgroup);
+    }
+}
+
+/// Writes a file below a root, with the folders above it.
+pub fn write(root: &Path, path: &str, text: &str) {
+    let path = root.join(path);
+    fs::create_dir_all(path.parent().expect("a folder above")).expect("folders");
+    fs::write(path, text).expect("a file");
+}
+
+/// Defines containers below a root: each with its name and lines of its config.
+pub fn guests(root: &Path, guests: &[&[&str]]) {
+    let lxcpath = root.join("var/lib/lxc");
+    for words in guests {
+        let (name, lines) = words.split_first().expect("a name");
+        let script = concat!(env!("CARGO_MANIFEST_DIR"), "/scripts/make-guest");
+        let made = Command::new(script).arg(&lxcpath).arg(name).args(lines).status();
+        assert!(made.expect("make-guest").success(), "make-guest {name}");
+        // The paths in it are those of the host itself.
+        let config = lxcpath.join(name).join("config");
+        let text = fs::read_to_string(&config).expect("a config");
+        fs::write(&config, text.replace(&root.display().to_string(), "")).expect("a config");
     }
 }
 
