@@ -4,7 +4,8 @@
 //! - `state`: one guest's intent and phase, with the data inside the phase.
 //! - `event`, `effect`: what happens to a guest, and what is to be done about it.
 //! - `machine`: one guest: `(state, event, now) → effects`, exhaustive over phases. `ladder` is its part for the
-//!   way down, `observe` that for what is seen and reported, `reboot` decides what follows a guest's own reboot.
+//!   way down, `observe` that for what is seen and reported, `recall` that for what was decided without the daemon;
+//!   `reboot` decides what follows a guest's own reboot.
 //! - `admission`: accept, already so, or deny with a reason.
 //! - `job`: one requested operation over several guests, working through a plan; `verdict` tells how a guest came out,
 //!   `progress` how far it is.
@@ -25,6 +26,7 @@ pub mod machine;
 mod observe;
 mod progress;
 pub mod reboot;
+mod recall;
 mod request;
 pub mod state;
 pub mod status;

@@ -1,0 +1,79 @@
+//! The machine's part for what was reported and decided while the daemon was away or hung.
+
+use super::{
+    machine::Turn,
+    reboot,
+    state::{Phase, Rebooting, Run, Then},
+};
+use crate::{
+    helper::wire::Decision,
+    model::{End, Timestamp, status::HelperReport},
+};
+
+impl Turn<'_> {
+    /// A reboot that was decided while the daemon was away. A guest that runs has come back, or is about to end.
+    pub(super) fn reboot_recalled(
+        &mut self,
+        phase: Phase,
+        at: Timestamp,
+        decision: Decision,
+        reason: String,
+    ) -> Phase {
+        let shown = format!("{reason} (while guestd was away)");
+        let (event, word) = ("reboot".to_owned(), decision.as_str());
+        self.state.helper = Some(HelperReport { event, decision: word, reason: shown, at });
+        if decision != Decision::Stop {
+            return self.reboot_recalled_as_carried_out(phase, at);
+        }
+        let end = End::GuestReboot { why: reason };
+        match phase {
+            Phase::Down(_) => self.ended(Then::Stay(end)),
+            Phase::Up(run)
+            | Phase::Frozen(run)
+            | Phase::Rebooting { run, decision: Rebooting::Undecided, .. } => {
+                self.ending(Run { init: None, ..run }, Then::Stay(end))
+            }
+            Phase::Failed { .. }
+            | Phase::Starting { .. }
+            | Phase::Rebooting { .. }
+            | Phase::Stopping { .. } => phase,
+        }
+    }
+
+    /// Counted here, so that it is not counted again when its end or its new init is seen. Where a decision has been
+    /// made already, this is the same reboot, whose helper did not wait for it.
+    fn reboot_recalled_as_carried_out(&mut self, phase: Phase, at: Timestamp) -> Phase {
+        let mut count = || reboot::remember(self.state, self.guest, self.now.instant_of(at));
+        match phase {
+            Phase::Down(_) | Phase::Failed { .. } | Phase::Starting { .. } => {
+                count();
+                phase
+            }
+            Phase::Up(run) => {
+                count();
+                Phase::Up(Run { reboot_decided: true, ..run })
+            }
+            Phase::Frozen(run) => {
+                count();
+                Phase::Frozen(Run { reboot_decided: true, ..run })
+            }
+            Phase::Rebooting { run, decision: Rebooting::Undecided, deadline } => {
+                count();
+                let run = Run { reboot_decided: true, ..run };
+                Phase::Rebooting { run, decision: Rebooting::Undecided, deadline }
+            }
+            Phase::Rebooting { .. } | Phase::Stopping { .. } => phase,
+        }
+    }
+
+    /// A guest ended while the daemon was away; why, nobody saw.
+    pub(super) fn end_recalled(&mut self, phase: Phase, at: Timestamp) -> Phase {
+        match phase {
+            Phase::Down(None) => {
+                self.state.since = at;
+                Phase::Down(Some(End::Unknown))
+            }
+            phase => phase,
+        }
+    }
+}
