@@ -239,6 +239,11 @@ impl Turn<'_> {
                     Probe::Down | Probe::Changing => phase,
                 }
             }
+            (Phase::Up(run), Found::State { probe: Probe::Frozen(init), .. })
+                if run.init.is_some_and(|seen| seen.pid == init.pid) =>
+            {
+                Phase::Frozen(run)
+            }
             (phase, _) => phase,
         }
     }
@@ -263,6 +268,7 @@ impl Turn<'_> {
                 let run = Run::new(epoch, Some(fingerprint), self.now.instant);
                 self.kill(run, Then::Fail(Failure::Start(reason.to_owned())))
             }
+            Phase::Rebooting { run, .. } if run.init.is_some() => self.leave_up(run),
             Phase::Rebooting { run, .. } => {
                 self.log(Level::Warning, "rebooted, and no new init came in time: killing what is left");
                 self.kill(run, Then::Fail(Failure::NoNewInit))
@@ -271,6 +277,7 @@ impl Turn<'_> {
                 self.log(Level::Warning, "was asked to stop and has not: it is left up");
                 Phase::Up(run)
             }
+            Phase::Stopping { run, rung: Rung::Ending, .. } if run.init.is_some() => self.leave_up(run),
             Phase::Stopping { run, then, .. } => {
                 self.log(Level::Warning, "did not stop in time: killing it");
                 self.kill(run, overdue(then))
@@ -282,6 +289,13 @@ impl Turn<'_> {
             }
             Phase::Up(_) | Phase::Frozen(_) => phase,
         }
+    }
+
+    /// It was reported to reboot, and lives: a report may be wrong. Whether it is frozen, a look will tell.
+    fn leave_up(&mut self, run: Run) -> Phase {
+        self.log(Level::Warning, "was reported to reboot, but its init has not ended: it is left up");
+        self.effects.push(Effect::Probe);
+        Phase::Up(run)
     }
 
     /// The end of an init that nobody asked to stop.

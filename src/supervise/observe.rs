@@ -7,7 +7,7 @@ use super::{
     event::HelperId,
     machine::Turn,
     reboot::{self, Ruling},
-    state::{Failure, Phase, Rebooting, Run, Rung, Then},
+    state::{Failure, Meanwhile, Phase, Rebooting, Run, Rung, Then},
 };
 use crate::{
     engine::{Init, Observation, Request},
@@ -49,12 +49,19 @@ impl Turn<'_> {
                 Phase::Up(Run { init: Some(init), ..run })
             }
             Phase::Frozen(run) => Phase::Frozen(Run { init: Some(init), ..run }),
+            // Said once more of the one that is about to end.
+            Phase::Rebooting { run, decision, deadline }
+                if run.init.is_some_and(|seen| seen.pid == init.pid) =>
+            {
+                Phase::Rebooting { run, decision, deadline }
+            }
             Phase::Rebooting { run, decision: Rebooting::Allowed, .. } => self.came_back(run, init),
             Phase::Up(run) | Phase::Rebooting { run, decision: Rebooting::Undecided, .. } => {
                 self.came_back_unasked(run, init)
             }
-            Phase::Rebooting { mut run, decision: decision @ Rebooting::Script { .. }, deadline } => {
-                run.init = Some(init);
+            Phase::Rebooting { run, decision: Rebooting::Script { id, .. }, deadline } => {
+                let run = Run { init: Some(init), ..run };
+                let decision = Rebooting::Script { id, meanwhile: Meanwhile::Back };
                 Phase::Rebooting { run, decision, deadline }
             }
             Phase::Stopping { run, rung, deadline, then } => {
@@ -84,7 +91,7 @@ impl Turn<'_> {
             }
             Ruling::Script(path) => {
                 let run = Run { init: Some(init), ..run };
-                self.ask_script(run, NOBODY, path, false)
+                self.ask_script(run, NOBODY, path, Meanwhile::Back)
             }
         }
     }
@@ -121,25 +128,27 @@ impl Turn<'_> {
     }
 
     /// Its script decides, within `stop.timeout`; the new init may take its time as well.
-    fn ask_script(&mut self, run: Run, id: HelperId, path: PathBuf, gone: bool) -> Phase {
+    fn ask_script(&mut self, run: Run, id: HelperId, path: PathBuf, meanwhile: Meanwhile) -> Phase {
         self.effects.push(Effect::RunScript(id, path));
         let both = self.guest.stop.timeout.saturating_add(self.guest.start.timeout);
         let deadline = self.now.instant.plus(both);
-        Phase::Rebooting { run, decision: Rebooting::Script { id, gone }, deadline }
+        Phase::Rebooting { run, decision: Rebooting::Script { id, meanwhile }, deadline }
     }
 
     fn init_seen_exiting(&mut self, phase: Phase, status: Option<WaitStatus>) -> Phase {
+        let may_be_reboot = status.is_none_or(WaitStatus::is_reboot);
         match phase {
             Phase::Starting { epoch, fingerprint, .. } => {
                 self.init_exited(Run::new(epoch, Some(fingerprint), self.now.instant), status)
             }
             Phase::Up(run) | Phase::Frozen(run) => self.init_exited(run, status),
+            // It ended otherwise than was reported.
+            Phase::Rebooting { run, .. } if !may_be_reboot => self.init_exited(run, status),
+            Phase::Stopping { run, rung: Rung::Ending, .. } if run.init.is_some() && !may_be_reboot => {
+                self.init_exited(run, status)
+            }
             Phase::Rebooting { run, decision, deadline } => {
-                if status.is_none_or(WaitStatus::is_reboot) {
-                    Phase::Rebooting { run: Run { init: None, ..run }, decision, deadline }
-                } else {
-                    self.init_exited(run, status)
-                }
+                self.rebooting_init_exited(run, decision, deadline)
             }
             Phase::Stopping { run, rung: Rung::Killing, deadline, then } => {
                 Phase::Stopping { run: Run { init: None, ..run }, rung: Rung::Killing, deadline, then }
@@ -154,6 +163,18 @@ impl Turn<'_> {
             }
             Phase::Down(_) | Phase::Failed { .. } => phase,
         }
+    }
+
+    /// The end that was reported is there: from now on its new init has its time.
+    fn rebooting_init_exited(&self, run: Run, decision: Rebooting, deadline: Instant) -> Phase {
+        let decision = match decision {
+            Rebooting::Script { id, meanwhile: Meanwhile::Back } => {
+                Rebooting::Script { id, meanwhile: Meanwhile::Nothing }
+            }
+            decision => decision,
+        };
+        let deadline = deadline.max(self.now.instant.plus(self.guest.start.timeout));
+        Phase::Rebooting { run: Run { init: None, ..run }, decision, deadline }
     }
 
     fn gone(&mut self, phase: Phase) -> Phase {
@@ -175,11 +196,13 @@ impl Turn<'_> {
                         self.ended(Then::Start)
                     }
                     Ruling::Refuse(_, then) => self.ended(then),
-                    Ruling::Script(path) => self.ask_script(run, NOBODY, path, true),
+                    Ruling::Script(path) => self.ask_script(run, NOBODY, path, Meanwhile::Gone),
                 }
             }
             Phase::Rebooting { run, decision: Rebooting::Script { id, .. }, deadline } => {
-                Phase::Rebooting { run, decision: Rebooting::Script { id, gone: true }, deadline }
+                let run = Run { init: None, ..run };
+                let decision = Rebooting::Script { id, meanwhile: Meanwhile::Gone };
+                Phase::Rebooting { run, decision, deadline }
             }
             Phase::Stopping { then, .. } => self.ended(then),
             Phase::Failed { why, .. } => Phase::Failed { why, remains: None },
@@ -231,9 +254,9 @@ impl Turn<'_> {
         }
     }
 
+    /// A hook runs when the init is dead, even if that end was not seen yet; others may report what is not so. So the
+    /// run keeps its init until it is seen to end.
     fn rule_reported(&mut self, run: Run, id: HelperId) -> Phase {
-        // The hook runs when the init is dead, even if its end was not seen yet.
-        let run = Run { init: None, ..run };
         let ruling = reboot::rule(self.state, &run, self.guest, self.now.instant);
         self.carry_out(run, id, ruling)
     }
@@ -257,7 +280,7 @@ impl Turn<'_> {
             }
             Ruling::Script(path) => {
                 self.log(Level::Info, format!("asked to reboot; {} decides", path.display()));
-                self.ask_script(run, id, path, false)
+                self.ask_script(run, id, path, Meanwhile::Nothing)
             }
         }
     }
@@ -270,9 +293,11 @@ impl Turn<'_> {
     }
 
     pub(super) fn script_ended(&mut self, phase: Phase, id: HelperId, code: Option<i32>) -> Phase {
-        let (run, gone) = match phase {
-            Phase::Rebooting { run, decision: Rebooting::Script { id: asked, gone }, .. } if asked == id => {
-                (run, gone)
+        let (run, meanwhile) = match phase {
+            Phase::Rebooting { run, decision: Rebooting::Script { id: asked, meanwhile }, .. }
+                if asked == id =>
+            {
+                (run, meanwhile)
             }
             // It has been stopped, or started anew, since.
             phase => {
@@ -285,26 +310,26 @@ impl Turn<'_> {
             Some(code) => reboot::refuse(format!("its reboot script exited with status {code}")),
             None => reboot::refuse("its reboot script could not be run, or took too long"),
         };
-        match (ruling, gone, run.init) {
-            (Ruling::InPlace(_) | Ruling::Anew(_), true, _) => {
+        match (ruling, meanwhile, run.init) {
+            (Ruling::InPlace(_) | Ruling::Anew(_), Meanwhile::Gone, _) => {
                 self.count_reboot(&run);
                 self.answer(id, Decision::Restart, "its reboot script said restart", true);
                 self.ended(Then::Start)
             }
-            (Ruling::Refuse(why, then), true, _) => {
+            (Ruling::Refuse(why, then), Meanwhile::Gone, _) => {
                 self.answer(id, Decision::Stop, &why, false);
                 self.ended(then)
             }
-            (Ruling::InPlace(_) | Ruling::Anew(_), false, Some(init)) => {
+            (Ruling::InPlace(_) | Ruling::Anew(_), Meanwhile::Back, Some(init)) => {
                 self.count_reboot(&run);
                 self.answer(id, Decision::Restart, "its reboot script said restart", false);
                 self.came_back(run, init)
             }
-            (Ruling::Refuse(why, then), false, Some(_)) => {
+            (Ruling::Refuse(why, then), Meanwhile::Back, _) => {
                 self.answer(id, Decision::Stop, &why, false);
                 self.ask_to_stop(run, then)
             }
-            (ruling, false, None) | (ruling @ Ruling::Script(_), ..) => self.carry_out(run, id, ruling),
+            (ruling, ..) => self.carry_out(run, id, ruling),
         }
     }
 

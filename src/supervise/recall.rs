@@ -31,7 +31,7 @@ impl Turn<'_> {
             Phase::Up(run)
             | Phase::Frozen(run)
             | Phase::Rebooting { run, decision: Rebooting::Undecided, .. } => {
-                self.ending(Run { init: None, ..run }, Then::Stay(end))
+                self.ending(run, Then::Stay(end))
             }
             Phase::Failed { .. }
             | Phase::Starting { .. }

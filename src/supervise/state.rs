@@ -22,7 +22,7 @@ pub enum Intent {
 pub struct Run {
     /// Its number.
     pub epoch: Epoch,
-    /// Its init; none until one was seen.
+    /// Its init; none until one was seen, and once that one was seen to end.
     pub init: Option<Init>,
     /// Somebody else started it: it has no hook of ours.
     pub adopted: bool,
@@ -90,17 +90,28 @@ pub enum Rebooting {
     Script {
         /// For which helper request.
         id: HelperId,
-        /// The engine has given the run up meanwhile.
-        gone: bool,
+        /// What was seen of the guest since it was asked.
+        meanwhile: Meanwhile,
     },
     /// It may come back.
     Allowed,
 }
 
+/// What was seen of a guest while its script decides.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Meanwhile {
+    /// Nothing but the end of its init, if that.
+    Nothing,
+    /// It has come back: the init of the run is the new one.
+    Back,
+    /// The engine has given the run up.
+    Gone,
+}
+
 /// The ladder of a stop.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Rung {
-    /// It ends by itself: its init is dead, or its reboot was refused.
+    /// It ends by itself: its init is dead, or was reported to reboot and may not.
     Ending,
     /// It was asked, and is left alone if it does not listen.
     Hinted,

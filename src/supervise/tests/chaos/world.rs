@@ -262,6 +262,8 @@ impl World {
             5 => self.sees(guest, epoch, Observation::Frozen),
             6 => self.sees(guest, epoch, Observation::Thawed),
             7 => self.report(guest, wire::Event::Halt),
+            // Somebody says so, and it is not true.
+            8 => self.report(guest, wire::Event::Reboot),
             _ => {
                 let script = self.scripts.iter().position(|(other, _)| other == guest);
                 if let Some((guest, id)) = script.map(|place| self.scripts.remove(place)) {
