@@ -119,7 +119,8 @@ impl Turn<'_> {
     fn reboot_requested(&mut self, phase: Phase) -> Phase {
         match phase {
             Phase::Up(mut run) => {
-                run.reboot_decided = true;
+                // After that the job reports that it has not listened.
+                run.decided_until = Some(self.now.instant.plus(self.guest.stop.timeout));
                 self.effects.push(Effect::Request(run.epoch, Request::Reboot));
                 Phase::Up(run)
             }
@@ -184,7 +185,7 @@ impl Turn<'_> {
                 phase
             }
             (Phase::Up(mut run), Request::Reboot, Err(_)) => {
-                run.reboot_decided = false;
+                run.decided_until = None;
                 Phase::Up(run)
             }
             (phase, ..) => phase,
@@ -303,6 +304,8 @@ impl Turn<'_> {
         run.init = None;
         if status.is_some_and(WaitStatus::is_reboot) {
             let deadline = self.now.instant.plus(self.guest.start.timeout);
+            // What was decided in time stays so until it has come back.
+            run.decided_until = run.is_reboot_decided(self.now.instant).then_some(deadline);
             return Phase::Rebooting { run, decision: Rebooting::Undecided, deadline };
         }
         let end = End::of(status);

@@ -74,7 +74,7 @@ impl Turn<'_> {
     fn came_back(&mut self, run: Run, init: Init) -> Phase {
         self.state.restarts += 1;
         self.log(Level::Info, format!("has rebooted: its new init is {}", init.pid));
-        Phase::Up(Run { init: Some(init), reboot_decided: false, ran_at: self.now.instant, ..run })
+        Phase::Up(Run { init: Some(init), decided_until: None, ran_at: self.now.instant, ..run })
     }
 
     /// A reboot seen only by its wait status: no hook of ours reported it. The same decision, afterwards.
@@ -287,7 +287,7 @@ impl Turn<'_> {
 
     /// Counts towards the loop guard, unless an operator asked for it or it was counted when it was decided.
     fn count_reboot(&mut self, run: &Run) {
-        if !run.reboot_decided {
+        if !run.is_reboot_decided(self.now.instant) {
             reboot::remember(self.state, self.guest, self.now.instant);
         }
     }

@@ -20,7 +20,7 @@ pub enum Ruling {
 
 /// Decides about a reboot that a run of a guest has asked for or begun.
 pub fn rule(state: &State, run: &Run, guest: &Guest, now: Instant) -> Ruling {
-    if run.reboot_decided {
+    if run.is_reboot_decided(now) {
         return allow(run, guest, "an operator asked for it");
     }
     if let Some(reason) = &state.held {

@@ -43,6 +43,8 @@ impl Turn<'_> {
     /// Counted here, so that it is not counted again when its end or its new init is seen. Where a decision has been
     /// made already, this is the same reboot, whose helper did not wait for it.
     fn reboot_recalled_as_carried_out(&mut self, phase: Phase, at: Timestamp) -> Phase {
+        // It is on its way already.
+        let decided_until = Some(self.now.instant.plus(self.guest.start.timeout));
         let mut count = || reboot::remember(self.state, self.guest, self.now.instant_of(at));
         match phase {
             Phase::Down(_) | Phase::Failed { .. } | Phase::Starting { .. } => {
@@ -51,15 +53,15 @@ impl Turn<'_> {
             }
             Phase::Up(run) => {
                 count();
-                Phase::Up(Run { reboot_decided: true, ..run })
+                Phase::Up(Run { decided_until, ..run })
             }
             Phase::Frozen(run) => {
                 count();
-                Phase::Frozen(Run { reboot_decided: true, ..run })
+                Phase::Frozen(Run { decided_until, ..run })
             }
             Phase::Rebooting { run, decision: Rebooting::Undecided, deadline } => {
                 count();
-                let run = Run { reboot_decided: true, ..run };
+                let run = Run { decided_until, ..run };
                 Phase::Rebooting { run, decision: Rebooting::Undecided, deadline }
             }
             Phase::Rebooting { .. } | Phase::Stopping { .. } => phase,

@@ -28,8 +28,9 @@ pub struct Run {
     pub adopted: bool,
     /// The fingerprint of the configuration that it was started with, where that is known.
     pub fingerprint: Option<u64>,
-    /// Its next reboot is decided already: an operator asked for it, or its helper decided while guestd was silent.
-    pub reboot_decided: bool,
+    /// Until when a reboot counts as decided already: an operator asked for it, or its helper decided while guestd was
+    /// silent. One that comes later is the guest's own.
+    pub decided_until: Option<Instant>,
     /// When its newest init was seen: delays count from here.
     pub ran_at: Instant,
 }
@@ -190,7 +191,12 @@ pub struct State {
 impl Run {
     /// A run of which nothing but its number is known yet.
     pub fn new(epoch: Epoch, fingerprint: Option<u64>, now: Instant) -> Self {
-        Self { epoch, init: None, adopted: false, fingerprint, reboot_decided: false, ran_at: now }
+        Self { epoch, init: None, adopted: false, fingerprint, decided_until: None, ran_at: now }
+    }
+
+    /// Whether a reboot at this moment is decided already.
+    pub fn is_reboot_decided(&self, now: Instant) -> bool {
+        self.decided_until.is_some_and(|until| now < until)
     }
 }
 

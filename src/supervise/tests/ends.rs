@@ -335,3 +335,32 @@ fn a_refused_reboot_that_is_seen_to_end_late_is_still_refused() {
     scene.happens(66, Event::KillReturned(Epoch(1), Ok(())));
     assert!(matches!(scene.state.phase, Phase::Down(Some(crate::model::End::GuestReboot { .. }))));
 }
+
+#[test]
+fn a_decision_made_beforehand_is_about_one_reboot_soon() {
+    let ignoring = || {
+        let mut scene = Scene::up();
+        scene.guest.reboot.action = RebootAction::Stop;
+        scene.happens(5, Event::RebootRequested);
+        scene
+    };
+    let mut late = ignoring();
+    assert_eq!(reported(&mut late, 65, 1), Decision::Stop, "its stop.timeout is over: this one is its own");
+
+    let mut unreported = ignoring();
+    unreported.exits(65, 0x1);
+    let stop = [Effect::Request(Epoch(1), Request::Stop)];
+    assert_eq!(unreported.sees(66, Observation::Running(super::init(200))), stop);
+
+    let mut slow = ignoring();
+    slow.exits(64, 0x1);
+    slow.sees(70, Observation::Running(super::init(200)));
+    assert!(matches!(slow.state.phase, Phase::Up(_)), "it began in time");
+    assert_eq!(slow.state.reboots.len(), 0);
+
+    let mut recalled_only = Scene::up();
+    recalled_only.guest.reboot.limit.window = Duration::from_secs(3600);
+    recalled_only.happens(5, recalled(5, Decision::Restart));
+    reported(&mut recalled_only, 95, 1);
+    assert_eq!(recalled_only.state.reboots.len(), 2);
+}
