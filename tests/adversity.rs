@@ -107,6 +107,22 @@ fn the_loop_guard_counts_across_daemons_and_without_one() {
 }
 
 #[test]
+fn a_loop_that_trips_the_guard_without_a_daemon_ends_as_with_one() {
+    let mut host = one_guest("tripped");
+    fs::write(host.at("etc/guests/tripped.toml"), "[reboot]\nlimit = \"1/1h\"\n").expect("an overlay");
+    host.guestctl_ok(&["reload"]);
+    host.reboot_inside("tripped");
+    host.kill_daemon();
+    host.attach("tripped", &["/bin/reboot", "-f"]);
+    wait_for("its end", || host.lxc_init_pid("tripped").is_none().then_some(()));
+    wait_for("its report", || (spooled(&host) > 0).then_some(()));
+    host.start_daemon();
+    let status = host.status("tripped");
+    assert_eq!((text(&status, "phase"), text(&status, "intent")), ("failed", "up"), "{status:#}");
+    assert!(text(&status, "reason").contains("reboot loop: it rebooted more than 1 times"), "{status:#}");
+}
+
+#[test]
 fn a_rival_is_refused_and_harms_nothing() {
     let host = one_guest("rivalled");
     let policy = fs::read(host.at("run/policy/rivalled.json")).expect("a policy");

@@ -75,6 +75,7 @@ impl Store {
                 at: spooled.at,
                 decision: spooled.decision,
                 reason: spooled.reason,
+                tripped: spooled.tripped,
             })
             .collect()
     }

@@ -24,7 +24,7 @@ use super::{
     spool::{self, Spooled},
     wire::{About, Answer, Decision, Event, Reply, Request},
 };
-use crate::model::{GuestName, RebootAction, Timestamp};
+use crate::model::{GuestName, Limit, RebootAction, Timestamp};
 
 /// How long the daemon may take to answer, or to say that it is at it.
 const PATIENCE: Duration = Duration::from_millis(1750);
@@ -161,11 +161,12 @@ impl Alone<'_> {
         let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
         let now = Timestamp(u64::try_from(now.as_micros()).unwrap_or(u64::MAX));
         let pending = spool::pending(self.runtime_dir, self.guest);
-        let answer = match policy::decide(policy, &pending, self.event, now) {
-            Verdict::Decided(answer) => answer,
-            Verdict::Script(path) => self.ask_script(&path),
+        let (answer, tripped) = match policy::decide(policy, &pending, self.event, now) {
+            Verdict::Decided(answer) => (answer, None),
+            Verdict::Tripped(answer, limit) => (answer, Some(limit)),
+            Verdict::Script(path) => (self.ask_script(&path), None),
         };
-        self.leave(now, &answer);
+        self.leave(now, &answer, tripped);
         answer
     }
 
@@ -184,13 +185,14 @@ impl Alone<'_> {
         Answer { decision, reason, anew: false }
     }
 
-    fn leave(&self, at: Timestamp, answer: &Answer) {
+    fn leave(&self, at: Timestamp, answer: &Answer, tripped: Option<Limit>) {
         let request = Spooled {
             guest: self.guest.clone(),
             event: self.event,
             at,
             decision: answer.decision,
             reason: answer.reason.clone(),
+            tripped,
         };
         match spool::leave(self.runtime_dir, request) {
             Ok(0) => {}

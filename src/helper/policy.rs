@@ -132,6 +132,8 @@ pub fn remove(runtime_dir: &Path, guest: &GuestName) -> Result<(), PolicyError> 
 pub enum Verdict {
     /// The answer.
     Decided(Answer),
+    /// The answer of the loop guard, with the limit that is used up.
+    Tripped(Answer, Limit),
     /// This program decides: exit status 0 is restart, anything else stop.
     Script(PathBuf),
 }
@@ -163,7 +165,8 @@ fn decide_reboot(policy: &StoredPolicy, spooled: &[Spooled], now: Timestamp) -> 
         return decided(Decision::Stop, "its reboot action is stop".into());
     }
     if reboots_within(policy, spooled, now) >= u64::from(policy.limit.count) {
-        return decided(Decision::Stop, format!("its reboot limit of {} is used up", policy.limit));
+        let reason = format!("its reboot limit of {} is used up", policy.limit);
+        return Verdict::Tripped(Answer { decision: Decision::Stop, reason, anew: false }, policy.limit);
     }
     match &policy.action {
         RebootAction::Script(path) => Verdict::Script(path.clone()),

@@ -16,7 +16,7 @@ use super::{
     record::{self, RecordError},
     wire::{Decision, Event},
 };
-use crate::model::{GuestName, Timestamp};
+use crate::model::{GuestName, Limit, Timestamp};
 
 /// The most requests kept. Beyond it the oldest of the same guest go first.
 pub const ENTRIES_MAX: usize = 1000;
@@ -40,6 +40,9 @@ pub struct Spooled {
     pub decision: Decision,
     /// Why, for people.
     pub reason: String,
+    /// The limit that was used up, where the loop guard refused it: such a guest has failed.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub tripped: Option<Limit>,
 }
 
 /// An entry as it stands in its file.

@@ -5,7 +5,7 @@ use std::time::Duration;
 use crate::{
     engine::{EngineError, Epoch, Observation, Probe, Request},
     helper::wire,
-    model::{Guest, Instant, StopWait, Timestamp, Verb},
+    model::{Guest, Instant, Limit, StopWait, Timestamp, Verb},
 };
 
 /// Names a helper request until it is answered.
@@ -64,6 +64,8 @@ pub enum Event {
         decision: wire::Decision,
         /// Why.
         reason: String,
+        /// The limit that was used up, where the loop guard refused it.
+        tripped: Option<Limit>,
     },
     /// Its deadline has passed.
     TimedOut,

@@ -17,7 +17,7 @@ use crate::{
     engine::Observation,
     helper::wire::{self, Answer, Decision},
     model::{
-        GroupName, Guest, GuestName, Instant, JobId, Now, Order, Rejection, StopWait, Timestamp, Verb,
+        GroupName, Guest, GuestName, Instant, JobId, Limit, Now, Order, Rejection, StopWait, Timestamp, Verb,
         status::{DaemonStatus, Snapshot},
     },
     plan::{Guests, Plan},
@@ -50,6 +50,8 @@ pub struct Recalled {
     pub decision: Decision,
     /// Why.
     pub reason: String,
+    /// The limit that was used up, where the loop guard refused it.
+    pub tripped: Option<Limit>,
 }
 
 /// Every guest, every job.
@@ -235,8 +237,8 @@ impl Fleet {
 
     /// A helper request that was answered while the daemon was away.
     pub fn recall(&mut self, request: Recalled, now: Now) {
-        let Recalled { guest, event, at, decision, reason } = request;
-        self.happened(&guest, Event::Recalled { event, at, decision, reason }, now);
+        let Recalled { guest, event, at, decision, reason, tripped } = request;
+        self.happened(&guest, Event::Recalled { event, at, decision, reason, tripped }, now);
     }
 
     fn step(&mut self, name: &GuestName, event: Event, now: Now) {

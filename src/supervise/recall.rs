@@ -3,11 +3,11 @@
 use super::{
     machine::Turn,
     reboot,
-    state::{Phase, Rebooting, Run, Then},
+    state::{Failure, Intent, Phase, Rebooting, Run, Then},
 };
 use crate::{
     helper::wire::Decision,
-    model::{End, Timestamp, status::HelperReport},
+    model::{End, Limit, Timestamp, status::HelperReport},
 };
 
 impl Turn<'_> {
@@ -18,6 +18,7 @@ impl Turn<'_> {
         at: Timestamp,
         decision: Decision,
         reason: String,
+        tripped: Option<Limit>,
     ) -> Phase {
         let shown = format!("{reason} (while guestd was away)");
         let (event, word) = ("reboot".to_owned(), decision.as_str());
@@ -25,14 +26,21 @@ impl Turn<'_> {
         if decision != Decision::Stop {
             return self.reboot_recalled_as_carried_out(phase, at);
         }
-        let end = End::GuestReboot { why: reason };
+        let then = match tripped {
+            Some(limit) => Then::Fail(Failure::RebootLoop(limit)),
+            None => Then::Stay(End::GuestReboot { why: reason }),
+        };
         match phase {
-            Phase::Down(_) => self.ended(Then::Stay(end)),
+            Phase::Down(_) => {
+                if tripped.is_some() {
+                    // It was to run, and failed at that.
+                    self.state.intent = Intent::Up;
+                }
+                self.ended(then)
+            }
             Phase::Up(run)
             | Phase::Frozen(run)
-            | Phase::Rebooting { run, decision: Rebooting::Undecided, .. } => {
-                self.ending(run, Then::Stay(end))
-            }
+            | Phase::Rebooting { run, decision: Rebooting::Undecided, .. } => self.ending(run, then),
             Phase::Failed { .. }
             | Phase::Starting { .. }
             | Phase::Rebooting { .. }

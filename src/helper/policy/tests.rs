@@ -30,12 +30,12 @@ fn ago(seconds: u64) -> Timestamp {
 }
 
 fn spooled(event: Event, decision: Decision, at: Timestamp) -> Spooled {
-    Spooled { guest: name("web"), event, at, decision, reason: String::new() }
+    Spooled { guest: name("web"), event, at, decision, reason: String::new(), tripped: None }
 }
 
 fn decision(policy: &StoredPolicy, spooled: &[Spooled], event: Event) -> Decision {
     match decide(Some(policy), spooled, event, NOW) {
-        Verdict::Decided(answer) => answer.decision,
+        Verdict::Decided(answer) | Verdict::Tripped(answer, _) => answer.decision,
         Verdict::Script(path) => panic!("{} should not be asked", path.display()),
     }
 }
@@ -44,7 +44,7 @@ fn decision(policy: &StoredPolicy, spooled: &[Spooled], event: Event) -> Decisio
 fn without_a_policy_only_a_reboot_is_answered() {
     let answer = |event| match decide(None, &[], event, NOW) {
         Verdict::Decided(answer) => answer.decision,
-        Verdict::Script(path) => panic!("{}", path.display()),
+        verdict => panic!("{verdict:?}"),
     };
     assert_eq!(answer(Event::Reboot), Decision::Restart);
     for event in [Event::Halt, Event::Poweroff, Event::Stop] {
@@ -87,8 +87,10 @@ fn the_sixth_reboot_within_the_window_trips_the_guard() {
     ];
     assert_eq!(decision(&policy, &requests, Event::Reboot), Decision::Restart, "the fifth");
     requests.push(spooled(Event::Reboot, Decision::Restart, ago(10)));
-    let Verdict::Decided(answer) = decide(Some(&policy), &requests, Event::Reboot, NOW) else { panic!() };
-    assert_eq!(answer.decision, Decision::Stop);
+    let Verdict::Tripped(answer, limit) = decide(Some(&policy), &requests, Event::Reboot, NOW) else {
+        panic!()
+    };
+    assert_eq!((answer.decision, limit), (Decision::Stop, policy.limit));
     assert!(answer.reason.contains("limit of 5/1m is used up"), "{}", answer.reason);
     policy.recent[0] = ago(60);
     assert_eq!(decision(&policy, &requests, Event::Reboot), Decision::Restart, "the first is a minute ago");

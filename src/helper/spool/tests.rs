@@ -15,6 +15,7 @@ fn request(guest: &str, at: u64) -> Spooled {
         at: Timestamp(at),
         decision: Decision::Restart,
         reason: "its reboot action is restart".into(),
+        tripped: None,
     }
 }
 
@@ -29,6 +30,20 @@ fn requests_are_drained_once_and_oldest_first() {
     assert_eq!(pending(dir.path(), &name("web")), []);
     assert_eq!(drain(dir.path()), [request("db", 9), request("web-1", 200), request("web-1", 1000)]);
     assert_eq!(drain(dir.path()), []);
+}
+
+#[test]
+fn a_limit_that_was_used_up_is_kept_and_may_be_missing() {
+    let dir = tempfile::tempdir().unwrap();
+    let limit = Limit { count: 5, window: Duration::from_secs(60) };
+    let tripped = Spooled { tripped: Some(limit), decision: Decision::Stop, ..request("web", 7) };
+    leave(dir.path(), tripped.clone()).unwrap();
+    let earlier =
+        r#"{"version":1,"guest":"web","event":"reboot","at":8,"decision":"stop","reason":"it is used up"}"#;
+    fs::write(dir.path().join("spool/8-1-web.json"), earlier).unwrap();
+    let untold =
+        Spooled { at: Timestamp(8), tripped: None, reason: "it is used up".into(), ..tripped.clone() };
+    assert_eq!(drain(dir.path()), [tripped, untold]);
 }
 
 #[test]

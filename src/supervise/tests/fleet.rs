@@ -365,6 +365,7 @@ fn what_was_answered_without_the_daemon_is_remembered() {
         at: at(5).wall,
         decision: wire::Decision::Stop,
         reason: "it is held".into(),
+        tripped: None,
     };
     world.fleet.recall(recalled, at(9));
     let status = world.published().guests["a"].clone();

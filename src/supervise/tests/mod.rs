@@ -6,6 +6,7 @@ mod ends;
 mod fleet;
 mod machine;
 mod meanwhile;
+mod reports;
 mod table;
 
 use std::{sync::Arc, time::Duration};

@@ -1,0 +1,169 @@
+//! Reboots that were reported and not seen, and those that were decided beforehand or without the daemon.
+
+use std::time::Duration;
+
+use super::{Scene, at, ends::recalled, init};
+use crate::{
+    engine::{Epoch, Observation, Probe, Request},
+    helper::wire::{self, Decision},
+    model::{End, RebootAction, status::PhaseWord},
+    supervise::{
+        effect::Effect,
+        event::{Event, Found, HelperId},
+        state::{Intent, Phase},
+        status,
+    },
+};
+
+/// What a report of a reboot is answered with.
+fn reported(scene: &mut Scene, seconds: u64, id: u64) -> Decision {
+    let effects = scene.happens(seconds, Event::Reported(HelperId(id), wire::Event::Reboot));
+    let [Effect::Answer(_, answer)] = &effects[..] else { panic!("{effects:?}") };
+    answer.decision
+}
+
+/// A report about a guest whose init lives ends with the guest as it was.
+#[track_caller]
+fn is_left_up(scene: &mut Scene) {
+    let deadline = scene.state.deadline().expect("it is not waited for ever");
+    let seconds = deadline.0.as_secs();
+    assert_eq!(scene.happens(seconds, Event::TimedOut), [Effect::Probe], "it is not killed");
+    assert!(matches!(&scene.state.phase, Phase::Up(run) if run.init == Some(init(100))));
+    assert_eq!(scene.state.deadline(), None);
+    let probe = Found::State { probe: Probe::Frozen(init(100)), remembered: None };
+    scene.happens(seconds, Event::Probed(probe));
+    assert!(matches!(scene.state.phase, Phase::Frozen(_)), "if it is frozen, a look tells");
+}
+
+#[test]
+fn a_reboot_that_was_only_reported_kills_nobody() {
+    let mut carried_out = Scene::up();
+    assert_eq!(reported(&mut carried_out, 5, 1), Decision::Restart);
+    is_left_up(&mut carried_out);
+
+    let mut anew = Scene::up();
+    anew.guest.fingerprint = 2;
+    assert_eq!(reported(&mut anew, 5, 1), Decision::Restart);
+    is_left_up(&mut anew);
+
+    let mut refused = Scene::up();
+    refused.guest.reboot.action = RebootAction::Stop;
+    assert_eq!(reported(&mut refused, 5, 1), Decision::Stop);
+    is_left_up(&mut refused);
+    assert_eq!(refused.state.intent, Intent::Up);
+
+    let mut looping = Scene::up();
+    looping.guest.reboot.limit.count = 0;
+    assert_eq!(reported(&mut looping, 5, 1), Decision::Stop);
+    is_left_up(&mut looping);
+
+    for code in [0, 1] {
+        let mut asked = Scene::up();
+        asked.guest.reboot.action = RebootAction::Script("/decide".into());
+        asked.happens(5, Event::Reported(HelperId(1), wire::Event::Reboot));
+        asked.happens(6, Event::ScriptEnded(HelperId(1), Some(code)));
+        is_left_up(&mut asked);
+    }
+
+    let mut recalled_as_refused = Scene::up();
+    recalled_as_refused.happens(5, recalled(5, Decision::Stop));
+    is_left_up(&mut recalled_as_refused);
+}
+
+#[test]
+fn a_frozen_guest_that_was_only_reported_to_reboot_is_frozen_again() {
+    let mut scene = Scene::up();
+    scene.sees(2, Observation::Frozen);
+    assert_eq!(reported(&mut scene, 5, 1), Decision::Restart);
+    is_left_up(&mut scene);
+}
+
+#[test]
+fn what_really_happens_after_a_report_counts() {
+    // It halts instead.
+    let mut halts = Scene::up();
+    halts.guest.fingerprint = 2;
+    reported(&mut halts, 5, 1);
+    halts.exits(6, 0x2);
+    assert_eq!(halts.sees(7, Observation::Gone), [], "it is not started anew");
+    assert_eq!(halts.state.phase, Phase::Down(Some(End::GuestHalt)));
+
+    // It does reboot, late: its new init has its whole time.
+    let mut late = Scene::up();
+    reported(&mut late, 5, 1);
+    late.exits(90, 0x1);
+    assert_eq!(late.state.deadline(), Some(at(180).instant), "start.timeout from its end");
+    late.sees(91, Observation::Running(init(200)));
+    assert!(matches!(&late.state.phase, Phase::Up(run) if run.init == Some(init(200))));
+
+    // The end is seen first by its new init, as after an adoption.
+    let mut unseen = Scene::up();
+    reported(&mut unseen, 5, 1);
+    unseen.sees(6, Observation::Running(init(100)));
+    assert!(matches!(unseen.state.phase, Phase::Rebooting { .. }), "this is the old one");
+    unseen.sees(7, Observation::Running(init(200)));
+    assert!(matches!(unseen.state.phase, Phase::Up(_)));
+}
+
+#[test]
+fn a_refused_reboot_that_is_seen_to_end_late_is_still_refused() {
+    let mut scene = Scene::up();
+    scene.guest.reboot.action = RebootAction::Stop;
+    reported(&mut scene, 5, 1);
+    scene.exits(5, 0x1);
+    assert_eq!(scene.happens(65, Event::TimedOut), [Effect::Kill(Epoch(1))], "its hooks hang");
+    scene.happens(66, Event::KillReturned(Epoch(1), Ok(())));
+    assert!(matches!(scene.state.phase, Phase::Down(Some(End::GuestReboot { .. }))));
+}
+
+#[test]
+fn a_decision_made_beforehand_is_about_one_reboot_soon() {
+    let ignoring = || {
+        let mut scene = Scene::up();
+        scene.guest.reboot.action = RebootAction::Stop;
+        scene.happens(5, Event::RebootRequested);
+        scene
+    };
+    let mut late = ignoring();
+    assert_eq!(reported(&mut late, 65, 1), Decision::Stop, "its stop.timeout is over: this one is its own");
+
+    let mut unreported = ignoring();
+    unreported.exits(65, 0x1);
+    let stop = [Effect::Request(Epoch(1), Request::Stop)];
+    assert_eq!(unreported.sees(66, Observation::Running(init(200))), stop);
+
+    let mut slow = ignoring();
+    slow.exits(64, 0x1);
+    slow.sees(70, Observation::Running(init(200)));
+    assert!(matches!(slow.state.phase, Phase::Up(_)), "it began in time");
+    assert_eq!(slow.state.reboots.len(), 0);
+
+    let mut recalled_only = Scene::up();
+    recalled_only.guest.reboot.limit.window = Duration::from_secs(3600);
+    recalled_only.happens(5, recalled(5, Decision::Restart));
+    reported(&mut recalled_only, 95, 1);
+    assert_eq!(recalled_only.state.reboots.len(), 2);
+}
+
+#[test]
+fn a_loop_guard_that_tripped_without_the_daemon_has_the_same_end() {
+    let trips = |scene: &mut Scene, seconds: u64| {
+        let Event::Recalled { event, at, decision, reason, .. } = recalled(seconds, Decision::Stop) else {
+            unreachable!()
+        };
+        let tripped = Some(scene.guest.reboot.limit);
+        scene.happens(seconds, Event::Recalled { event, at, decision, reason, tripped });
+    };
+    let mut away = Scene::new();
+    trips(&mut away, 5);
+    away.happens(6, Event::Probed(Found::State { probe: Probe::Down, remembered: None }));
+    let mut hung = Scene::up();
+    hung.exits(5, 0x1);
+    trips(&mut hung, 5);
+    hung.sees(6, Observation::Gone);
+    for scene in [away, hung] {
+        let status = status::of(&scene.guest, &scene.state, false);
+        assert_eq!((status.phase, status.intent_up), (PhaseWord::Failed, true));
+        assert!(status.reason.starts_with("reboot loop: it rebooted more than 5 times"), "{}", status.reason);
+    }
+}
