@@ -89,7 +89,10 @@ fn reboot_action_stop_and_script_decide() {
 
     for (exit, phase) in [(0, "up"), (1, "down")] {
         let script = host.at("decide");
-        executable::script(&script, &format!("echo \"$@\" >{}.said\nexit {exit}", script.display()));
+        executable::script(
+            &script,
+            &format!("echo noise; echo noise >&2\necho \"$@\" >{}.said\nexit {exit}", script.display()),
+        );
         fs::write(&overlay, format!("[reboot]\naction = \"{}\"\n", script.display())).expect("an overlay");
         host.guestctl_ok(&["reload"]);
         host.guestctl_ok(&["start", "web"]);
@@ -97,6 +100,7 @@ fn reboot_action_stop_and_script_decide() {
         host.attach("web", &["/bin/reboot", "-f"]);
         host.until("web", phase, |s| s["phase"] == phase && s["init_pid"] != before);
         assert_eq!(fs::read_to_string(host.at("decide.said")).expect("its words"), "reboot web\n");
+        assert!(!host.log().contains("noise"), "{}", host.log());
     }
 }
 

@@ -15,7 +15,10 @@ use tokio::{sync::mpsc, task::AbortHandle};
 use super::{clock::Clock, store};
 use crate::{
     engine::{Engine, Epoch, Probe, Request},
-    helper::{script, wire},
+    helper::{
+        script::{self, ScriptEnd},
+        wire,
+    },
     model::{Guest, GuestName},
     supervise::event::{Event, Found, HelperId},
 };
@@ -124,26 +127,21 @@ impl Workers {
         Some((report.guest, report.event))
     }
 
-    /// Runs a guest's reboot script: `SCRIPT reboot NAME`, with `GUESTD_GUEST` and `GUESTD_EVENT` in an otherwise
-    /// minimal environment.
+    /// Runs a guest's reboot script, as `guest-helper` does where no daemon is.
     pub fn run_script(&self, guest: &GuestName, id: HelperId, script: &Path, timeout: Duration) {
-        let mut command = tokio::process::Command::from(script::command(script, guest, wire::Event::Reboot));
-        command.kill_on_drop(true);
         let (reports, guest) = (self.reports.clone(), guest.clone());
         let script = script.to_owned();
         tokio::spawn(async move {
-            let ended = match command.spawn() {
-                Ok(mut child) => tokio::time::timeout(timeout, child.wait()).await,
-                Err(error) => Ok(Err(error)),
-            };
-            let code = match ended {
-                Ok(Ok(status)) => Some(status.code().unwrap_or(1)),
-                Ok(Err(error)) => {
-                    tracing::warn!(guest = %guest, "{guest}: cannot run {}: {error}", script.display());
+            let shown = script.display();
+            let code = match script::run_within(&script, &guest, wire::Event::Reboot, timeout).await {
+                ScriptEnd::Agreed => Some(0),
+                ScriptEnd::Declined(status) => Some(status.code().unwrap_or(1)),
+                ScriptEnd::Failed(error) => {
+                    tracing::warn!(guest = %guest, "{guest}: cannot run {shown}: {error}");
                     None
                 }
-                Err(_) => {
-                    tracing::warn!(guest = %guest, "{guest}: {} took longer than {timeout:?}: killed", script.display());
+                ScriptEnd::NotFinished => {
+                    tracing::warn!(guest = %guest, "{guest}: {shown} took longer than {timeout:?}: killed");
                     None
                 }
             };

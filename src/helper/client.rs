@@ -170,17 +170,17 @@ impl Alone<'_> {
         answer
     }
 
-    /// A script that does not come to an end, or cannot be run, does not keep a guest down.
+    /// A script that does not come to an end in the little time that it has here does not keep a guest down.
     fn ask_script(&self, path: &Path) -> Answer {
         let shown = path.display();
         let (decision, reason) =
             match script::run(path, self.guest, self.event, Instant::now() + SCRIPT_WITHIN) {
                 ScriptEnd::Agreed => (Decision::Restart, format!("{shown} agreed")),
-                ScriptEnd::Declined => (Decision::Stop, format!("{shown} declined")),
+                ScriptEnd::Declined(_) => (Decision::Stop, format!("{shown} declined")),
                 ScriptEnd::NotFinished => {
                     (Decision::Restart, format!("{shown} did not finish within {SCRIPT_WITHIN:?}"))
                 }
-                ScriptEnd::Failed(error) => (Decision::Restart, format!("{shown} could not be run: {error}")),
+                ScriptEnd::Failed(error) => (Decision::Stop, format!("{shown} could not be run: {error}")),
             };
         Answer { decision, reason, anew: false }
     }

@@ -4,8 +4,8 @@ use std::{
     io,
     os::{fd::AsFd, unix::process::CommandExt},
     path::Path,
-    process::{Child, Command, Stdio},
-    time::Instant,
+    process::{Child, Command, ExitStatus, Stdio},
+    time::{Duration, Instant},
 };
 
 use nix::{
@@ -14,9 +14,13 @@ use nix::{
     sys::signal::{Signal, killpg},
     unistd::Pid,
 };
+use tokio::time::timeout;
 
 use super::wire::Event;
 use crate::model::GuestName;
+
+/// How long a killed script is waited for. A process in the kernel's hands may take longer to die.
+const DIES_WITHIN: Duration = Duration::from_secs(1);
 
 /// How a script ended.
 #[derive(Debug)]
@@ -24,16 +28,26 @@ pub enum ScriptEnd {
     /// With exit status 0.
     Agreed,
     /// With another status, or by a signal.
-    Declined,
+    Declined(ExitStatus),
     /// Not within its time. It has been killed, with everything it started.
     NotFinished,
     /// It could not be run or watched.
     Failed(io::Error),
 }
 
+impl From<ExitStatus> for ScriptEnd {
+    fn from(status: ExitStatus) -> Self {
+        if status.success() { Self::Agreed } else { Self::Declined(status) }
+    }
+}
+
 /// A guest's script as a command: `SCRIPT EVENT NAME`, with the same as `GUESTD_EVENT` and `GUESTD_GUEST` and nothing
-/// else of the environment but a search path. The daemon runs it in the same way.
-pub fn command(script: &Path, guest: &GuestName, event: Event) -> Command {
+/// else of the environment but a search path. What it prints is dropped: nobody may be waiting for the end of our own
+/// output, and a log is not a script's to fill. It leads a process group of its own.
+fn command(script: &Path, guest: &GuestName, event: Event) -> io::Result<Command> {
+    if !script.is_absolute() {
+        return Err(io::Error::new(io::ErrorKind::InvalidInput, "its path is not absolute"));
+    }
     let mut command = Command::new(script);
     command
         .args([event.as_str(), guest.as_str()])
@@ -43,25 +57,66 @@ pub fn command(script: &Path, guest: &GuestName, event: Event) -> Command {
         .env("GUESTD_EVENT", event.as_str())
         .current_dir("/")
         .stdin(Stdio::null())
+        .stdout(Stdio::null())
+        .stderr(Stdio::null())
         .process_group(0);
-    command
+    Ok(command)
 }
 
-/// Runs a script until it ends, or until the deadline. What it prints is dropped, because nobody may be waiting for the
-/// end of our own output.
+/// Runs a script until it ends, or until the deadline.
 pub fn run(script: &Path, guest: &GuestName, event: Event, deadline: Instant) -> ScriptEnd {
-    if !script.is_absolute() {
-        return ScriptEnd::Failed(io::Error::new(io::ErrorKind::InvalidInput, "its path is not absolute"));
-    }
-    let spawned = command(script, guest, event).stdout(Stdio::null()).stderr(Stdio::null()).spawn();
-    match spawned {
+    match command(script, guest, event).and_then(|mut command| command.spawn()) {
         Ok(mut child) => watch(&mut child, deadline).unwrap_or_else(ScriptEnd::Failed),
         Err(error) => ScriptEnd::Failed(error),
     }
 }
 
+/// The same for the daemon, which goes on meanwhile. Dropping the future kills the script too.
+pub async fn run_within(script: &Path, guest: &GuestName, event: Event, within: Duration) -> ScriptEnd {
+    let spawned = command(script, guest, event)
+        .and_then(|command| tokio::process::Command::from(command).kill_on_drop(true).spawn());
+    let mut child = match spawned {
+        Ok(child) => child,
+        Err(error) => return ScriptEnd::Failed(error),
+    };
+    let group = Group(child.id());
+    match timeout(within, child.wait()).await {
+        Ok(Ok(status)) => {
+            group.spare();
+            status.into()
+        }
+        Ok(Err(error)) => ScriptEnd::Failed(error),
+        Err(_) => {
+            drop(group);
+            // Whoever takes longer is waited for by the runtime.
+            let _ = timeout(DIES_WITHIN, child.wait()).await;
+            ScriptEnd::NotFinished
+        }
+    }
+}
+
+/// The processes of a script, by the number of its first one, which must not have been waited for. Dropped, they are
+/// killed.
+struct Group(Option<u32>);
+
+impl Group {
+    /// The script has ended: what it has left running is meant to.
+    fn spare(mut self) {
+        self.0 = None;
+    }
+}
+
+impl Drop for Group {
+    fn drop(&mut self) {
+        if let Some(leader) = self.0 {
+            // There may be none left.
+            let _ = killpg(Pid::from_raw(leader.cast_signed()), Signal::SIGKILL);
+        }
+    }
+}
+
 fn watch(child: &mut Child, deadline: Instant) -> io::Result<ScriptEnd> {
-    let pid = Pid::from_raw(child.id().cast_signed());
+    let group = Group(Some(child.id()));
     let own = rustix::process::Pid::from_child(child);
     let pidfd = rustix::process::pidfd_open(own, rustix::process::PidfdFlags::empty())?;
     loop {
@@ -72,74 +127,18 @@ fn watch(child: &mut Child, deadline: Instant) -> io::Result<ScriptEnd> {
         match nix::poll::poll(&mut fds, PollTimeout::from(millis)) {
             Ok(0) if left.is_zero() => {
                 // Not waited for: a process in the kernel's hands may take its time to die, and init reaps it.
-                let _ = killpg(pid, Signal::SIGKILL);
+                drop(group);
                 return Ok(ScriptEnd::NotFinished);
             }
             Ok(0) | Err(Errno::EINTR) => {}
-            Ok(_) if child.wait()?.success() => return Ok(ScriptEnd::Agreed),
-            Ok(_) => return Ok(ScriptEnd::Declined),
+            Ok(_) => {
+                group.spare();
+                return Ok(child.wait()?.into());
+            }
             Err(error) => return Err(error.into()),
         }
     }
 }
 
 #[cfg(test)]
-mod tests {
-    use std::{fs, os::unix::fs::PermissionsExt, time::Duration};
-
-    use super::*;
-
-    fn ended(text: &str, within: Duration) -> ScriptEnd {
-        let dir = tempfile::tempdir().unwrap();
-        let path = dir.path().join("script");
-        fs::write(&path, format!("#!/bin/sh\n{text}\n")).unwrap();
-        fs::set_permissions(&path, fs::Permissions::from_mode(0o755)).unwrap();
-        let guest = GuestName::new("web").unwrap();
-        loop {
-            // Another test's fork may still hold the file open for writing for a moment.
-            match run(&path, &guest, Event::Reboot, Instant::now() + within) {
-                ScriptEnd::Failed(error) if error.kind() == io::ErrorKind::ExecutableFileBusy => {}
-                end => return end,
-            }
-        }
-    }
-
-    #[test]
-    fn the_exit_status_decides() {
-        let long = Duration::from_secs(60);
-        let told = "test \"$GUESTD_GUEST:$GUESTD_EVENT\" = web:reboot";
-        assert!(matches!(ended(told, long), ScriptEnd::Agreed));
-        assert!(matches!(ended("exit 1", long), ScriptEnd::Declined));
-        assert!(matches!(ended("kill -9 $$", long), ScriptEnd::Declined));
-        assert!(matches!(ended("test -n \"$HOME\"", long), ScriptEnd::Declined), "the environment is empty");
-    }
-
-    #[test]
-    fn a_script_that_takes_too_long_is_killed_with_its_children() {
-        let dir = tempfile::tempdir().unwrap();
-        let fifo = dir.path().join("fifo");
-        nix::unistd::mkfifo(&fifo, nix::sys::stat::Mode::S_IRWXU).unwrap();
-        // The open of a FIFO for reading ends when a writer is there; its reads end when all writers are dead.
-        let path = fifo.clone();
-        let reader = std::thread::spawn(move || fs::read_to_string(path).unwrap());
-        let text = format!("exec 3>{}; echo up >&3; sleep 600 & wait", fifo.display());
-        let begun = Instant::now();
-        assert!(matches!(ended(&text, Duration::from_secs(2)), ScriptEnd::NotFinished));
-        assert!(begun.elapsed() < Duration::from_secs(30));
-        assert_eq!(reader.join().unwrap(), "up\n");
-    }
-
-    #[test]
-    fn a_script_that_cannot_be_run_says_so() {
-        let guest = GuestName::new("web").unwrap();
-        let deadline = Instant::now() + Duration::from_secs(1);
-        for (path, kind) in
-            [("/nonexistent/script", io::ErrorKind::NotFound), ("script", io::ErrorKind::InvalidInput)]
-        {
-            match run(Path::new(path), &guest, Event::Reboot, deadline) {
-                ScriptEnd::Failed(error) => assert_eq!(error.kind(), kind, "{path}"),
-                end => panic!("{path}: {end:?}"),
-            }
-        }
-    }
-}
+mod tests;

@@ -244,6 +244,12 @@ fn without_a_daemon_a_script_is_asked() {
         assert_eq!(ran.status, status, "{text}: {}", ran.said);
         assert!(ran.took < Duration::from_millis(2200), "{text} took {:?}", ran.took);
     }
+    let dir = tempfile::tempdir().unwrap();
+    store(dir.path(), "web", RebootAction::Script(dir.path().join("missing")));
+    let ran = lxc(dir.path(), "web", "reboot");
+    assert_eq!(ran.status, 1, "{}", ran.said);
+    assert!(ran.said.contains("stop") && ran.said.contains("could not be run"), "{}", ran.said);
+    assert_eq!(drained(dir.path()), [("web".into(), Event::Reboot, Decision::Stop)], "as guestd decides");
 }
 
 /// A hung daemon is answered for within two seconds, by the policy.
