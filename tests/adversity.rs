@@ -123,6 +123,35 @@ fn a_loop_that_trips_the_guard_without_a_daemon_ends_as_with_one() {
 }
 
 #[test]
+fn what_others_started_while_no_daemon_was_there_is_theirs() {
+    let mut host = one_guest("theirs");
+    host.kill_daemon();
+    let before = host.lxc_init_pid("theirs");
+    host.attach("theirs", &["/bin/reboot", "-f"]);
+    wait_for("a new init", || host.lxc_init_pid("theirs").filter(|pid| Some(*pid) != before));
+    host.start_daemon();
+    assert_eq!(host.status("theirs")["adopted"], false, "a reboot in place stays in the run");
+
+    let ends = |host: &mut Host| {
+        host.kill_daemon();
+        assert!(host.lxc("lxc-stop", "theirs").arg("-k").status().expect("lxc-stop").success());
+    };
+    ends(&mut host);
+    assert!(host.lxc("lxc-start", "theirs").arg("-d").status().expect("lxc-start").success());
+    host.start_daemon();
+    let status = host.status("theirs");
+    assert_eq!((text(&status, "phase"), status["adopted"].as_bool()), ("up", Some(true)), "{status:#}");
+
+    host.guestctl_ok(&["restart", "theirs"]);
+    assert_eq!(host.status("theirs")["adopted"], false, "now it is ours");
+    ends(&mut host);
+    assert!(host.at("run/policy/theirs.json").exists());
+    host.start_daemon();
+    host.until_phase("theirs", "down");
+    assert!(!host.at("run/policy/theirs.json").exists(), "it was seen to be down");
+}
+
+#[test]
 fn a_rival_is_refused_and_harms_nothing() {
     let host = one_guest("rivalled");
     let policy = fs::read(host.at("run/policy/rivalled.json")).expect("a policy");

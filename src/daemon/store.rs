@@ -12,12 +12,13 @@ use std::{
 };
 
 use crate::{
+    engine::Init,
     helper::{
         in_full,
         policy::{self, StoredPolicy},
         record, spool,
     },
-    model::{GroupName, GuestName, Instant, Now},
+    model::{GroupName, Guest, GuestName, Instant, Now, ProcessId},
     supervise::{
         event::Remembered,
         fleet::{Fleet, Recalled},
@@ -84,7 +85,8 @@ impl Store {
     pub fn record(&mut self, fleet: &Fleet, now: Now) {
         for name in fleet.changed() {
             let stored = fleet.guest(name).zip(fleet.state(name));
-            let policy = stored.and_then(|(guest, state)| stored_policy(guest, state, now));
+            let known = self.written.get(name).and_then(|(policy, _)| policy.keeper);
+            let policy = stored.and_then(|(guest, state)| stored_policy(guest, state, known, now));
             match policy {
                 Some(new) => self.write(new),
                 None => self.remove(name, fleet),
@@ -108,7 +110,7 @@ impl Store {
 
     fn remove(&mut self, name: &GuestName, fleet: &Fleet) {
         // A guest that was not looked at yet may run: its policy is what the look will need.
-        let looked_at = fleet.state(name).is_none_or(|state| state.epoch.0 > 0);
+        let looked_at = fleet.state(name).is_none_or(|state| state.epoch.0 > 0 || state.seen_down);
         if (self.written.remove(name).is_some() || looked_at)
             && let Err(error) = policy::remove(&self.runtime, name)
         {
@@ -117,15 +119,20 @@ impl Store {
     }
 }
 
+/// What is to be stored of a guest that runs. Between two inits its keeper is the one that was known before.
 fn stored_policy(
-    guest: &crate::model::Guest,
+    guest: &Guest,
     state: &State,
+    known: Option<ProcessId>,
     now: Now,
 ) -> Option<(StoredPolicy, Vec<Instant>)> {
-    let fingerprint = match &state.phase {
-        Phase::Starting { fingerprint, .. } => *fingerprint,
-        // Whoever else started it: the next daemon should know that too.
-        _ => state.run()?.fingerprint?,
+    let (fingerprint, keeper) = match &state.phase {
+        Phase::Starting { fingerprint, .. } => (*fingerprint, None),
+        _ => {
+            let run = state.run()?;
+            // Whoever else started it: the next daemon should know that too.
+            (run.fingerprint?, run.init.and_then(|init| init.keeper).or(known))
+        }
     };
     let moments: Vec<Instant> = state.reboots.iter().copied().collect();
     let policy = StoredPolicy {
@@ -137,17 +144,20 @@ fn stored_policy(
         started_fingerprint: fingerprint,
         stopping: matches!(state.phase, Phase::Stopping { then: Then::Stay(_) | Then::Fail(_), .. }),
         held: state.held.is_some(),
+        keeper,
     };
     Some((policy, moments))
 }
 
-/// What is remembered of a guest that an earlier daemon started.
-pub fn remembered(runtime: &Path, guest: &GuestName, now: Now) -> Option<Remembered> {
+/// What is remembered of a guest that an earlier daemon started, if what runs now is still that run.
+pub fn remembered(runtime: &Path, guest: &GuestName, init: Init, now: Now) -> Option<Remembered> {
     let stored = policy::read(runtime, guest).unwrap_or_else(|error| {
         tracing::warn!(guest = %guest, "{}", in_full(&error));
         None
     })?;
-    Some(Remembered {
+    // None is known from before its init was seen, and from earlier versions.
+    let is_of_this_run = stored.keeper.is_none_or(|keeper| init.keeper == Some(keeper));
+    is_of_this_run.then(|| Remembered {
         fingerprint: stored.started_fingerprint,
         reboots: stored.recent.into_iter().map(|at| now.instant_of(at)).collect(),
     })

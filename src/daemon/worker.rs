@@ -187,7 +187,13 @@ async fn carry_out(
         }
         Work::Probe => Event::Probed(match engine.probe(&guest).await {
             Ok(probe) => {
-                Found::State { probe, remembered: store::remembered(runtime_dir, &guest.name, clock.now()) }
+                let remembered = match probe {
+                    Probe::Up(init) | Probe::Frozen(init) => {
+                        store::remembered(runtime_dir, &guest.name, init, clock.now())
+                    }
+                    Probe::Down | Probe::Changing => None,
+                };
+                Found::State { probe, remembered }
             }
             Err(error) => {
                 tracing::warn!(guest = %guest.name, "{}: {error}", guest.name);

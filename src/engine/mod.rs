@@ -10,7 +10,7 @@ use std::{fmt, future::Future, pin::Pin, sync::Arc};
 
 use tokio::sync::mpsc;
 
-use crate::model::{Guest, GuestName, Timestamp, WaitStatus};
+use crate::model::{Guest, GuestName, ProcessId, Timestamp, WaitStatus};
 
 /// A boxed future, so that the trait is object-safe.
 pub type BoxFuture<'a, T> = Pin<Box<dyn Future<Output = T> + Send + 'a>>;
@@ -27,6 +27,9 @@ pub struct Init {
     pub pid: i32,
     /// When it started (from its start time in `/proc/PID/stat`).
     pub since: Timestamp,
+    /// Who keeps the run going from this init to the next one, such as LXC's monitor: two inits with the same keeper
+    /// are of one run. None where that is not known.
+    pub keeper: Option<ProcessId>,
 }
 
 /// What a look at a guest shows.

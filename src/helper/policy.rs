@@ -12,7 +12,7 @@ use super::{
     spool::Spooled,
     wire::{Answer, Decision, Event},
 };
-use crate::model::{GuestName, Limit, RebootAction, Timestamp};
+use crate::model::{GuestName, Limit, ProcessId, RebootAction, Timestamp};
 
 /// The most reboots a policy remembers; a loop guard that allows more never trips while the daemon is away.
 const RECENT_MAX: usize = 4096;
@@ -38,6 +38,9 @@ pub struct StoredPolicy {
     pub stopping: bool,
     /// It is held: whoever stops stays down.
     pub held: bool,
+    /// Who keeps its run going, once that is known: what another one keeps is another run, of which nothing is known.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub keeper: Option<ProcessId>,
 }
 
 impl StoredPolicy {

@@ -186,6 +186,8 @@ pub struct State {
     pub helper: Option<HelperReport>,
     /// When to look at it again, since the last look has failed.
     pub look_again: Option<Instant>,
+    /// It was seen to be down, so that what an earlier daemon left about a run counts no more.
+    pub seen_down: bool,
 }
 
 impl Run {
@@ -225,6 +227,7 @@ impl State {
             held: None,
             helper: None,
             look_again: None,
+            seen_down: false,
         }
     }
 

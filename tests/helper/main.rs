@@ -88,6 +88,7 @@ fn store(dir: &Path, guest: &str, action: RebootAction) {
         started_fingerprint: 0,
         stopping: false,
         held: false,
+        keeper: None,
     };
     policy::write(dir, &policy).unwrap();
 }

@@ -11,7 +11,7 @@ use tokio::io::{Interest, unix::AsyncFd};
 
 use crate::{
     engine::Init,
-    model::{Timestamp, WaitStatus},
+    model::{ProcessId, Timestamp, WaitStatus},
 };
 
 /// Clock ticks a second in `/proc/PID/stat`: what the kernel calls `USER_HZ`, 100 on every architecture of today.
@@ -64,9 +64,11 @@ impl Process {
         }
     }
 
-    /// It as a guest's init. None when it is gone.
+    /// It as a guest's init, whose parent is its monitor. None when it is gone.
     pub(super) fn as_init(&self) -> Option<Init> {
-        Some(Init { pid: self.pid, since: stat(self.pid)?.since() })
+        let own = stat(self.pid)?;
+        let keeper = stat(own.parent).map(|parent| ProcessId { pid: own.parent, started: parent.started });
+        Some(Init { pid: self.pid, since: own.since(), keeper })
     }
 
     /// How it ended, as far as the kernel still tells: exactly while nobody has waited for it. The kernel looks at the

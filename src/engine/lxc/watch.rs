@@ -149,7 +149,7 @@ impl Watch {
     /// Reports that it runs, and takes in what nobody will tell: that it is frozen, that its monitor is dead.
     fn first_sight(&self, init: &Process, has_monitor: bool) -> Run {
         // An init that died this moment has no start time any more.
-        let since = || Init { pid: init.pid(), since: Timestamp::default() };
+        let since = || Init { pid: init.pid(), since: Timestamp::default(), keeper: None };
         self.report(Observation::Running(init.as_init().unwrap_or_else(since)));
         let mut run = Run::new();
         if is_frozen(init.pid()).unwrap_or(false) && !run.handle(Seen::Frozen, Instant::now()).is_empty() {

@@ -22,6 +22,7 @@ fn policy(action: RebootAction) -> StoredPolicy {
         started_fingerprint: 7,
         stopping: false,
         held: false,
+        keeper: None,
     }
 }
 
@@ -113,13 +114,24 @@ fn a_clock_set_back_neither_panics_nor_counts_for_ever() {
 fn a_policy_is_stored_and_read_back() {
     let dir = tempfile::tempdir().unwrap();
     for action in [RebootAction::Restart, RebootAction::Stop, RebootAction::Script("/etc/ask".into())] {
-        let policy = StoredPolicy { recent: vec![ago(9), ago(3)], ..policy(action) };
+        let keeper = Some(ProcessId { pid: 7, started: 1234 });
+        let policy = StoredPolicy { recent: vec![ago(9), ago(3)], keeper, ..policy(action) };
         write(dir.path(), &policy).unwrap();
         assert_eq!(read(dir.path(), &name("web")).unwrap(), Some(policy));
     }
     assert_eq!(read(dir.path(), &name("db")).unwrap(), None);
     remove(dir.path(), &name("web")).unwrap();
     assert_eq!(read(dir.path(), &name("web")).unwrap(), None);
+}
+
+#[test]
+fn a_policy_of_an_earlier_daemon_is_read() {
+    let dir = tempfile::tempdir().unwrap();
+    std::fs::create_dir(dir.path().join("policy")).unwrap();
+    let text = r#"{"version":1,"guest":"web","action":"stop","limit":{"count":5,"window":{"secs":60,"nanos":0}},
+        "recent":[],"started_fingerprint":7,"stopping":false,"held":false}"#;
+    std::fs::write(dir.path().join("policy/web.json"), text).unwrap();
+    assert_eq!(read(dir.path(), &name("web")).unwrap(), Some(policy(RebootAction::Stop)));
 }
 
 #[test]

@@ -53,7 +53,7 @@ pub(super) fn at(seconds: u64) -> Now {
 }
 
 pub(super) fn init(pid: i32) -> Init {
-    Init { pid, since: Timestamp(7) }
+    Init { pid, since: Timestamp(7), keeper: None }
 }
 
 pub(super) fn failed() -> EngineError {
