@@ -136,15 +136,21 @@ pub enum Outcome {
 
 impl Dialect {
     /// The dialect of a call, as far as it can be told before the call is understood: by the program's name, or by
-    /// the word that begins a dialect.
+    /// the first word that begins a dialect. Any word can be a guest's name, none of these a runtime directory.
     fn of(line: &CommandLine) -> Self {
-        let word = |wanted: &str| line.arguments.iter().any(|argument| argument == wanted);
-        match () {
-            () if called_as_vshelper(line) => Self::Vshelper,
-            () if word("lxc-hook") => Self::Lxc,
-            () if word("vshelper") => Self::Vshelper,
-            () => Self::Plain,
+        if called_as_vshelper(line) {
+            return Self::Vshelper;
         }
+        let mut words = line.arguments.iter();
+        while let Some(word) = words.next() {
+            match word.to_str() {
+                Some("--guest") => drop(words.next()),
+                Some("lxc-hook") => return Self::Lxc,
+                Some("vshelper") => return Self::Vshelper,
+                _ => {}
+            }
+        }
+        Self::Plain
     }
 
     /// The exit status for a call that cannot be understood.

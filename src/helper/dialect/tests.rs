@@ -35,6 +35,8 @@ fn plain_calls_are_understood() {
     ] {
         assert_eq!(called(arguments, &[]), report(Dialect::Plain, runtime_dir, about("web", event)));
     }
+    let named = report(Dialect::Plain, "/run/guestd", about("lxc-hook", Event::Stop));
+    assert_eq!(called(&["--guest", "lxc-hook", "stop"], &[]), named);
     assert_eq!(called(&["--help"], &[]), Ok(Call::Help));
     assert_eq!(called(&["-V"], &[]), Ok(Call::Version));
 }
@@ -105,6 +107,11 @@ fn what_cannot_be_understood_has_the_status_of_its_dialect() {
         (&["--guest"], &[], 2),
         (&["--colour", "reboot"], &[], 2),
         (&["--runtime-dir", "run", "--guest", "web", "reboot"], &[], 2),
+        (&["--guest", "lxc-hook", "frob"], &[target], 2),
+        (&["--guest", "vshelper", "frob"], &[], 2),
+        (&["frob", "--guest=lxc-hook"], &[target], 2),
+        (&["--guest", "web", "lxc-hook", "--colour"], &[target, ("LXC_NAME", "")], 0),
+        (&["vshelper", "lxc-hook", "7"], &[], 1),
         (&["--colour", "lxc-hook"], &[target, ("LXC_NAME", "web")], 0),
         (&["lxc-hook"], &[target], 0),
         (&["lxc-hook"], &[target, ("LXC_NAME", "a/b")], 0),
