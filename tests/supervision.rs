@@ -174,6 +174,8 @@ fn a_reboot_while_the_daemon_is_away_is_carried_out_and_remembered() {
     let status = host.status("web");
     assert_eq!(status["phase"], "up");
     assert!(text(&status["helper"], "reason").contains("while guestd was away"), "{status:#}");
+    let told = "web sent a helper request while guestd was away: reboot; decision: restart: its reboot action is restart";
+    assert_eq!(host.log().matches(told).count(), 1, "{}", host.log());
 }
 
 #[test]

@@ -255,6 +255,12 @@ impl Manager {
     fn take_spool(&mut self) {
         let now = self.clock.now();
         for recalled in self.store.spooled() {
+            let (guest, decision) = (&recalled.guest, recalled.decision.as_str());
+            let (event, reason) = (recalled.event.as_str(), &recalled.reason);
+            tracing::info!(
+                guest = %guest,
+                "{guest} sent a helper request while guestd was away: {event}; decision: {decision}: {reason}"
+            );
             self.fleet.recall(recalled, now);
         }
     }
