@@ -143,12 +143,13 @@ pub enum Verdict {
 
 /// Decides without the daemon. `spooled` are the requests of this guest that were answered in the same way before.
 ///
-/// An unknown guest's reboot is carried out: nobody here has a say over it.
+/// An unknown guest's reboot is none of ours: nobody here has a say over it.
 pub fn decide(policy: Option<&StoredPolicy>, spooled: &[Spooled], event: Event, now: Timestamp) -> Verdict {
     let decided = |decision, reason: String| Verdict::Decided(Answer { decision, reason, anew: false });
     match (event, policy) {
-        (Event::Reboot, None) => decided(Decision::Restart, "no policy is stored for it".into()),
-        (_, None) => decided(Decision::Ignore, "no policy is stored for it".into()),
+        (_, None) => {
+            decided(Decision::Ignore, "no policy is stored for it: guestd does not know it to run".into())
+        }
         (Event::Halt, _) => decided(Decision::Stop, "it halted".into()),
         (Event::Poweroff, _) => decided(Decision::Stop, "it powered off".into()),
         (Event::Stop, _) => decided(Decision::Stop, "it ended".into()),

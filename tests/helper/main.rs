@@ -195,7 +195,7 @@ fn without_a_daemon_the_stored_policy_decides_and_the_request_is_kept() {
     assert_eq!(statuses("loop"), [0, 0], "two are within the limit");
     assert_eq!(statuses("loop"), [1, 1], "the third and fourth are not");
     assert_eq!(statuses("once"), [1, 1]);
-    assert_eq!(statuses("nobody"), [0, 0], "a guest we do not know reboots");
+    assert_eq!(statuses("nobody"), [0, 2], "LXC reboots a guest we do not know");
     assert_eq!((lxc(dir, "once", "stop").status, plain(dir, "nobody", "halt").status), (0, 2));
     assert_eq!(vshelper(dir, "restart", "7").status, 1);
 
@@ -207,8 +207,8 @@ fn without_a_daemon_the_stored_policy_decides_and_the_request_is_kept() {
         reboot("loop", Decision::Stop),
         reboot("once", Decision::Stop),
         reboot("once", Decision::Stop),
-        reboot("nobody", Decision::Restart),
-        reboot("nobody", Decision::Restart),
+        reboot("nobody", Decision::Ignore),
+        reboot("nobody", Decision::Ignore),
         ("once".into(), Event::Stop, Decision::Stop),
         ("nobody".into(), Event::Halt, Decision::Ignore),
     ];
