@@ -2,7 +2,7 @@
 
 use std::{path::Path, sync::Arc};
 
-use crate::model::{Diagnostic, Origin, Severity};
+use crate::model::{Diagnostic, Origin, Severity, name::clip};
 
 /// The most findings of one severity that are kept of one file.
 const MOST: u32 = 50;
@@ -71,34 +71,9 @@ impl Findings {
     }
 }
 
-/// Hostile text for a message, escaped; at most so many characters of it.
-pub fn clipped(text: &str, most: usize) -> String {
-    clip(text, most, &[])
-}
-
 /// A piece of a file for a message. It has quotes of its own, and stays as it is written as far as that is harmless.
 pub fn source(text: &str) -> String {
-    clip(text, 40, &['"', '\'', '\\'])
-}
-
-fn clip(text: &str, most: usize, verbatim: &[char]) -> String {
-    let mut out = String::new();
-    for c in text.chars().take(most) {
-        if verbatim.contains(&c) {
-            out.push(c);
-        } else {
-            out.extend(c.escape_debug());
-        }
-    }
-    if text.chars().nth(most).is_some() {
-        out.push('…');
-    }
-    out
-}
-
-/// A path for a message: whole, unless it is longer than anybody means.
-pub fn shown_path(path: &Path) -> String {
-    clipped(&path.to_string_lossy(), 300)
+    clip(text, 40, &['"', '\'', '\'])
 }
 
 /// The known name nearest to a mistaken one, if one is near at all.

@@ -1,6 +1,6 @@
 //! Names of guests and groups: checked once, where they enter.
 
-use std::{borrow::Borrow, fmt, str::FromStr, sync::Arc};
+use std::{borrow::Borrow, fmt, path::Path, str::FromStr, sync::Arc};
 
 /// The longest guest name, in bytes: what a host name and machined's names allow.
 pub const GUEST_NAME_MAX: usize = 64;
@@ -45,11 +45,33 @@ pub enum NameError {
 
 /// Shortens and escapes hostile text for a message.
 pub fn shown(text: &str) -> String {
-    let mut out: String = text.chars().take(40).flat_map(char::escape_debug).collect();
-    if text.chars().nth(40).is_some() {
+    clipped(text, 40)
+}
+
+/// Hostile text for a message, escaped; at most so many characters of it.
+pub fn clipped(text: &str, most: usize) -> String {
+    clip(text, most, &[])
+}
+
+/// The same, where these characters need no escape.
+pub fn clip(text: &str, most: usize, verbatim: &[char]) -> String {
+    let mut out = String::new();
+    for c in text.chars().take(most) {
+        if verbatim.contains(&c) {
+            out.push(c);
+        } else {
+            out.extend(c.escape_debug());
+        }
+    }
+    if text.chars().nth(most).is_some() {
         out.push('…');
     }
     out
+}
+
+/// A path for a message: whole, unless it is longer than anybody means.
+pub fn shown_path(path: &Path) -> String {
+    clipped(&path.to_string_lossy(), 300)
 }
 
 /// The name of a guest: letters, digits, `.`, `_`, `-`; not starting with `.` or `-`; at most 64 bytes.

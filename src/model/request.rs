@@ -2,7 +2,10 @@
 
 use std::{path::PathBuf, time::Duration};
 
-use super::{job::JobId, name::GuestName};
+use super::{
+    job::JobId,
+    name::{GuestName, shown_path},
+};
 
 /// How long a guest may take to stop.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
@@ -70,7 +73,7 @@ pub enum Rejection {
         reason: String,
     },
     /// The lxcpath of the request is none of guestd's.
-    #[error("lxcpath {} is not managed by guestd; it manages {}", .path.display(), .managed)]
+    #[error("lxcpath {} is not managed by guestd; it manages {}", shown_path(.path), .managed)]
     ForeignPath {
         /// The path asked for.
         path: PathBuf,

@@ -10,12 +10,8 @@ use std::{
 };
 
 use crate::{
-    import::{
-        Files, LIST_MAX, ReadError, Text,
-        findings::{Findings, shown_path},
-        fingerprint::Fingerprint,
-    },
-    model::{Diagnostic, GuestName, Origin},
+    import::{Files, LIST_MAX, ReadError, Text, findings::Findings, fingerprint::Fingerprint},
+    model::{Diagnostic, GuestName, Origin, name::shown_path},
 };
 
 use super::{

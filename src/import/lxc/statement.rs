@@ -1,11 +1,11 @@
 //! What the lines of one file say, as types. A file is read to statements once, however many containers include it.
 
 use crate::{
-    import::{
-        LIST_MAX, Text,
-        findings::{Findings, clipped},
+    import::{LIST_MAX, Text, findings::Findings},
+    model::{
+        GroupName,
+        name::{clipped, shown},
     },
-    model::{GroupName, name::shown},
 };
 
 use super::{
