@@ -148,7 +148,8 @@ impl Error {
             dbus::Error::NoSuchJob(message)
             | dbus::Error::Refused(message)
             | dbus::Error::InvalidArgument(message)
-            | dbus::Error::Stopping(message) => Self::Refused { message },
+            | dbus::Error::Stopping(message)
+            | dbus::Error::LimitsExceeded(message) => Self::Refused { message },
             dbus::Error::NotManaged(message) => Self::NotManaged { message },
             dbus::Error::NotAuthorized(message) => Self::NotAuthorized { message },
             dbus::Error::Bus(error) => Self::of_connection(operation, error),

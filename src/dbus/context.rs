@@ -12,6 +12,7 @@ use super::{
     authorisation::{Authorisation, Call, Permission},
     concerned,
     errors::Error,
+    limit::Limit,
     options::{BulkRequest, GuestRequest},
     path,
 };
@@ -27,6 +28,14 @@ use crate::{
 /// How long an answer waits for its job to show up in a snapshot. The manager publishes a job before it answers, so
 /// this only keeps a caller from waiting for ever.
 const JOB_SHOWS_UP: Duration = Duration::from_secs(5);
+
+/// The most calls that wait for the bus to tell who calls. Root's wait here too, so each is here for a moment only.
+const UNKNOWN_CALLERS: usize = 256;
+/// The most calls of others than root that wait for polkit, perhaps with a person at a password prompt. A bus lets one
+/// connection wait for 128 answers.
+const ASKING: usize = 96;
+/// The most plans that are asked for, by everybody: each takes the manager's time.
+const PLANNING: usize = 16;
 
 /// A wish to be told when everything published until now is on the bus.
 pub type CaughtUp = oneshot::Sender<()>;
@@ -50,6 +59,9 @@ pub struct Context {
     handle: Handle,
     authorisation: Authorisation,
     publisher: mpsc::UnboundedSender<CaughtUp>,
+    unknown: Limit,
+    asking: Limit,
+    planning: Limit,
 }
 
 impl Context {
@@ -59,7 +71,14 @@ impl Context {
         authorisation: Authorisation,
         publisher: mpsc::UnboundedSender<CaughtUp>,
     ) -> Self {
-        Self { handle, authorisation, publisher }
+        Self {
+            handle,
+            authorisation,
+            publisher,
+            unknown: Limit::new("wait for the bus to tell who calls", UNKNOWN_CALLERS),
+            asking: Limit::new("wait to be authorised by polkit", ASKING),
+            planning: Limit::new("wait for their plans", PLANNING),
+        }
     }
 
     /// The newest snapshot.
@@ -113,6 +132,11 @@ impl Context {
     /// # Errors
     /// [`Error`] says why it cannot be planned.
     pub async fn plan(&self, request: BulkRequest) -> Result<Outlook, Error> {
+        let _planning = self.planning.enter()?;
+        self.outlook(request).await
+    }
+
+    async fn outlook(&self, request: BulkRequest) -> Result<Outlook, Error> {
         Ok(self.handle.plan(request.action, request.selection).await?)
     }
 
@@ -141,11 +165,15 @@ impl Context {
     }
 
     /// Lets root pass, and asks for others about every guest concerned. Asking may take long, with a person at a
-    /// password prompt; what has become concerned meanwhile is asked about too.
+    /// password prompt; what has become concerned meanwhile is asked about too. Whoever acts begins here, so that what
+    /// waits is counted before it waits.
     async fn permit(&self, call: Call<'_>, permission: Permission, target: Target<'_>) -> Result<(), Error> {
+        let unknown = self.unknown.enter()?;
         if self.authorisation.is_root(call).await? {
             return Ok(());
         }
+        let _asking = self.asking.enter()?;
+        drop(unknown);
         let mut checked = BTreeSet::new();
         loop {
             let mut open = self.concerned(target).await?;
@@ -165,7 +193,7 @@ impl Context {
         Ok(match target {
             Target::Guest(verb, guest) => concerned::guests(&self.snapshot(), verb, guest),
             Target::Bulk(request) => {
-                let plan = self.plan(request.clone()).await?;
+                let plan = self.outlook(request.clone()).await?;
                 plan.steps.into_iter().map(|step| step.guest).collect()
             }
             Target::Job(job) => job.guests.to_vec(),

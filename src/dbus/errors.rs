@@ -26,6 +26,8 @@ pub enum Error {
     Stopping(String),
     /// The caller may not do this; the message names the polkit action.
     NotAuthorized(String),
+    /// Too many calls are under way.
+    LimitsExceeded(String),
 }
 
 impl fmt::Display for Error {
@@ -42,7 +44,8 @@ impl fmt::Display for Error {
             | Self::InvalidArgument(text)
             | Self::NotManaged(text)
             | Self::Stopping(text)
-            | Self::NotAuthorized(text) => f.write_str(text),
+            | Self::NotAuthorized(text)
+            | Self::LimitsExceeded(text) => f.write_str(text),
         }
     }
 }

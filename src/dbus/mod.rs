@@ -28,6 +28,7 @@ pub mod describe;
 pub mod errors;
 mod guest;
 mod job;
+mod limit;
 mod manager;
 mod options;
 mod pace;

@@ -73,7 +73,7 @@ impl Findings {
 
 /// A piece of a file for a message. It has quotes of its own, and stays as it is written as far as that is harmless.
 pub fn source(text: &str) -> String {
-    clip(text, 40, &['"', '\'', '\'])
+    clip(text, 40, &['"', '\'', '\\'])
 }
 
 /// The known name nearest to a mistaken one, if one is near at all.

@@ -73,6 +73,10 @@ fn arguments_are_named_in_the_refusal() {
         assert_eq!(refused.status.code(), Some(1));
         assert!(told(&refused).contains(words) && told(&refused).contains("-g"), "{}", told(&refused));
     }
+    let many = (0..257).map(|n| format!("g{n}")).collect::<Vec<_>>().join(",");
+    let refused = host.autostart(&["-g", &many]);
+    assert_eq!(refused.status.code(), Some(1));
+    assert!(told(&refused).contains("has 257 elements; at most 256 are taken"), "{}", told(&refused));
     let endless = "/x".repeat(5 * 1024 * 1024);
     let cut = format!("lxcpath {}… is not managed by guestd", &endless[..300]);
     for (key, value, words) in [

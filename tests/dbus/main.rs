@@ -4,6 +4,7 @@
 
 #[path = "../bus/mod.rs"]
 mod bus;
+mod flood;
 mod host;
 mod introspection;
 mod manager;
