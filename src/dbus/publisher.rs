@@ -97,7 +97,8 @@ impl Publisher {
                 }
                 () = self.results.due() => self.publish_results().await?,
                 Some(()) = next_owner(&mut self.polkit) => {
-                    self.context.authorisation().look(&self.connection).await?;
+                    let looked = self.context.authorisation().look(&self.connection).await;
+                    go_on(POLKIT, looked)?;
                     self.publish_authorization().await?;
                 },
             }
@@ -121,11 +122,13 @@ impl Publisher {
         for difference in differences(&last.guests, &next.guests) {
             match difference {
                 Difference::Gone(name) => {
-                    server.remove::<GuestObject, _>(path::of_guest(name)).await?;
+                    let path = path::of_guest(name);
+                    go_on(&path, server.remove::<GuestObject, _>(&path).await)?;
                 }
                 Difference::New(name) => {
                     let guest = GuestObject::new(self.context.clone(), name.clone());
-                    server.at(path::of_guest(name), guest).await?;
+                    let path = path::of_guest(name);
+                    go_on(&path, server.at(&path, guest).await)?;
                 }
                 Difference::Changed(name, moments) => {
                     let [old, new] =
@@ -143,10 +146,12 @@ impl Publisher {
             match difference {
                 Difference::Gone(id) => {
                     self.results.forget(*id);
-                    server.remove::<JobObject, _>(path::of_job(*id)).await?;
+                    let path = path::of_job(*id);
+                    go_on(&path, server.remove::<JobObject, _>(&path).await)?;
                 }
                 Difference::New(id) => {
-                    server.at(path::of_job(*id), JobObject::new(self.context.clone(), *id)).await?;
+                    let path = path::of_job(*id);
+                    go_on(&path, server.at(&path, JobObject::new(self.context.clone(), *id)).await)?;
                 }
                 Difference::Changed(id, [old, new]) => {
                     let [old, new] = self
@@ -173,17 +178,20 @@ impl Publisher {
     /// Signals the properties in which `new` differs from `old`, with their values.
     async fn signal_changes<I: Interface>(&self, path: ObjectPath<'_>, old: &I, new: &I) -> zbus::Result<()> {
         let (server, connection) = (self.connection.object_server(), &self.connection);
-        let emitter = SignalEmitter::new(connection, path)?;
-        let before = old.get_all(server, connection, None, &emitter).await?;
-        let after = new.get_all(server, connection, None, &emitter).await?;
-        let mut changed: HashMap<&str, Variant<'_>> = HashMap::new();
-        for (name, value) in after.iter().filter(|(name, value)| before.get(*name) != Some(value)) {
-            changed.insert(name, value.try_clone()?.into());
-        }
-        if changed.is_empty() {
-            return Ok(());
-        }
-        Properties::properties_changed(&emitter, I::name(), changed, Cow::Borrowed(&[])).await
+        let emitter = SignalEmitter::new(connection, path.as_ref())?;
+        let signalled = async {
+            let before = old.get_all(server, connection, None, &emitter).await?;
+            let after = new.get_all(server, connection, None, &emitter).await?;
+            let mut changed: HashMap<&str, Variant<'_>> = HashMap::new();
+            for (name, value) in after.iter().filter(|(name, value)| before.get(*name) != Some(value)) {
+                changed.insert(name, value.try_clone()?.into());
+            }
+            if changed.is_empty() {
+                return Ok(());
+            }
+            Properties::properties_changed(&emitter, I::name(), changed, Cow::Borrowed(&[])).await
+        };
+        go_on(&path, signalled.await)
     }
 
     /// Signals `Authorization` if a look at polkit changed it.
@@ -205,6 +213,16 @@ async fn polkit_comes_and_goes(connection: &Connection) -> zbus::Result<Option<N
     }
     let bus = DBusProxy::new(connection).await?;
     Ok(Some(bus.receive_name_owner_changed_with_args(&[(0, POLKIT)]).await?))
+}
+
+/// What fails about one object costs that object only; without the connection nothing more can be published.
+fn go_on<T>(what: &str, result: zbus::Result<T>) -> zbus::Result<()> {
+    match result {
+        Ok(_) => {}
+        Err(error @ zbus::Error::InputOutput(_)) => return Err(error),
+        Err(error) => tracing::warn!("{what} cannot be brought up to date on the bus: {error}"),
+    }
+    Ok(())
 }
 
 /// In what one moment differs from the one before it.
@@ -249,25 +267,4 @@ async fn next_owner(stream: &mut Option<NameOwnerChangedStream>) -> Option<()> {
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn what_differs_is_found_once_and_in_order() {
-        let map = |pairs: &[(u32, &'static str)]| -> BTreeMap<u32, Arc<&str>> {
-            pairs.iter().map(|(key, value)| (*key, Arc::new(*value))).collect()
-        };
-        let last = map(&[(1, "gone"), (2, "same"), (3, "then"), (9, "gone")]);
-        let next = map(&[(0, "new"), (2, "same"), (3, "now"), (4, "new")]);
-        let (then, now) = (Arc::new("then"), Arc::new("now"));
-        let expected = [
-            Difference::New(&0),
-            Difference::Gone(&1),
-            Difference::Changed(&3, [&then, &now]),
-            Difference::New(&4),
-            Difference::Gone(&9),
-        ];
-        assert_eq!(differences(&last, &next), expected);
-        assert_eq!(differences(&last, &last), []);
-    }
-}
+mod tests;
