@@ -172,6 +172,7 @@ fn a_rival_is_refused_and_harms_nothing() {
     let refused = third.arg("--state-dir").arg(host.at("other")).output().expect("guestd");
     let said = String::from_utf8_lossy(&refused.stderr).into_owned();
     assert!(!refused.status.success() && said.contains("another guestd runs on this bus"), "{said}");
+    assert!(!said.contains("adopted"), "it takes nothing over before: {said}");
 
     assert_eq!(fs::read(host.at("run/policy/rivalled.json")).expect("a policy"), policy);
     let status = host.reboot_inside("rivalled");

@@ -89,6 +89,7 @@ pub async fn run(directories: Directories) -> Result<(), DaemonError> {
             .map_err(|source| DaemonError::Directory { path: path.clone(), source })?;
     }
     let _alone = lock(&directories.runtime)?;
+    dbus::is_alone_on_system_bus().await.map_err(DaemonError::Bus)?;
     let clock = Clock::start();
     // Watched before anything is read, so that nothing falls in between.
     let watcher = manager::watch(&settings::load(&directories, &disk::Disk).0.lxc_paths);

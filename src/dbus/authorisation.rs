@@ -223,6 +223,6 @@ fn refused(permission: Permission, guest: Option<&GuestName>, why: &str) -> Erro
 }
 
 /// The bus itself.
-async fn bus(connection: &Connection) -> zbus::Result<DBusProxy<'static>> {
+pub(super) async fn bus(connection: &Connection) -> zbus::Result<DBusProxy<'static>> {
     DBusProxy::builder(connection).cache_properties(CacheProperties::No).build().await
 }

@@ -111,6 +111,23 @@ impl Drop for Service {
     }
 }
 
+/// Looks whether guestd's name is free on the system bus, so that a second guestd ends before it takes anything over. It
+/// is requested only when everything can be answered; whoever takes it in between still makes that fail.
+///
+/// # Errors
+/// [`DbusError::NameTaken`], or that the bus cannot be asked.
+pub async fn is_alone_on_system_bus() -> Result<(), DbusError> {
+    let is_taken = async {
+        let connection = Builder::system().build().await?;
+        zbus::Result::Ok(authorisation::bus(&connection).await?.name_has_owner(NAME.try_into()?).await?)
+    };
+    match is_taken.await {
+        Ok(false) => Ok(()),
+        Ok(true) => Err(DbusError::NameTaken { name: NAME }),
+        Err(source) => Err(DbusError::Connect { source }),
+    }
+}
+
 /// Puts guestd on the system bus: exports everything, then requests the name.
 ///
 /// # Errors
