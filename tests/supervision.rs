@@ -61,6 +61,26 @@ fn the_sixth_reboot_in_a_minute_trips_the_guard() {
 }
 
 #[test]
+fn a_reboot_that_is_only_reported_kills_nobody() {
+    let host = Host::running("[defaults.start]\ntimeout = \"1s\"\n[defaults.stop]\ntimeout = \"1s\"\n");
+    host.guest("web", &[]);
+    host.guestctl_ok(&["start", "web"]);
+    let before = host.status("web")["init_pid"].clone();
+    let warning = "web was reported to reboot, but its init has not ended: it is left up";
+    for (n, (action, status)) in [("restart", 0), ("stop", 1)].into_iter().enumerate() {
+        let overlay = format!("[reboot]\naction = \"{action}\"\n");
+        fs::write(host.at("etc/guests/web.toml"), overlay).expect("an overlay");
+        host.guestctl_ok(&["reload"]);
+        let mut helper = host.command(env!("CARGO_BIN_EXE_guest-helper"));
+        let helper = helper.arg("--runtime-dir").arg(host.at("run")).args(["--guest", "web", "reboot"]);
+        assert_eq!(helper.status().expect("guest-helper").code(), Some(status), "{action}");
+        host::wait_for("the end of it", || (host.log().matches(warning).count() == n + 1).then_some(()));
+        let after = host.until_phase("web", "up");
+        assert_eq!((&after["init_pid"], text(&after, "intent")), (&before, "up"), "{action}");
+    }
+}
+
+#[test]
 fn a_guest_that_powers_itself_off_stays_down() {
     let host = one_guest("");
     host.attach("web", &["/bin/poweroff", "-f"]);
