@@ -31,16 +31,14 @@ use crate::{
     systemd::journal,
 };
 
+/// How `guestd` ends when its command line is wrong.
+const USAGE: u8 = 2;
+
 /// The program `autostart`.
 pub fn autostart() -> ExitCode {
-    let arguments = match Autostart::try_parse() {
+    let arguments: Autostart = match parsed("autostart", AutostartExit::Failed.into()) {
         Ok(arguments) => arguments,
-        Err(error) => {
-            // Nobody is left to tell when the message cannot be written.
-            let _ = error.print();
-            let exit = if error.use_stderr() { AutostartExit::Failed } else { AutostartExit::Done };
-            return exit.into();
-        }
+        Err(exit) => return exit,
     };
     if arguments.question {
         output::tell_whole(&Autostart::command().render_help().to_string());
@@ -61,14 +59,9 @@ pub fn autostart() -> ExitCode {
 
 /// The program `guestctl`.
 pub fn guestctl() -> ExitCode {
-    let arguments = match Guestctl::try_parse() {
+    let arguments: Guestctl = match parsed("guestctl", GuestctlExit::Usage.into()) {
         Ok(arguments) => arguments,
-        Err(error) => {
-            // Nobody is left to tell when the message cannot be written.
-            let _ = error.print();
-            let exit = if error.use_stderr() { GuestctlExit::Usage } else { GuestctlExit::Done };
-            return exit.into();
-        }
+        Err(exit) => return exit,
     };
     let exit = block_on(commands::run(&arguments)).unwrap_or_else(|error| {
         output::tell("guestctl", &error.to_string());
@@ -79,7 +72,10 @@ pub fn guestctl() -> ExitCode {
 
 /// The program `guestd`.
 pub fn guestd() -> ExitCode {
-    let arguments = Guestd::parse();
+    let arguments: Guestd = match parsed("guestd", USAGE.into()) {
+        Ok(arguments) => arguments,
+        Err(exit) => return exit,
+    };
     journal::init();
     let Places { config_dir, runtime_dir, state_dir } = arguments.places;
     let directories = Directories::new(config_dir, runtime_dir, state_dir);
@@ -91,6 +87,19 @@ pub fn guestd() -> ExitCode {
             ExitCode::FAILURE
         }
     }
+}
+
+/// The command line. Where it only asks for help, or is wrong, that is said here and the exit status comes back:
+/// `wrong` for a wrong one.
+fn parsed<T: Parser>(program: &str, wrong: ExitCode) -> Result<T, ExitCode> {
+    T::try_parse().map_err(|said| match output::print_said(&said) {
+        Ok(()) if said.use_stderr() => wrong,
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            output::tell(program, &error.to_string());
+            ExitCode::FAILURE
+        }
+    })
 }
 
 /// Runs a command on this thread alone.

@@ -4,7 +4,10 @@ use std::io::{self, IsTerminal, Write};
 
 use serde::Serialize;
 
-use super::{error::Error, render::plain};
+use super::{
+    error::Error,
+    render::{Style, plain},
+};
 
 /// Writes to standard output. A reader that has left (`guestctl list | head`) is no error.
 ///
@@ -31,12 +34,29 @@ pub fn print_json(value: &impl Serialize) -> Result<(), Error> {
     print(&format!("{text}\n"))
 }
 
-/// Tells something on standard error, under the program's name. Nobody is left to complain to if that fails.
-pub fn tell(program: &str, message: &str) {
-    let _ = writeln!(io::stderr().lock(), "{program}: {}", plain(message));
+/// Prints what clap has to say in place of a parsed command line: help goes to standard output, what is wrong to
+/// standard error.
+///
+/// # Errors
+/// [`Error::Output`].
+pub fn print_said(said: &clap::Error) -> Result<(), Error> {
+    let (text, to_stderr) = (said.render(), said.use_stderr());
+    let coloured = if to_stderr { Style::colours(&io::stderr()) } else { Style::colours(&io::stdout()) };
+    let text = if coloured { text.ansi().to_string() } else { text.to_string() };
+    match to_stderr {
+        true => tell_whole(&text),
+        false => print(&text)?,
+    }
+    Ok(())
 }
 
-/// Writes text to standard error as it is.
+/// Tells something on standard error, under the program's name.
+pub fn tell(program: &str, message: &str) {
+    tell_whole(&format!("{program}: {}\n", plain(message)));
+}
+
+/// Writes text to standard error as it is, at once: others may write there too, and lines stay whole. Nobody is left to
+/// complain to if that fails.
 pub fn tell_whole(text: &str) {
     let _ = io::stderr().lock().write_all(text.as_bytes());
 }

@@ -5,3 +5,4 @@ mod autostart;
 mod fake;
 mod guestctl;
 mod offline;
+mod streams;

@@ -31,8 +31,6 @@ impl Style {
     /// What standard output is. `NO_COLOR` and `TERM=dumb` switch colours off, `COLUMNS` sets the width.
     pub fn of_stdout() -> Self {
         let terminal = std::io::stdout().is_terminal();
-        let set = |name| std::env::var(name).ok().filter(|value| !value.is_empty());
-        let colour = terminal && set("NO_COLOR").is_none() && set("TERM").is_some_and(|term| term != "dumb");
         let columns = set("COLUMNS").and_then(|columns| columns.parse().ok()).filter(|columns| *columns > 0);
         // A serial line knows no size.
         let known = || terminal_size::terminal_size().map_or(USUAL_WIDTH, |(width, _)| width.0);
@@ -40,7 +38,12 @@ impl Style {
         // The first that is set decides, as setlocale(3) has it; none is the C locale.
         let locale = ["LC_ALL", "LC_CTYPE", "LANG"].into_iter().find_map(set).unwrap_or_default();
         let ascii = !["utf-8", "utf8"].iter().any(|name| locale.to_ascii_lowercase().contains(name));
-        Self { width, colour, ascii, bare: false }
+        Self { width, colour: Self::colours(&std::io::stdout()), ascii, bare: false }
+    }
+
+    /// Whether a stream understands colours, and they are wanted.
+    pub fn colours(stream: &impl IsTerminal) -> bool {
+        stream.is_terminal() && set("NO_COLOR").is_none() && set("TERM").is_some_and(|term| term != "dumb")
     }
 
     /// The same, without headings and totals.
@@ -74,6 +77,11 @@ impl Style {
             None => text.to_owned(),
         }
     }
+}
+
+/// A variable of the environment; an empty one counts as not set.
+fn set(name: &str) -> Option<String> {
+    std::env::var(name).ok().filter(|value| !value.is_empty())
 }
 
 /// The colour of a phase, or of a job's state.
