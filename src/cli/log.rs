@@ -9,6 +9,8 @@ use std::{
     time::SystemTime,
 };
 
+use super::output::tell;
+
 /// LXC's log priorities, ascending.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Priority {
@@ -82,7 +84,8 @@ pub struct LogError {
     pub source: io::Error,
 }
 
-/// An open log, or none.
+/// An open log, or none. What is logged is told elsewhere too, and has been done: a log that cannot be written any more
+/// changes nothing of that.
 #[derive(Debug)]
 pub struct Log {
     file: Option<(PathBuf, File)>,
@@ -106,16 +109,14 @@ impl Log {
         Ok(Self { file: Some((path.to_owned(), file)), least })
     }
 
-    /// Appends one line.
-    ///
-    /// # Errors
-    /// [`LogError`] names the file.
-    pub fn write(&mut self, priority: Priority, message: &str) -> Result<(), LogError> {
-        let Some((path, file)) = self.file.as_mut().filter(|_| priority >= self.least) else {
-            return Ok(());
-        };
+    /// Appends one line. When that fails, it is told on standard error, and nothing more is logged.
+    pub fn write(&mut self, priority: Priority, message: &str) {
+        let Some((path, file)) = self.file.as_mut().filter(|_| priority >= self.least) else { return };
         let line = line(SystemTime::now(), priority, message);
-        file.write_all(line.as_bytes()).map_err(|source| LogError { path: path.clone(), source })
+        if let Err(source) = file.write_all(line.as_bytes()) {
+            tell("autostart", &LogError { path: path.clone(), source }.to_string());
+            self.file = None;
+        }
     }
 }
 
@@ -152,8 +153,8 @@ mod tests {
         let path = folder.path().join("deep/log");
         for message in ["one", "two"] {
             let mut log = Log::open(Some(&path), Priority::Notice).unwrap();
-            log.write(Priority::Info, "left out").unwrap();
-            log.write(Priority::Error, message).unwrap();
+            log.write(Priority::Info, "left out");
+            log.write(Priority::Error, message);
         }
         let text = fs::read_to_string(&path).unwrap();
         let messages: Vec<_> = text.lines().map(|line| line.rsplit(' ').next().unwrap()).collect();
@@ -163,7 +164,7 @@ mod tests {
     #[test]
     fn none_is_no_log_and_a_bad_path_is_named() {
         let mut log = Log::open(Some(Path::new("none")), Priority::Trace).unwrap();
-        log.write(Priority::Error, "nowhere").unwrap();
+        log.write(Priority::Error, "nowhere");
         assert!(!Path::new("none").exists());
         let error = Log::open(Some(Path::new("/proc/none/log")), Priority::Info).unwrap_err();
         assert!(error.to_string().starts_with("cannot write the log /proc/none/log: "), "{error}");

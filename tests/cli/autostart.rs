@@ -237,6 +237,23 @@ async fn all_with_groups_warns_and_the_log_tells_what_was_done() {
 }
 
 #[tokio::test]
+async fn a_log_that_cannot_be_written_changes_neither_the_result_nor_the_exit_status() {
+    let (bus, _fake) = with(Frame::over("failed", &[("p1", "failed: no rootfs"), ("p2", "done")])).await;
+    let full = "autostart: cannot write the log /dev/full: No space left on device (os error 28)\n";
+    let told = format!("autostart: p1: no rootfs\nautostart: 1 started, 1 failed\n{full}");
+    assert_eq!(bus.run("autostart", &["-o", "/dev/full"]).await, (2, String::new(), told));
+    let (status, out, told) =
+        bus.run("autostart", &["-o", "/dev/full", "--json", "-q", "-a", "-g", "x"]).await;
+    assert_eq!((status, told), (2, format!("{full}autostart: p1: no rootfs\n")));
+    assert!(out.starts_with("{\"done\":2,"), "{out}");
+    let left = bus.run("autostart", &["-o", "/dev/full", "--no-block", "--json"]).await;
+    assert_eq!(left, (0, "{\"job\":3}\n".into(), full.into()));
+    let (status, _, told) = bus.run("autostart", &["-o", "/dev/full", "--no-block"]).await;
+    assert_eq!(status, 0);
+    assert!(told.starts_with("autostart: job 4 accepted") && told.ends_with(full), "{told}");
+}
+
+#[tokio::test]
 async fn a_list_takes_one_call() {
     let (bus, fake) = with(Frame::default()).await;
     assert_eq!(bus.run("autostart", &["-L", "-a"]).await.0, 0);

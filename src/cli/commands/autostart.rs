@@ -13,7 +13,7 @@ use crate::{
         error::Error,
         exit::AutostartExit,
         job,
-        log::{Log, LogError, Priority},
+        log::{Log, Priority},
         offline,
         output::{print, print_json, tell},
         progress::Progress,
@@ -33,7 +33,7 @@ pub async fn run(arguments: &Autostart) -> Result<AutostartExit, Error> {
     let request = arguments.request()?;
     let mut log = Log::open(arguments.log_file.as_deref(), request.log_priority)?;
     for warning in &request.warnings {
-        log.write(Priority::Warn, warning)?;
+        log.write(Priority::Warn, warning);
         if !arguments.quiet {
             tell(PROGRAM, warning);
         }
@@ -43,7 +43,7 @@ pub async fn run(arguments: &Autostart) -> Result<AutostartExit, Error> {
         Mode::Wait | Mode::Leave => act(arguments, &request, &mut log).await,
     };
     if let Err(error) = &done {
-        log.write(Priority::Error, &error.to_string())?;
+        log.write(Priority::Error, &error.to_string());
     }
     done
 }
@@ -101,32 +101,32 @@ async fn act(arguments: &Autostart, request: &Request, log: &mut Log) -> Result<
     let followed = job::follow(&bus, &path, &mut interrupt, |job| progress.show(job)).await;
     progress.clear();
     let job = followed?;
-    record(&job, log)?;
-    report(arguments, request, &job)?;
+    let reported = report(arguments, request, &job);
+    record(&job, log);
+    reported?;
     Ok(AutostartExit::of(job.state, job.total, job.results.values()))
 }
 
 /// Tells the number of a job that is not waited for.
 fn left(arguments: &Autostart, id: u32, log: &mut Log) -> Result<AutostartExit, Error> {
-    log.write(Priority::Info, &format!("job {id} accepted"))?;
-    if arguments.json {
-        print_json(&json!({"job": id}))?;
-    } else if !arguments.quiet {
+    if !arguments.json && !arguments.quiet {
         tell(PROGRAM, &format!("job {id} accepted; \"guestctl jobs\" shows how far it is"));
     }
-    Ok(AutostartExit::Done)
+    let printed = if arguments.json { print_json(&json!({"job": id})) } else { Ok(()) };
+    log.write(Priority::Info, &format!("job {id} accepted"));
+    printed.map(|()| AutostartExit::Done)
 }
 
-fn record(job: &JobView, log: &mut Log) -> Result<(), LogError> {
+fn record(job: &JobView, log: &mut Log) {
     for (guest, outcome) in &job.results {
         let priority = match outcome {
             Outcome::Done | Outcome::Already | Outcome::Asked => Priority::Info,
             Outcome::Canceled => Priority::Warn,
             Outcome::Failed(_) => Priority::Error,
         };
-        log.write(priority, &format!("job {} {} {guest}: {outcome}", job.id, job.verb))?;
+        log.write(priority, &format!("job {} {} {guest}: {outcome}", job.id, job.verb));
     }
-    log.write(Priority::Info, &format!("job {} {}: {}/{}", job.id, job.state, job.done, job.total))
+    log.write(Priority::Info, &format!("job {} {}: {}/{}", job.id, job.state, job.done, job.total));
 }
 
 fn report(arguments: &Autostart, request: &Request, job: &JobView) -> Result<(), Error> {
