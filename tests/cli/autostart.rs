@@ -187,7 +187,7 @@ async fn no_daemon_and_no_bus_are_told_with_what_to_do() {
 }
 
 #[tokio::test]
-async fn wrong_requests_exit_with_1_and_help_goes_where_lxc_sends_it() {
+async fn wrong_requests_exit_with_1() {
     let bus = PrivateBus::start().await;
     for line in
         [&["--bogus"][..], &["-t", "soon"], &["-g", "a/b"], &["-P", "/a", "-P", "/b"], &["--boot", "-s"]]
@@ -196,14 +196,19 @@ async fn wrong_requests_exit_with_1_and_help_goes_where_lxc_sends_it() {
         assert_eq!((status, out.as_str()), (1, ""), "{line:?}");
         assert!(!told.is_empty());
     }
+}
+
+#[tokio::test]
+async fn help_goes_to_standard_output_but_for_the_question_mark() {
+    let bus = PrivateBus::start().await;
     let (status, out, told) = bus.run("autostart", &["-?"]).await;
     assert_eq!((status, out.as_str()), (1, ""));
     assert!(told.contains("--ignore-auto"), "{told}");
     for (line, part) in
         [(&["-h"][..], "--ignore-auto"), (&["--usage"], "Usage:"), (&["--version"], "autostart ")]
     {
-        let (status, out, _) = bus.run("autostart", line).await;
-        assert_eq!(status, 0, "{line:?}");
+        let (status, out, told) = bus.run("autostart", line).await;
+        assert_eq!((status, told.as_str()), (0, ""), "{line:?}");
         assert!(out.contains(part), "{out}");
     }
 }

@@ -72,7 +72,8 @@ pub struct Autostart {
     #[command(flatten)]
     pub places: Places,
     /// Accepted and ignored, as lxc-autostart does.
-    #[arg(short = 'n', long, value_name = "NAME", hide = true, allow_hyphen_values = true)]
+    // As LXC's only option with n, it may be shortened to that.
+    #[arg(short = 'n', long, alias = "n", value_name = "NAME", hide = true, allow_hyphen_values = true)]
     name: Option<OsString>,
     /// Accepted and ignored, as lxc-autostart does.
     #[arg(long, value_name = "FILE", hide = true, allow_hyphen_values = true)]

@@ -47,7 +47,8 @@ pub enum UsageError {
 #[derive(Debug, Clone, Default, PartialEq, Eq, Args)]
 pub struct Choice {
     /// Shut the guests down instead of starting them (wins over -k and -r).
-    #[arg(short = 's', long)]
+    // As LXC's only option with s, it may be shortened to that.
+    #[arg(short = 's', long, alias = "s")]
     pub shutdown: bool,
     /// Kill the guests instead of starting them (wins over -r).
     #[arg(short = 'k', long)]

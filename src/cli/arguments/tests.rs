@@ -49,6 +49,9 @@ fn actions_in_short_and_long_form_and_their_precedence() {
         (&["-sr"], Action::Shutdown),
         (&["-r", "-r"], Action::Reboot),
         (&["--shut"], Action::Shutdown),
+        (&["--s"], Action::Shutdown),
+        (&["--k"], Action::Kill),
+        (&["--re"], Action::Reboot),
     ] {
         assert_eq!(autostart(line), Request { action, ..start() }, "{line:?}");
     }
@@ -151,7 +154,16 @@ fn logging_quiet_and_ignored_options() {
     assert_eq!(autostart(&["--logpriority=ERROR"]).log_priority, Priority::Error);
     let odd = autostart(&["-l", "loud"]);
     assert_eq!((odd.log_priority, odd.warnings.len()), (Priority::Info, 1));
-    for line in [&["-n", "web"][..], &["--name=web"], &["--rcfile=/x"], &["stray", "words"], &["--", "-x"]] {
+    for line in [
+        &["-n", "web"][..],
+        &["--name=web"],
+        &["--n=web"],
+        &["--n", "web"],
+        &["--na", "web"],
+        &["--rcfile=/x"],
+        &["stray", "words"],
+        &["--", "-x"],
+    ] {
         assert_eq!(autostart(line), start(), "{line:?}");
     }
     assert!(parse(&["-?"]).question);
