@@ -56,7 +56,24 @@ impl BulkRequest {
         for (key, value) in options {
             request.set(key, value)?;
         }
+        request.check_boot()?;
         Ok(request)
+    }
+
+    /// The boot groups are the settings' own, and are started.
+    fn check_boot(&self) -> Result<(), Error> {
+        let Selection { groups, all, boot, .. } = &self.selection;
+        let contradictions = [
+            (self.action != Action::Start, format!("action \"{}\"", self.action)),
+            (*all, "option \"all\"".into()),
+            (!groups.is_empty(), "argument \"groups\"".into()),
+        ];
+        match contradictions.into_iter().find(|(given, _)| *boot && *given) {
+            Some((_, other)) => Err(invalid(format!(
+                "option \"boot\" starts the boot groups of the settings; it cannot be used with {other}"
+            ))),
+            None => Ok(()),
+        }
     }
 
     fn set(&mut self, key: &str, value: &Variant<'_>) -> Result<(), Error> {
@@ -168,7 +185,7 @@ mod tests {
     #[test]
     fn a_bulk_request_takes_all_its_options() {
         let options = options([
-            ("boot", true.into()),
+            ("boot", false.into()),
             ("all", true.into()),
             ("ignore-auto", true.into()),
             ("lxcpath", "/srv/lxc".into()),
@@ -181,11 +198,30 @@ mod tests {
             all: true,
             ignore_auto: true,
             lxcpath: Some("/srv/lxc".into()),
-            boot: true,
+            boot: false,
         };
         assert_eq!(request.action, Action::Shutdown);
         assert_eq!(request.selection, expected);
         assert_eq!(request.wait, StopWait::AtMost(Duration::from_secs(5)));
+    }
+
+    #[test]
+    fn boot_starts_its_own_groups_and_nothing_else() {
+        let boot = || ("boot", true.into());
+        let request = BulkRequest::parse("start", &[], &options([boot(), ("ignore-auto", true.into())]));
+        assert!(request.unwrap().selection.boot);
+        for (action, groups, other, part) in [
+            ("shutdown", &[][..], boot(), "action \"shutdown\""),
+            ("kill", &[], boot(), "action \"kill\""),
+            ("reboot", &[], boot(), "action \"reboot\""),
+            ("start", &[], ("all", true.into()), "option \"all\""),
+            ("start", &["web".to_owned()], boot(), "argument \"groups\""),
+            ("start", &[String::new()], boot(), "argument \"groups\""),
+        ] {
+            let error = BulkRequest::parse(action, groups, &options([boot(), other])).unwrap_err();
+            assert!(matches!(error, Error::InvalidArgument(_)), "{error}");
+            assert!(error.to_string().ends_with(&format!("it cannot be used with {part}")), "{error}");
+        }
     }
 
     #[test]
