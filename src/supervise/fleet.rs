@@ -7,6 +7,7 @@ use std::{
 
 use super::{
     effect::{Effect, Level, Task},
+    ended::Ended,
     event::{Event, HelperId},
     job::{Job, Turns},
     machine,
@@ -22,9 +23,6 @@ use crate::{
     },
     plan::{Guests, Plan},
 };
-
-/// Ended jobs that are kept for readers.
-const ENDED_JOBS: usize = 64;
 
 /// The settings that decisions about all guests need.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -63,6 +61,8 @@ pub struct Fleet {
     /// Run on, although their configuration is gone or is another container's; with what comes once they are down.
     successors: BTreeMap<GuestName, Option<Arc<Guest>>>,
     jobs: BTreeMap<JobId, Job>,
+    /// Those of the jobs that have ended.
+    ended: Ended,
     last_job: u32,
     /// Groups that were brought up this boot.
     pub(super) booted: BTreeSet<Option<GroupName>>,
@@ -88,6 +88,7 @@ impl Fleet {
             states: BTreeMap::new(),
             successors: BTreeMap::new(),
             jobs: BTreeMap::new(),
+            ended: Ended::default(),
             last_job: 0,
             booted,
             booting: BTreeMap::new(),
@@ -289,6 +290,7 @@ impl Fleet {
         let turns = job.advance(&look, stirred, &mut slots, now);
         if job.is_over() {
             self.changed.extend(job.guests().cloned());
+            self.ended.add(id, job.guests().count(), now.instant);
             let brought_up = self.booting.remove(&id).filter(|_| !job.canceled);
             self.booted.extend(brought_up.unwrap_or_default());
         }
@@ -317,9 +319,8 @@ impl Fleet {
         self.jobs.insert(id, job);
         self.booting.insert(id, brings_up);
         self.advance(now);
-        while self.jobs.values().filter(|job| job.is_over()).count() > ENDED_JOBS {
-            let oldest = self.jobs.values().find(|job| job.is_over()).map(Job::id);
-            oldest.map(|id| self.jobs.remove(&id));
+        while let Some(forgotten) = self.ended.forget(now.instant) {
+            self.jobs.remove(&forgotten);
         }
         id
     }

@@ -9,7 +9,8 @@
 //! - `admission`: accept, already so, or deny with a reason.
 //! - `job`: one requested operation over several guests, working through a plan; `verdict` tells how a guest came out,
 //!   `progress` how far it is.
-//! - `fleet`: all guests and all jobs: the one thing that the manager loop owns. `request` is its part that plans.
+//! - `fleet`: all guests and all jobs: the one thing that the manager loop owns. `request` is its part that plans,
+//!   `ended` says how long ended jobs are kept.
 //! - `status`: what readers see of it.
 //!
 //! The machine never sees a job, and a job only ever looks at a guest's state: after each event the fleet lets every
@@ -17,6 +18,7 @@
 
 pub mod admission;
 pub mod effect;
+mod ended;
 pub mod event;
 pub mod fleet;
 mod hindrance;

@@ -96,3 +96,18 @@ fn a_boot_that_was_cancelled_or_of_one_lxcpath_can_be_made_up_for() {
     world.fleet.autostart(Action::Start, &boot, StopWait::Configured, at(6)).unwrap();
     assert_eq!(world.fleet.booted(), &BTreeSet::from([None]));
 }
+
+#[test]
+fn whoever_asks_for_much_at_once_finds_every_result_and_a_long_job_its_own() {
+    let mut world = World::new(9, [guest("db"), guest("web")]);
+    let long = world.operate(1, Verb::Start, "db").unwrap();
+    let many = Vec::from_iter((0..150).map(|_| world.operate(2, Verb::Hold, "web").unwrap()));
+    world.operate(62, Verb::Release, "web").unwrap();
+    let known = world.published().jobs;
+    assert!(known.contains_key(&long) && !known.contains_key(&many[0]), "{:?}", known.keys());
+    world.comes_up(63, "db");
+    let many = Vec::from_iter((0..150).map(|_| world.operate(64, Verb::Hold, "web").unwrap()));
+    let known = world.published().jobs;
+    assert!(many.iter().chain([&long]).all(|id| known.contains_key(id)), "{:?}", known.keys());
+    assert_eq!(known[&long].state, JobState::Done);
+}
