@@ -217,6 +217,11 @@ impl Error {
         matches!(self, Self::NotManaged { .. })
     }
 
+    /// Whether it says what became of the wait for a job, and names no guest.
+    pub fn is_about_the_wait(&self) -> bool {
+        matches!(self, Self::Vanished { .. } | Self::JobLost) || self.is_interruption()
+    }
+
     /// Whether Ctrl-C ended it.
     pub fn is_interruption(&self) -> bool {
         matches!(self, Self::Interrupted { .. } | Self::InterruptedEarly)

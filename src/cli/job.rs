@@ -10,15 +10,8 @@ use zbus::{
     proxy::{CacheProperties, OwnerChangedStream},
 };
 
-use super::{
-    bus::{Bus, Interrupt},
-    error::Error,
-    view::JobView,
-};
-use crate::{
-    dbus::proxy::JobProxy,
-    model::{JobId, JobState, Outcome},
-};
+use super::{bus::Bus, error::Error, view::JobView};
+use crate::model::{JobId, JobState, Outcome};
 
 const INTERFACE: InterfaceName<'static> = InterfaceName::from_static_str_unchecked("org.guestd1.Job");
 
@@ -28,29 +21,20 @@ type Properties = HashMap<String, OwnedVariant>;
 /// Waits until a job is over; `changed` sees it at first and after every change.
 ///
 /// # Errors
-/// [`Error::Interrupted`] on Ctrl-C, [`Error::Vanished`] when guestd leaves the bus, [`Error::JobLost`] when it does
-/// not know the job.
+/// [`Error::Vanished`] when guestd leaves the bus, [`Error::JobLost`] when it does not know the job.
 pub async fn follow(
     bus: &Bus,
     path: &OwnedObjectPath,
-    interrupt: &mut Interrupt,
     mut changed: impl FnMut(&JobView),
 ) -> Result<JobView, Error> {
-    let opened = interrupt.or(Watch::open(bus, path)).await;
-    let mut watch = opened.map_err(|error| match (error, number(path)) {
-        (Error::InterruptedEarly, Some(job)) => Error::Interrupted { job },
-        (error, _) => error,
-    })?;
+    let mut watch = Watch::open(bus, path).await?;
     loop {
         let job = view(&watch.known)?;
         changed(&job);
         if job.state.is_over() {
             return Ok(job);
         }
-        tokio::select! {
-            () = interrupt.heard() => return Err(Error::Interrupted { job: job.id }),
-            next = watch.next(job.id) => next?,
-        }
+        watch.next(job.id).await?;
     }
 }
 
@@ -64,9 +48,15 @@ fn sorted(error: zbus::Error) -> Error {
     }
 }
 
-/// The number of a job, from its path: for messages, when it cannot be asked for it.
-fn number(path: &OwnedObjectPath) -> Option<JobId> {
-    path.as_str().rsplit('/').next()?.parse().ok().map(JobId)
+/// The number of a job, from its path.
+///
+/// # Errors
+/// [`Error::Answer`]: it is no job's path.
+pub fn number(path: &OwnedObjectPath) -> Result<JobId, Error> {
+    let number = path.as_str().rsplit('/').next().and_then(|number| number.parse().ok());
+    number
+        .map(JobId)
+        .ok_or_else(|| Error::Answer { operation: "the request", reason: format!("{path} is no job's path") })
 }
 
 /// A job under observation: its properties, kept up to date by signals.
@@ -154,16 +144,6 @@ fn apply(known: &mut Properties, change: &PropertiesChanged) -> zbus::Result<boo
         known.insert((*name).to_owned(), value.try_to_owned()?);
     }
     Ok(arguments.invalidated_properties().is_empty())
-}
-
-/// The number of a job that was just accepted.
-///
-/// # Errors
-/// [`Error`]: guestd is gone, or does not know the job.
-pub async fn id(bus: &Bus, path: &OwnedObjectPath) -> Result<JobId, Error> {
-    let job = JobProxy::builder(bus.connection()).path(path).cache_properties(CacheProperties::No).build();
-    let job = job.await.map_err(sorted)?;
-    Ok(JobId(bus.read(READ, job.inner().get_property("Id")).await?))
 }
 
 /// A job's properties as data.

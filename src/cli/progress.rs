@@ -52,10 +52,11 @@ impl Progress {
         }
     }
 
-    /// Takes the bar away.
-    pub fn clear(&self) {
-        if let Self::Bar(bar) = self {
-            bar.finish_and_clear();
+    /// Takes the bar away, until something is shown again.
+    pub fn clear(&mut self) {
+        if let Self::Bar(shown) = self {
+            shown.finish_and_clear();
+            *shown = bar();
         }
     }
 }

@@ -8,7 +8,7 @@ use crate::model::{Instant, JobId};
 const LAST: usize = 64;
 /// So long every one is kept: whoever asked for many finds the result of each.
 const FOR: Duration = Duration::from_secs(60);
-/// But never more than so many, whoever asks for how many: some two megabytes.
+/// But never more than so many, whoever asks for how many: some four megabytes.
 const MOST: usize = 1024;
 /// Nor with more guests than this, all together, beyond the last ones.
 const MOST_GUESTS: usize = 16 * MOST;

@@ -227,10 +227,18 @@ impl Manager {
             "forbidden" => {
                 return Err(Refusal::NotAuthorized("org.guestd1.start is needed for this".into()));
             }
+            "slow" => {
+                // A test that waits for this knows that a client waits for the answer.
+                let _ = self.looked.send(0);
+                return std::future::pending().await;
+            }
             _ => {}
         }
         self.jobs += 1;
-        let path = OwnedObjectPath::try_from(format!("/org/guestd1/job/{}", self.jobs)).unwrap();
+        let path = job_path(self.jobs);
+        if let Some(forgotten) = self.jobs.checked_sub(KEPT).filter(|id| *id > 0) {
+            server.remove::<Job, _>(job_path(forgotten)).await?;
+        }
         // As the daemon does it: nothing is known of a lost job.
         if subject != "lost" {
             let job = Job {
@@ -244,6 +252,13 @@ impl Manager {
         }
         Ok(path)
     }
+}
+
+/// So many jobs are known.
+const KEPT: u32 = 64;
+
+fn job_path(id: u32) -> OwnedObjectPath {
+    OwnedObjectPath::try_from(format!("/org/guestd1/job/{id}")).unwrap()
 }
 
 type Options = HashMap<String, OwnedVariant>;
@@ -318,8 +333,7 @@ impl Manager {
     }
 
     fn list_jobs(&self) -> Vec<(u32, OwnedObjectPath)> {
-        let path = |id: u32| OwnedObjectPath::try_from(format!("/org/guestd1/job/{id}")).unwrap();
-        (1..=self.jobs).map(|id| (id, path(id))).collect()
+        (1..=self.jobs).map(|id| (id, job_path(id))).collect()
     }
 
     fn describe(&self) -> String {
@@ -377,8 +391,7 @@ impl Fake {
 
     /// Brings a job forward. The state is told first: the worst order.
     pub async fn show(&self, job: u32, frame: Frame) {
-        let path = format!("/org/guestd1/job/{job}");
-        let reference = self.connection.object_server().interface::<_, Job>(path).await.unwrap();
+        let reference = self.connection.object_server().interface::<_, Job>(job_path(job)).await.unwrap();
         let emitter = reference.signal_emitter();
         let mut job = reference.get_mut().await;
         job.frame = frame;

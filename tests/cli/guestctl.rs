@@ -1,8 +1,16 @@
 //! `guestctl` against guestd: exit statuses, JSON, what it prints.
 
+use nix::{
+    sys::signal::{Signal, kill},
+    unistd::Pid,
+};
 use serde_json::{Value, json};
+use tokio::{
+    io::{AsyncBufReadExt, BufReader},
+    process::Child,
+};
 
-use crate::fake::{Call, Fake, Frame, PrivateBus, details_json, ended, guest_json};
+use crate::fake::{Call, DEADLINE, Fake, Frame, PrivateBus, details_json, ended, guest_json};
 
 async fn with(script: Frame) -> (PrivateBus, Fake) {
     let bus = PrivateBus::start().await;
@@ -65,6 +73,101 @@ async fn it_waits_unless_told_not_to() {
     let job = fake.looked_at().await;
     fake.show(job, Frame::over("done", &[("web", "already")])).await;
     assert_eq!(ended(child).await, (0, "web: already down\n".into(), String::new()));
+}
+
+#[tokio::test]
+async fn many_names_lose_no_result() {
+    let (bus, fake) = with(Frame::over("done", &[])).await;
+    let names = Vec::from_iter((0..150).map(|at| format!("g{at}")));
+    let line = Vec::from_iter(["start"].into_iter().chain(names.iter().map(String::as_str)));
+    let (status, out, told) = bus.run("guestctl", &line).await;
+    assert_eq!((status, told.as_str()), (0, ""));
+    assert_eq!(out, Vec::from_iter(names.iter().map(|name| format!("{name}: nothing to do\n"))).concat());
+    let asked = Vec::from_iter(fake.calls.lock().unwrap().drain(..).map(|call| call.subject));
+    assert_eq!(asked, names);
+}
+
+fn interrupt(child: &Child) {
+    kill(Pid::from_raw(child.id().unwrap().cast_signed()), Signal::SIGINT).unwrap();
+}
+
+fn goes_on(job: u32) -> String {
+    format!("stopped waiting; job {job} goes on, \"guestctl cancel {job}\" cancels it")
+}
+
+#[tokio::test]
+async fn ctrl_c_tells_of_every_job() {
+    let (bus, mut fake) = with(Frame::running("stopping", 1)).await;
+    let mut child = bus.command("guestctl", &["stop", "nix", "a", "b", "c"]).spawn().unwrap();
+    let jobs = [fake.looked_at().await, fake.looked_at().await, fake.looked_at().await];
+    fake.show(jobs[0], Frame::over("done", &[("a", "done")])).await;
+    let mut printed = BufReader::new(child.stdout.take().unwrap()).lines();
+    let first = tokio::time::timeout(DEADLINE, printed.next_line()).await.unwrap().unwrap();
+    assert_eq!(first.as_deref(), Some("a: stopped"), "it is told while the others go on");
+    interrupt(&child);
+    let (status, _, told) = ended(child).await;
+    let (b, c) = (goes_on(jobs[1]), goes_on(jobs[2]));
+    let nix = "guestctl: no guest is named \"nix\"\n";
+    assert_eq!((status, told), (130, format!("{nix}guestctl: b: {b}\nguestctl: c: {c}\n")));
+    assert_eq!(printed.next_line().await.unwrap(), None);
+}
+
+#[tokio::test]
+async fn ctrl_c_leaves_json_with_every_job() {
+    let (bus, mut fake) = with(Frame::running("stopping", 1)).await;
+    let child = bus.command("guestctl", &["stop", "a", "nix", "b", "--json"]).spawn().unwrap();
+    let jobs = [fake.looked_at().await, fake.looked_at().await];
+    interrupt(&child);
+    let (status, out, _) = ended(child).await;
+    let (a, b) = (goes_on(jobs[0]), goes_on(jobs[1]));
+    assert_eq!(status, 130);
+    assert_eq!(
+        parsed(&out),
+        json!([
+            {"name": "a", "verb": "stop", "job": jobs[0], "error": a},
+            {"name": "nix", "verb": "stop", "job": null, "error": "no guest is named \"nix\""},
+            {"name": "b", "verb": "stop", "job": jobs[1], "error": b},
+        ])
+    );
+}
+
+#[tokio::test]
+async fn ctrl_c_before_all_is_asked_for_tells_what_was_begun() {
+    let (bus, mut fake) = with(Frame::running("starting", 1)).await;
+    let child = bus.command("guestctl", &["start", "web", "slow", "db", "lab", "--json"]).spawn().unwrap();
+    let mut looked = [fake.looked_at().await, fake.looked_at().await];
+    looked.sort_unstable();
+    assert_eq!(looked, [0, 1]);
+    interrupt(&child);
+    let (status, out, told) = ended(child).await;
+    assert_eq!(status, 130);
+    let lines = Vec::from_iter(told.lines());
+    let early = "guestctl: slow: interrupted before guestd answered";
+    assert!(lines[0].starts_with("guestctl: web: stopped waiting; job 1 goes on"), "{told}");
+    assert!(lines[1].starts_with(early), "{told}");
+    assert_eq!(lines[2..], ["guestctl: guestd was not asked for the others: db, lab"]);
+    let answers = parsed(&out);
+    assert_eq!((&answers[0]["job"], &answers[1]["job"]), (&json!(1), &Value::Null));
+    assert_eq!(
+        answers[3],
+        json!({"name": "lab", "verb": "start", "job": null, "error": "guestd was not asked"})
+    );
+}
+
+#[tokio::test]
+async fn a_daemon_that_vanishes_loses_no_answer() {
+    let (bus, mut fake) = with(Frame::running("starting", 1)).await;
+    let child = bus.command("guestctl", &["start", "web", "db", "--json"]).spawn().unwrap();
+    let _both = (fake.looked_at().await, fake.looked_at().await);
+    fake.vanish().await;
+    let (status, out, told) = ended(child).await;
+    assert_eq!(status, 1);
+    for (at, name) in [(0, "web"), (1, "db")] {
+        let job = at + 1;
+        let words = format!("guestctl: {name}: guestd went away while job {job} was running");
+        assert!(told.lines().nth(at).is_some_and(|line| line.starts_with(&words)), "{told}");
+        assert_eq!(parsed(&out)[at]["job"], json!(job), "{out}");
+    }
 }
 
 #[tokio::test]

@@ -20,7 +20,7 @@ use crate::{
         render::{self, Style},
         view::JobView,
     },
-    model::{Outcome, PlannedStep},
+    model::{JobId, Outcome, PlannedStep},
 };
 
 const PROGRAM: &str = "autostart";
@@ -94,11 +94,15 @@ async fn act(arguments: &Autostart, request: &Request, log: &mut Log) -> Result<
         Ok((bus, path))
     };
     let (bus, path) = interrupt.or(asking).await?;
+    let id = job::number(&path)?;
     if request.mode == Mode::Leave {
-        return left(arguments, job::id(&bus, &path).await?.0, log);
+        return left(arguments, id, log);
     }
     let mut progress = Progress::new(PROGRAM, arguments.quiet, arguments.progress);
-    let followed = job::follow(&bus, &path, &mut interrupt, |job| progress.show(job)).await;
+    let followed = tokio::select! {
+        job = job::follow(&bus, &path, |job| progress.show(job)) => job,
+        () = interrupt.heard() => Err(Error::Interrupted { job: id }),
+    };
     progress.clear();
     let job = followed?;
     let reported = report(arguments, request, &job);
@@ -108,7 +112,7 @@ async fn act(arguments: &Autostart, request: &Request, log: &mut Log) -> Result<
 }
 
 /// Tells the number of a job that is not waited for.
-fn left(arguments: &Autostart, id: u32, log: &mut Log) -> Result<AutostartExit, Error> {
+fn left(arguments: &Autostart, id: JobId, log: &mut Log) -> Result<AutostartExit, Error> {
     if !arguments.json && !arguments.quiet {
         tell(PROGRAM, &format!("job {id} accepted; \"guestctl jobs\" shows how far it is"));
     }
@@ -134,7 +138,7 @@ fn report(arguments: &Autostart, request: &Request, job: &JobView) -> Result<(),
         tell(PROGRAM, &format!("{guest}: {reason}"));
     }
     if arguments.json {
-        print_json(&super::operate::job_json(job))?;
+        print_json(&super::answers::job_json(job))?;
     } else if !arguments.quiet {
         let summary = match request.selection.boot && job.total == 0 {
             true => {

@@ -8,6 +8,7 @@ use super::{
 };
 use crate::daemon::load::Absent;
 
+mod answers;
 pub mod autostart;
 mod cancel;
 mod cat;

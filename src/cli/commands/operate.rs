@@ -1,8 +1,12 @@
 //! `guestctl start`, `stop` and the other verbs: one job for each guest that is named.
 
-use serde_json::{Value, json};
+use std::cell::RefCell;
+
+use futures_util::{StreamExt, stream};
+use tokio::sync::Mutex;
 use zbus::OwnedObjectPath;
 
+use super::answers::{Answer, Answers};
 use crate::{
     cli::{
         arguments::{guestctl::Operation, seconds},
@@ -10,56 +14,26 @@ use crate::{
         error::Error,
         exit::GuestctlExit,
         job,
-        output::{print, print_json, tell},
-        progress::Progress,
-        render,
-        view::JobView,
     },
-    model::{GuestName, JobId, JobState, Outcome},
+    model::GuestName,
 };
 
-const PROGRAM: &str = "guestctl";
+/// So many jobs are followed at once. A bus lets each connection have 128 calls open and 512 subscriptions.
+const AT_ONCE: usize = 100;
 
-/// What became of the request about one guest.
-enum Answer {
-    /// guestd took it; nobody waits.
-    Left(JobId),
-    /// It is over.
-    Over(JobView),
-    /// It was turned down, or lost.
-    Error(Error),
-}
-
-/// Begins all of it, then waits for each: the jobs run side by side.
+/// Begins the jobs one after the other, and follows each from its beginning: they run side by side. Whatever ends it,
+/// what became of each guest is told.
 pub(super) async fn run(operation: &Operation<'_>, json: bool) -> Result<GuestctlExit, Error> {
     let options = options(operation)?;
     let mut interrupt = Interrupt::listen()?;
     let bus = interrupt.or(Bus::connect()).await?;
-    let mut begun = Vec::with_capacity(operation.names.len());
-    for name in operation.names {
-        match interrupt.or(begin(&bus, operation, name, &options)).await {
-            // No other guest will fare better.
-            Err(error) if error.is_unreachable() || error.is_interruption() => return Err(error),
-            answer => begun.push((name, answer)),
-        }
+    let request =
+        Request { bus, operation, options, turn: Mutex::new(()), answers: Answers::new(operation, json) };
+    tokio::select! {
+        ended = request.carry_out() => ended?,
+        () = interrupt.heard() => {}
     }
-    let mut exit = GuestctlExit::Done;
-    let mut answers = Vec::with_capacity(begun.len());
-    for (name, begun) in begun {
-        let answer = match begun {
-            Ok(path) => await_end(&bus, &path, operation, &mut interrupt).await,
-            Err(error) => Answer::Error(error),
-        };
-        exit = exit.and(tell_answer(name, operation, &answer, json)?);
-        answers.push(answer_json(name, operation, &answer));
-        if exit == GuestctlExit::Interrupted {
-            break;
-        }
-    }
-    if json {
-        print_json(&answers)?;
-    }
-    Ok(exit)
+    request.answers.into_inner().finish()
 }
 
 fn options<'a>(operation: &Operation<'a>) -> Result<Options<'a>, Error> {
@@ -73,87 +47,61 @@ fn options<'a>(operation: &Operation<'a>) -> Result<Options<'a>, Error> {
     Ok(options)
 }
 
-async fn begin(
-    bus: &Bus,
-    operation: &Operation<'_>,
-    name: &str,
-    options: &Options<'_>,
-) -> Result<OwnedObjectPath, Error> {
-    // What cannot be a name is no guest's.
-    GuestName::new(name).map_err(|error| Error::NoSuchGuest { message: error.to_string() })?;
-    match bus.operate(operation.verb, name, options).await {
-        Err(error) => Err(bus.with_suggestion(name, error).await),
-        path => path,
-    }
+/// A request on its way.
+struct Request<'a> {
+    bus: Bus,
+    operation: &'a Operation<'a>,
+    options: Options<'a>,
+    /// Who has it may ask guestd: so the jobs begin in the order of the names.
+    turn: Mutex<()>,
+    answers: RefCell<Answers<'a>>,
 }
 
-async fn await_end(
-    bus: &Bus,
-    path: &OwnedObjectPath,
-    operation: &Operation<'_>,
-    interrupt: &mut Interrupt,
-) -> Answer {
-    if !operation.wait {
-        return job::id(bus, path).await.map_or_else(Answer::Error, Answer::Left);
-    }
-    let mut progress = Progress::new(PROGRAM, false, false);
-    let followed = job::follow(bus, path, interrupt, |job| progress.show(job)).await;
-    progress.clear();
-    followed.map_or_else(Answer::Error, Answer::Over)
-}
-
-/// Prints an answer, and says how the program ends if it is the only one.
-fn tell_answer(
-    name: &str,
-    operation: &Operation<'_>,
-    answer: &Answer,
-    json: bool,
-) -> Result<GuestctlExit, Error> {
-    let say = |text: &str| if json { Ok(()) } else { print(&format!("{name}: {text}\n")) };
-    match answer {
-        Answer::Left(id) => say(&format!("job {id} accepted")).map(|()| GuestctlExit::Done),
-        Answer::Error(error) => {
-            tell(PROGRAM, &error.to_string());
-            Ok(super::exit_of(error))
+impl Request<'_> {
+    async fn carry_out(&self) -> Result<(), Error> {
+        let each = self.operation.names.iter().enumerate().map(|(at, name)| self.carry_out_one(at, name));
+        let mut ended = stream::iter(each).buffer_unordered(AT_ONCE);
+        while let Some(told) = ended.next().await {
+            told?;
         }
-        Answer::Over(job) => {
-            for (guest, reason) in job.failures() {
-                tell(PROGRAM, &format!("{guest}: {reason}"));
-            }
-            if job.results.get(name).is_none_or(Outcome::is_success) {
-                say(&render::job::outcome(operation.verb, job.results.get(name)))?;
-            }
-            Ok(if job.state == JobState::Done { GuestctlExit::Done } else { GuestctlExit::Failed })
-        }
+        Ok(())
     }
-}
 
-fn answer_json(name: &str, operation: &Operation<'_>, answer: &Answer) -> Value {
-    let mut value = match answer {
-        Answer::Left(id) => json!({"job": id}),
-        Answer::Error(error) => json!({"job": null, "error": error.to_string()}),
-        Answer::Over(job) => job_json(job),
-    };
-    value["name"] = name.into();
-    value["verb"] = operation.verb.as_str().into();
-    value
-}
+    async fn carry_out_one(&self, at: usize, name: &str) -> Result<(), Error> {
+        let Some(begun) = self.begin(at, name).await else { return Ok(()) };
+        let job = begun.and_then(|path| job::number(&path).map(|job| (job, path)));
+        let answer = match job {
+            Err(error) => Answer::Error { error, job: None },
+            Ok((job, _)) if !self.operation.wait => Answer::Left(job),
+            Ok((job, path)) => {
+                self.answers.borrow_mut().begun(at, job);
+                let changed = |job: &_| self.answers.borrow_mut().changed(at, job);
+                match job::follow(&self.bus, &path, changed).await {
+                    Ok(job) => Answer::Over(job),
+                    Err(error) => Answer::Error { error, job: Some(job) },
+                }
+            }
+        };
+        self.answers.borrow_mut().answered(at, answer)
+    }
 
-/// A job that is over, as JSON: what `autostart --json` prints, and `guestctl VERB --json` for each guest. Scripts
-/// rely on it: fields may be added, never renamed or taken away.
-pub(super) fn job_json(job: &JobView) -> Value {
-    let results = job.results.iter().map(|(guest, outcome)| (guest.clone(), outcome.to_string().into()));
-    json!({
-        // Its number.
-        "job": job.id,
-        // What it did to each guest: start, stop, kill, reboot and so on.
-        "verb": job.verb,
-        // done, failed or canceled.
-        "state": job.state,
-        // How many guests have a result, of how many.
-        "done": job.done,
-        "total": job.total,
-        // For each guest: done, already, asked, canceled, or failed: and the reason.
-        "results": results.collect::<serde_json::Map<String, Value>>(),
-    })
+    /// Begins one guest's job; none when guestd cannot be reached any more: no other guest will fare better.
+    async fn begin(&self, at: usize, name: &str) -> Option<Result<OwnedObjectPath, Error>> {
+        let _turn = self.turn.lock().await;
+        if !self.answers.borrow_mut().asks(at) {
+            return None;
+        }
+        // What cannot be a name is no guest's.
+        if let Err(error) = GuestName::new(name) {
+            return Some(Err(Error::NoSuchGuest { message: error.to_string() }));
+        }
+        let begun = match self.bus.operate(self.operation.verb, name, &self.options).await {
+            Err(error) => Err(self.bus.with_suggestion(name, error).await),
+            path => path,
+        };
+        if begun.as_ref().is_err_and(Error::is_unreachable) {
+            self.answers.borrow_mut().close();
+        }
+        Some(begun)
+    }
 }
