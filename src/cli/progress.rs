@@ -4,7 +4,11 @@ use std::io::IsTerminal;
 
 use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
 
-use super::{output::tell, render::plain, view::JobView};
+use super::{
+    output::tell,
+    render::{USUAL_WIDTH, plain},
+    view::JobView,
+};
 
 /// How progress is shown.
 #[derive(Debug)]
@@ -61,9 +65,17 @@ impl Progress {
     }
 }
 
+/// Where there are fewer columns, the words need those of the bar.
+const BAR_FROM: u16 = 60;
+
 fn bar() -> ProgressBar {
-    let style = ProgressStyle::with_template("{prefix} [{bar:30}] {pos}/{len} {wide_msg}")
-        .expect("the template is constant and right");
+    let columns =
+        terminal_size::terminal_size_of(std::io::stderr()).map_or(USUAL_WIDTH, |(width, _)| width.0);
+    let template = match columns {
+        BAR_FROM.. => "{prefix} [{bar:30}] {pos}/{len} {wide_msg}",
+        _ => "{prefix} {pos}/{len} {wide_msg}",
+    };
+    let style = ProgressStyle::with_template(template).expect("the template is constant and right");
     ProgressBar::with_draw_target(None, ProgressDrawTarget::stderr()).with_style(style.progress_chars("=> "))
 }
 

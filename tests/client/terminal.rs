@@ -37,6 +37,9 @@ fn a_terminal_gets_a_bar_colours_and_totals_and_a_pipe_lines() {
     let shown = on_a_terminal(&host, &format!("{} -a", bin("autostart")));
     assert!(shown.contains("start [") && shown.contains("0/1"), "{shown:?}");
     assert!(shown.trim_end().ends_with("autostart: 1 started"), "{shown:?}");
+    let narrow = on_a_terminal(&host, &format!("stty cols 40 rows 24; {} -a -r", bin("autostart")));
+    assert!(narrow.contains("0/1 reboot: web") && !narrow.contains("reboot ["), "{narrow:?}");
+    assert!(narrow.split(['\r', '\n']).all(|line| line.replace("\u{1b}[2K", "").len() <= 40), "{narrow:?}");
     let shown = on_a_terminal(&host, &format!("{} list", bin("guestctl")));
     assert!(shown.contains("\u{1b}[") && shown.contains("1 guest listed."), "{shown:?}");
     let shown = on_a_terminal(&host, &format!("NO_COLOR=1 {} list", bin("guestctl")));

@@ -12,7 +12,7 @@ pub mod plan;
 pub mod time;
 
 /// The columns of a terminal that does not tell.
-const USUAL_WIDTH: u16 = 80;
+pub const USUAL_WIDTH: u16 = 80;
 
 /// For whom text is made.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
