@@ -98,6 +98,14 @@ pub enum Error {
         /// The number.
         job: JobId,
     },
+    /// A job that was to be cancelled has ended.
+    #[error("job {job} is over already: {state}")]
+    JobOver {
+        /// The job.
+        job: JobId,
+        /// How it ended.
+        state: String,
+    },
     /// Ctrl-C before a job was known.
     #[error("interrupted before guestd answered; \"guestctl jobs\" shows whether it took the request")]
     InterruptedEarly,

@@ -170,7 +170,9 @@ fn ctrl_c_leaves_a_job_that_can_be_seen_and_canceled() {
     let jobs = parsed(&host.guestctl_ok(&["jobs", "--json"]));
     assert_eq!((&jobs[0]["state"], &jobs[0]["results"]["second"]), (&json!("canceled"), &json!("canceled")));
     assert_eq!(host.in_phase("up"), ["first", "zero"], "what had begun goes on");
-    assert!(host.guestctl_ok(&["cancel", &id]).contains("is over already: canceled"));
+    let again = host.guestctl(&["cancel", &id]);
+    assert_eq!(again.status.code(), Some(1));
+    assert!(stderr(&again).contains("is over already: canceled"));
 }
 
 #[test]

@@ -77,6 +77,8 @@ pub enum Command {
     /// List running jobs and the last ended ones.
     Jobs(Legend),
     /// Cancel a job: what it has begun goes on, what it has not is left out.
+    ///
+    /// Exits with 1 when the job is over already.
     Cancel {
         /// The job's number.
         job: u32,

@@ -22,10 +22,13 @@ pub(super) async fn run(job: u32, json: bool) -> Result<GuestctlExit, Error> {
     if over.is_none() {
         bus.cancel(JobId(job)).await?;
     }
-    match (json, over) {
-        (true, _) => print_json(&json!({"job": job, "canceled": over.is_none()}))?,
-        (false, None) => print(&format!("job {job} canceled; what it had begun goes on\n"))?,
-        (false, Some(over)) => print(&format!("job {job} is over already: {}\n", over.state))?,
+    if json {
+        print_json(&json!({"job": job, "canceled": over.is_none()}))?;
+    }
+    match over {
+        Some(over) => return Err(Error::JobOver { job: JobId(job), state: over.state.to_string() }),
+        None if json => {}
+        None => print(&format!("job {job} canceled; what it had begun goes on\n"))?,
     }
     Ok(GuestctlExit::Done)
 }
