@@ -18,6 +18,13 @@ use crate::import::{
 /// The most files of one folder that are listed.
 const LIST_MAX: usize = 4096;
 
+/// What follows for a user who may not read something: guestd, which is root, may; so nothing else can be said of it.
+/// None for root, and where that is not the reason.
+pub fn hidden_from_user(error: ReadError) -> Option<&'static str> {
+    (error == ReadError::Denied && !nix::unistd::geteuid().is_root())
+        .then_some(" to this user; run this as root")
+}
+
 /// Reads from the disk. Follows symbolic links, as LXC does, but reads regular files only, and never waits on a FIFO or
 /// a device. A link to `/dev/null` is an empty file, which is how a file is masked.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]

@@ -7,6 +7,7 @@ use std::{
     path::{Path, PathBuf},
 };
 
+use super::disk::hidden_from_user;
 use crate::{
     import::{Files, ReadError, Settings, lxc, settings::Written},
     model::{Diagnostic, Origin},
@@ -113,8 +114,7 @@ pub(super) fn toml_files(folder: &Path, files: &dyn Files) -> Result<Vec<PathBuf
 
 /// A settings file or folder that cannot be read.
 pub(super) fn ignored(path: &Path, error: ReadError) -> Diagnostic {
-    Diagnostic::error(
-        Origin::file(path),
-        format!("it {error}, so that its settings are ignored; mend or remove it"),
-    )
+    let consequence =
+        hidden_from_user(error).unwrap_or(", so that its settings are ignored; mend or remove it");
+    Diagnostic::error(Origin::file(path), format!("it {error}{consequence}"))
 }

@@ -83,7 +83,8 @@ fn who_may_read_everything_sees_the_same_as_root() {
 fn an_lxcpath_that_only_root_may_read() {
     let offline = Offline::new();
     offline.open("lxc", 0o700);
-    let path = "lxc: error: the lxcpath, named by etc/guestd.toml:3, cannot be read: permission denied";
+    let path = "lxc: error: the lxcpath, named by etc/guestd.toml:3, cannot be read: permission denied \
+                to this user; run this as root\n";
     let (status, out, told) = offline.run(NOBODY, GUESTCTL, &["check"]);
     assert_eq!((status, told.as_str()), (1, ""));
     assert!(out.starts_with(path), "{out}");
@@ -123,11 +124,12 @@ fn files_that_only_root_may_read() {
     assert_eq!(status, 1);
     let denied = "cannot be read: permission denied";
     for line in [
-        format!("lxc/db/config: error: the file {denied}; the container is not managed"),
-        format!("etc/guests/web.toml: error: it {denied}, so that its settings are ignored"),
+        format!("lxc/db/config: error: the file {denied} to this user; run this as root\n"),
+        format!("etc/guests/web.toml: error: it {denied} to this user; run this as root\n"),
     ] {
         assert!(out.contains(&line), "{out}");
     }
+    assert!(!out.contains("managed"), "only this user does not see it: {out}");
     assert_eq!(run(&["cat", "db"]).2, format!("guestctl: lxc/db/config {denied}\n"));
     assert_eq!((run(&["cat", "db"]).0, run(&["cat", "none"]).0), (1, 4));
     let (status, out, told) = run(&["cat", "web"]);

@@ -14,7 +14,7 @@ use super::{
 };
 use crate::{
     daemon::{
-        disk::Disk,
+        disk::{Disk, hidden_from_user},
         settings::{ignored, toml_files},
     },
     import::{Files, Layer, ReadError, Settings, lxc, overlay},
@@ -126,6 +126,7 @@ impl<'l> Pass<'l> {
             kept = self.keep_all(lxcpath);
         }
         let origin = Origin::file(Arc::clone(lxcpath));
+        let hidden = hidden_from_user(error);
         let diagnostic = match (error, &self.settings.lxc_paths_origin) {
             (ReadError::Missing, None) => {
                 Diagnostic::note(origin, "the folder does not exist, so that there are no LXC containers")
@@ -137,12 +138,14 @@ impl<'l> Pass<'l> {
                 } else {
                     error.to_string()
                 };
-                let consequence = match kept {
-                    0 => "its containers are not managed".into(),
-                    _ => format!("its containers stay as they were known before ({kept})"),
+                let consequence = match (hidden, kept) {
+                    (Some(hidden), _) => hidden.into(),
+                    (_, 0) => "; its containers are not managed; mend that or name another".into(),
+                    _ => format!(
+                        "; its containers stay as they were known before ({kept}); mend that or name another"
+                    ),
                 };
-                let message = format!("the lxcpath{by} {error}; {consequence}; mend that or name another");
-                Diagnostic::error(origin, message)
+                Diagnostic::error(origin, format!("the lxcpath{by} {error}{consequence}"))
             }
         };
         self.diagnostics.push(diagnostic);
@@ -240,13 +243,14 @@ impl<'l> Pass<'l> {
 
     /// A container whose `config` cannot be read.
     fn unreadable(&mut self, lxcpath: &Path, name: &GuestName, error: ReadError) {
-        let consequence = match self.keep(lxcpath, name) {
-            true => "the container stays as it was known before",
-            false => "the container is not managed",
+        let consequence = match (hidden_from_user(error), self.keep(lxcpath, name)) {
+            (Some(hidden), _) => hidden,
+            (_, true) => "; the container stays as it was known before; mend that",
+            (_, false) => "; the container is not managed; mend that",
         };
         self.overlays.remove(name);
         let origin = Origin::file(lxcpath.join(name.as_str()).join("config"));
-        let message = format!("the file {error}; {consequence}; mend that");
+        let message = format!("the file {error}{consequence}");
         self.diagnostics.push(Diagnostic::error(origin, message).about(name));
     }
 
