@@ -133,14 +133,21 @@ fn an_lxcpath_selects_and_lists_its_own() {
 }
 
 #[test]
-fn a_second_boot_says_why_it_does_nothing() {
+fn a_second_boot_says_why_it_does_nothing_and_what_does() {
     let host = Host::running("");
-    host.guest("web", &[AUTO]);
-    host.autostart_ok(&["--boot"]);
+    host.guest("bad", &[AUTO, "lxc.group = onboot", "lxc.hook.pre-start = /bin/false"]);
+    host.guest("web", &[AUTO, "lxc.group = onboot"]);
+    assert_eq!(host.autostart(&["--boot"]).status.code(), Some(2));
+    host.guestctl_ok(&["kill", "web"]);
     let again = host.autostart(&["--boot"]);
     assert!(again.status.success());
     let told = stderr(&again);
     assert!(told.contains("nothing to do: the boot groups were brought up before"), "{told}");
+    assert!(told.contains("\"autostart -g GROUP\" starts what is down in a group"), "{told}");
+    assert_eq!(host.in_phase("up"), [] as [&str; 0]);
+    let tried = host.autostart(&["-g", "onboot"]);
+    assert_eq!(tried.status.code(), Some(2), "what failed is tried again: {}", stderr(&tried));
+    assert_eq!(host.in_phase("up"), ["web"]);
 }
 
 #[test]

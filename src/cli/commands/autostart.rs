@@ -24,6 +24,9 @@ use crate::{
 };
 
 const PROGRAM: &str = "autostart";
+/// What `--boot` says when it did nothing.
+const NO_BOOT: &str = "nothing to do: the boot groups were brought up before, or have no guest to start; \
+                       \"guestctl list\" shows what is down, \"autostart -g GROUP\" starts what is down in a group";
 
 /// Carries the request out.
 ///
@@ -141,9 +144,7 @@ fn report(arguments: &Autostart, request: &Request, job: &JobView) -> Result<(),
         print_json(&super::answers::job_json(job))?;
     } else if !arguments.quiet {
         let summary = match request.selection.boot && job.total == 0 {
-            true => {
-                "nothing to do: the boot groups were brought up before, or have no guest to start".to_owned()
-            }
+            true => NO_BOOT.to_owned(),
             false => render::job::summary(request.action.into(), job),
         };
         tell(PROGRAM, &summary);
