@@ -50,7 +50,8 @@ fn the_programs_tell_what_happens_on_a_host() {
     let mut host = Host::new("");
     let decision = at("examples/reboot-decision");
     host.guest("web", &[]);
-    host.guest("bad", &["lxc.hook.pre-start = /bin/false"]);
+    // LXC names it in quotes, which busctl escapes like all that is not ASCII.
+    host.guest("bad", &["lxc.rootfs.path = dir:/nonexistent/übung"]);
     let overlay = format!("[reboot]\naction = \"{}\"\n", decision.display());
     fs::write(host.at("etc/guests/web.toml"), overlay).expect("an overlay");
     host.start_daemon();
@@ -78,7 +79,13 @@ fn the_programs_tell_what_happens_on_a_host() {
     let told = failed();
     let text = String::from_utf8_lossy(&told.stdout).into_owned();
     assert_eq!(told.status.code(), Some(1), "{text}");
-    assert!(text.starts_with("bad: could not start it") && text.lines().count() == 1, "{text}");
+    let status = host.status("bad");
+    let reason = status["reason"].as_str().expect("a reason");
+    assert!(
+        reason.starts_with("could not start it") && reason.contains('"') && reason.contains('ü'),
+        "{reason}"
+    );
+    assert_eq!(text, format!("bad: {reason}\n"));
 }
 
 /// The program that Cargo makes of an example. "cargo test --test examples" alone does not make them.
