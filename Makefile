@@ -1,9 +1,8 @@
 # guestd: starts, supervises and stops the guests of a Linux host.
 
-CARGO      ?= cargo
-PREFIX     ?= /usr
-SYSCONFDIR ?= /etc
-DESTDIR    ?=
+CARGO   ?= cargo
+PREFIX  ?= /usr
+DESTDIR ?=
 
 VERSION = $(shell sed -n '1s/.*(\(.*\)).*/\1/p' debian/changelog)
 
@@ -21,6 +20,7 @@ DBUSDIR  = $(DESTDIR)/usr/share/dbus-1
 ACTIONS  = $(DESTDIR)/usr/share/polkit-1/actions
 UNITDIR  = $(DESTDIR)/lib/systemd/system
 TMPFILES = $(DESTDIR)/usr/lib/tmpfiles.d
+UNITS    = guestd.service autostart.service autostart@.service guests-shutdown.service guest@.service
 DOCDIR   = $(DESTDIR)$(PREFIX)/share/doc/guestd
 BASHDIR  = $(DESTDIR)$(PREFIX)/share/bash-completion/completions
 ZSHDIR   = $(DESTDIR)$(PREFIX)/share/zsh/vendor-completions
@@ -64,49 +64,47 @@ deb: ## Build the Debian packages into target/debian
 	@ls $(TARGET)/debian/*.deb
 
 generated:
-	@test -x $(RELEASE)/guestctl || { echo "install: nothing is built yet; run \"make build\" first" >&2; exit 1; }
-	@rm -rf $(GENERATED)
-	@$(RELEASE)/guestctl generate $(GENERATED)
+	@test -x "$(RELEASE)/guestctl" || { echo "install: nothing is built yet; run \"make build\" first" >&2; exit 1; }
+	@rm -rf "$(GENERATED)"
+	@"$(RELEASE)/guestctl" generate "$(GENERATED)"
 
 install: generated ## Install what was built below DESTDIR and PREFIX ("make build" first)
-	install -D -m 755 -t $(SBINDIR) $(RELEASE)/guestd
-	install -D -m 755 -t $(BINDIR) $(RELEASE)/autostart $(RELEASE)/guestctl
-	install -D -m 755 -t $(LIBDIR) $(RELEASE)/guest-helper
-	install -D -m 644 -t $(DBUSDIR)/system.d units/org.guestd1.conf
-	install -D -m 644 -t $(DBUSDIR)/system-services units/org.guestd1.service
-	install -D -m 644 -t $(DBUSDIR)/interfaces src/dbus/introspection/*.xml
-	install -D -m 644 -t $(ACTIONS) units/org.guestd1.policy
-	install -D -m 644 -t $(UNITDIR) units/guestd.service units/autostart.service units/autostart@.service \
-		units/guests-shutdown.service units/guest@.service
-	install -D -m 644 -t $(UNITDIR)/lxc.service.d units/lxc.service.d/guestd.conf
-	install -D -m 644 units/guestd.tmpfiles $(TMPFILES)/guestd.conf
-	install -D -m 644 units/guestd.default $(DESTDIR)$(SYSCONFDIR)/default/guestd
+	install -D -m 755 -t "$(SBINDIR)" "$(RELEASE)/guestd"
+	install -D -m 755 -t "$(BINDIR)" "$(RELEASE)/autostart" "$(RELEASE)/guestctl"
+	install -D -m 755 -t "$(LIBDIR)" "$(RELEASE)/guest-helper"
+	install -D -m 644 -t "$(DBUSDIR)/system.d" units/org.guestd1.conf
+	install -D -m 644 -t "$(DBUSDIR)/system-services" units/org.guestd1.service
+	install -D -m 644 -t "$(DBUSDIR)/interfaces" src/dbus/introspection/*.xml
+	install -D -m 644 -t "$(ACTIONS)" units/org.guestd1.policy
+	install -D -m 644 -t "$(UNITDIR)" $(addprefix units/,$(UNITS))
+	install -D -m 644 -t "$(UNITDIR)/lxc.service.d" units/lxc.service.d/guestd.conf
+	install -D -m 644 units/guestd.tmpfiles "$(TMPFILES)/guestd.conf"
+	install -D -m 644 units/guestd.default "$(DESTDIR)/etc/default/guestd"
 	$(if $(filter-out /usr,$(PREFIX)),sed -i -e 's|^ExecStart=/usr/|Environment=GUESTD_HELPER=$(PREFIX)/lib/guestd/guest-helper\n&|' \
-		-e 's|=/usr/sbin/|=$(PREFIX)/sbin/|' $(UNITDIR)/guestd.service)
-	install -D -m 644 -t $(MANDIR)/man1 $(GENERATED)/*.1
-	install -D -m 644 -t $(MANDIR)/man5 man/guestd.toml.5
-	install -D -m 644 -t $(MANDIR)/man8 man/guestd.8 man/guest-helper.8 $(GENERATED)/*.8
-	install -D -m 644 $(GENERATED)/guestctl.bash $(BASHDIR)/guestctl
-	install -D -m 644 $(GENERATED)/autostart.bash $(BASHDIR)/autostart
-	install -D -m 644 -t $(ZSHDIR) $(GENERATED)/_guestctl $(GENERATED)/_autostart
-	install -D -m 644 -t $(FISHDIR) $(GENERATED)/guestctl.fish $(GENERATED)/autostart.fish
-	install -D -m 644 -t $(DOCDIR) README.md CHANGELOG.md LICENSE-MIT LICENSE-APACHE
-	install -D -m 644 -t $(DOCDIR)/examples examples/guestd.toml examples/watch.rs
-	install -D -m 644 -t $(DOCDIR)/examples/guests examples/guests/*.toml
-	install -D -m 755 -t $(DOCDIR)/examples examples/reboot-decision examples/failed-guests
-	install -d -m 755 $(DESTDIR)$(SYSCONFDIR)/guestd/guests
+		-e 's|=/usr/sbin/|=$(PREFIX)/sbin/|' "$(UNITDIR)/guestd.service")
+	install -D -m 644 -t "$(MANDIR)/man1" "$(GENERATED)"/*.1
+	install -D -m 644 -t "$(MANDIR)/man5" man/guestd.toml.5
+	install -D -m 644 -t "$(MANDIR)/man8" man/guestd.8 man/guest-helper.8 "$(GENERATED)"/*.8
+	install -D -m 644 "$(GENERATED)/guestctl.bash" "$(BASHDIR)/guestctl"
+	install -D -m 644 "$(GENERATED)/autostart.bash" "$(BASHDIR)/autostart"
+	install -D -m 644 -t "$(ZSHDIR)" "$(GENERATED)/_guestctl" "$(GENERATED)/_autostart"
+	install -D -m 644 -t "$(FISHDIR)" "$(GENERATED)/guestctl.fish" "$(GENERATED)/autostart.fish"
+	install -D -m 644 -t "$(DOCDIR)" README.md CHANGELOG.md LICENSE-MIT LICENSE-APACHE
+	install -D -m 644 -t "$(DOCDIR)/examples" examples/guestd.toml examples/watch.rs
+	install -D -m 644 -t "$(DOCDIR)/examples/guests" examples/guests/*.toml
+	install -D -m 755 -t "$(DOCDIR)/examples" examples/reboot-decision examples/failed-guests
+	install -d -m 755 "$(DESTDIR)/etc/guestd/guests"
 
 uninstall: ## Remove what "make install" installed; settings and state stay
-	rm -f $(SBINDIR)/guestd $(BINDIR)/autostart $(BINDIR)/guestctl
-	rm -f $(DBUSDIR)/system.d/org.guestd1.conf $(DBUSDIR)/system-services/org.guestd1.service
-	rm -f $(DBUSDIR)/interfaces/org.guestd1.*.xml $(ACTIONS)/org.guestd1.policy $(TMPFILES)/guestd.conf
-	rm -f $(addprefix $(UNITDIR)/,guestd.service autostart.service autostart@.service guests-shutdown.service \
-		guest@.service lxc.service.d/guestd.conf)
-	rm -f $(MANDIR)/man1/guestctl.1 $(MANDIR)/man1/guestctl-*.1 $(MANDIR)/man5/guestd.toml.5
-	rm -f $(MANDIR)/man8/guestd.8 $(MANDIR)/man8/guest-helper.8 $(MANDIR)/man8/autostart.8
-	rm -f $(BASHDIR)/guestctl $(BASHDIR)/autostart $(ZSHDIR)/_guestctl $(ZSHDIR)/_autostart
-	rm -f $(FISHDIR)/guestctl.fish $(FISHDIR)/autostart.fish
-	rm -rf $(LIBDIR) $(DOCDIR)
+	rm -f "$(SBINDIR)/guestd" "$(BINDIR)/autostart" "$(BINDIR)/guestctl"
+	rm -f "$(DBUSDIR)/system.d/org.guestd1.conf" "$(DBUSDIR)/system-services/org.guestd1.service"
+	rm -f "$(DBUSDIR)/interfaces"/org.guestd1.*.xml "$(ACTIONS)/org.guestd1.policy" "$(TMPFILES)/guestd.conf"
+	cd "$(UNITDIR)" && rm -f $(UNITS) lxc.service.d/guestd.conf
+	rm -f "$(MANDIR)/man1/guestctl.1" "$(MANDIR)/man1"/guestctl-*.1 "$(MANDIR)/man5/guestd.toml.5"
+	rm -f "$(MANDIR)/man8/guestd.8" "$(MANDIR)/man8/guest-helper.8" "$(MANDIR)/man8/autostart.8"
+	rm -f "$(BASHDIR)/guestctl" "$(BASHDIR)/autostart" "$(ZSHDIR)/_guestctl" "$(ZSHDIR)/_autostart"
+	rm -f "$(FISHDIR)/guestctl.fish" "$(FISHDIR)/autostart.fish"
+	rm -rf "$(LIBDIR)" "$(DOCDIR)"
 
 clean: ## Remove what was built
 	$(CARGO) clean

@@ -1,0 +1,72 @@
+//! `make install` and `make uninstall`, into a folder whose name holds a blank.
+
+mod executable;
+
+use std::{
+    fs,
+    path::{Path, PathBuf},
+    process::Command,
+};
+
+/// Some of what is installed with the prefix /opt.
+const INSTALLED: [&str; 10] = [
+    "opt/sbin/guestd",
+    "opt/bin/autostart",
+    "opt/bin/guestctl",
+    "opt/lib/guestd/guest-helper",
+    "opt/share/man/man8/autostart.8",
+    "opt/share/man/man1/guestctl-stop.1",
+    "opt/share/bash-completion/completions/guestctl",
+    "usr/share/dbus-1/system.d/org.guestd1.conf",
+    "usr/share/dbus-1/interfaces/org.guestd1.Job.xml",
+    "opt/share/doc/guestd/examples/failed-guests",
+];
+
+/// Every file below a folder.
+fn files(folder: &Path) -> Vec<PathBuf> {
+    let entries = fs::read_dir(folder).expect("a folder").map(|entry| entry.expect("an entry").path());
+    entries.flat_map(|path| if path.is_dir() { files(&path) } else { vec![path] }).collect()
+}
+
+#[test]
+fn everything_comes_into_its_place_and_goes_again() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let (target, host) = (folder.path().join("what is built"), folder.path().join("a host"));
+    fs::create_dir_all(target.join("release")).expect("a folder");
+    for program in [
+        env!("CARGO_BIN_EXE_guestd"),
+        env!("CARGO_BIN_EXE_autostart"),
+        env!("CARGO_BIN_EXE_guestctl"),
+        env!("CARGO_BIN_EXE_guest-helper"),
+    ] {
+        let name = Path::new(program).file_name().expect("a name");
+        executable::copy(program, &target.join("release").join(name));
+    }
+    // What a split word would hit.
+    let bystander = folder.path().join("a");
+    fs::write(&bystander, "").expect("a file");
+    let make = |goal: &str| {
+        let output = Command::new("make")
+            .args([goal, "PREFIX=/opt"])
+            .arg(format!("DESTDIR={}", host.display()))
+            .env("CARGO_TARGET_DIR", &target)
+            .env_remove("MAKEFLAGS")
+            .current_dir(env!("CARGO_MANIFEST_DIR"))
+            .output()
+            .expect("make");
+        assert!(output.status.success(), "{goal}: {}", String::from_utf8_lossy(&output.stderr));
+    };
+
+    make("install");
+    for file in INSTALLED {
+        assert!(host.join(file).is_file(), "{file} of {:#?}", files(&host));
+    }
+    assert!(host.join("etc/guestd/guests").is_dir());
+    let unit = fs::read_to_string(host.join("lib/systemd/system/guestd.service")).expect("the unit");
+    assert!(unit.contains("ExecStart=/opt/sbin/guestd") && !unit.contains("/usr/sbin/guestd"), "{unit}");
+
+    make("uninstall");
+    assert_eq!(files(&host), [] as [&Path; 0]);
+    assert!(host.join("etc/guestd/guests").is_dir(), "settings stay");
+    assert!(bystander.exists());
+}
