@@ -3,6 +3,7 @@
 mod host;
 
 use std::{
+    collections::HashSet,
     ffi::OsStr,
     fs,
     io::{BufRead, BufReader},
@@ -86,6 +87,31 @@ fn the_programs_tell_what_happens_on_a_host() {
         "{reason}"
     );
     assert_eq!(text, format!("bad: {reason}\n"));
+}
+
+/// A line without what differs from run to run: numbers, and the blanks that make up for their width.
+fn masked(line: &str) -> String {
+    let numbers = line.split(|c: char| c.is_ascii_digit()).filter(|part| !part.is_empty());
+    let words = numbers.collect::<Vec<_>>().join("#");
+    words.split_whitespace().collect::<Vec<_>>().join(" ")
+}
+
+#[test]
+fn the_readme_shows_what_the_demo_prints() {
+    let programs = Path::new(env!("CARGO_BIN_EXE_guestd")).parent().expect("a folder");
+    let demo = Command::new(at("scripts/demo"))
+        .env("GUESTD_BIN", programs)
+        .env("LC_ALL", "C.UTF-8")
+        .output()
+        .expect("the demo");
+    let printed = String::from_utf8_lossy(&demo.stdout);
+    assert!(demo.status.success(), "{printed}{}", String::from_utf8_lossy(&demo.stderr));
+    let printed: HashSet<String> = printed.lines().map(masked).collect();
+    let readme = fs::read_to_string(at("README.md")).expect("the README");
+    let section = readme.split("\n## ").find(|section| section.starts_with("Five minutes")).expect("it");
+    let shown = section.split("```").skip(1).step_by(2).flat_map(str::lines).filter(|line| !line.is_empty());
+    let missing: Vec<_> = shown.filter(|line| !printed.contains(&masked(line))).collect();
+    assert!(missing.is_empty(), "{missing:#?}\n{printed:#?}");
 }
 
 /// The program that Cargo makes of an example. "cargo test --test examples" alone does not make them.
