@@ -246,6 +246,9 @@ async fn without_a_daemon_it_fails_with_what_to_do() {
         assert_eq!((status, out.as_str()), (1, ""), "{line:?}");
         assert!(told.contains("start it with \"systemctl start guestd\""), "{line:?}: {told}");
     }
+    let (status, _, told) = bus.run("guestctl", &["start", "web", "db", "lab"]).await;
+    assert_eq!((status, told.lines().count()), (1, 2), "{told}");
+    assert!(told.ends_with("guestctl: guestd was not asked for the others: db, lab\n"), "{told}");
 }
 
 #[tokio::test]

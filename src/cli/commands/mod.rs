@@ -1,4 +1,5 @@
-//! One file a command. Each prints its result and says how the program ends.
+//! One file a command; `answers` is what became of one about several guests. Each prints its result and says how the
+//! program ends.
 
 use super::{
     arguments::{Guestctl, guestctl::Command},
