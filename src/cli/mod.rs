@@ -20,6 +20,7 @@ pub mod offline;
 pub mod output;
 pub mod progress;
 pub mod render;
+pub mod service;
 pub mod view;
 
 use arguments::{Autostart, Guestctl, Guestd, Places};

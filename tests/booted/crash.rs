@@ -13,7 +13,7 @@ fn killed_ten_times_during_the_boot_every_guest_is_started_once() {
         let orders: Vec<String> =
             (0..GUESTS).map(|number| format!("lxc.start.order = {}", GUESTS - number)).collect();
         for (name, order) in names.iter().zip(&orders) {
-            let slow = "lxc.hook.pre-start = /bin/sleep 0.2";
+            let slow = "lxc.hook.pre-start = sh -c \"sleep 0.2\"";
             guests(upper, &[&[name, "lxc.start.auto = 1", order, slow]]);
         }
         let killer = format!(

@@ -11,7 +11,7 @@ fn a_guest_has_a_unit_of_its_own() {
     let status = machine.sh("guestctl status");
     assert!(status.contains("Launcher: systemd"), "{status}");
     let init = machine.init("web");
-    let cgroup = machine.sh(&format!("cat /proc/{init}/cgroup"));
+    let cgroup = machine.sh(&format!("grep ^0:: /proc/{init}/cgroup"));
     assert_eq!(cgroup, "0::/machine.slice/guest-web.service/lxc.payload.web\n");
     let shown = machine.sh(
         "systemctl show guest-web -p Description -p Slice -p RequiresMountsFor -p Delegate -p ActiveState",

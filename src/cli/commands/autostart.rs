@@ -1,6 +1,7 @@
 //! `autostart`.
 
 use serde_json::json;
+use zbus::OwnedObjectPath;
 
 use crate::{
     cli::{
@@ -18,9 +19,10 @@ use crate::{
         output::{print, print_json, tell},
         progress::Progress,
         render::{self, Style},
+        service,
         view::JobView,
     },
-    model::{JobId, Outcome, PlannedStep},
+    model::{Action, JobId, Outcome, PlannedStep},
 };
 
 const PROGRAM: &str = "autostart";
@@ -91,27 +93,51 @@ async fn listed(arguments: &Autostart, request: &Request) -> Result<Vec<PlannedS
 
 async fn act(arguments: &Autostart, request: &Request, log: &mut Log) -> Result<AutostartExit, Error> {
     let mut interrupt = Interrupt::listen()?;
-    let asking = async {
-        let bus = Bus::connect().await?;
-        let path = bus.autostart(request.action, &request.selection, request.timeout).await?;
-        Ok((bus, path))
-    };
-    let (bus, path) = interrupt.or(asking).await?;
-    let id = job::number(&path)?;
+    let bus = interrupt.or(Bus::connect()).await?;
     if request.mode == Mode::Leave {
-        return left(arguments, id, log);
+        let path = interrupt.or(begin(&bus, request)).await?;
+        return left(arguments, job::number(&path)?, log);
     }
     let mut progress = Progress::new(PROGRAM, arguments.quiet, arguments.progress);
-    let followed = tokio::select! {
-        job = job::follow(&bus, &path, |job| progress.show(job)) => job,
-        () = interrupt.heard() => Err(Error::Interrupted { job: id }),
+    let ended = loop {
+        match work(&bus, request, &mut progress, &mut interrupt).await {
+            // Guests that are up or down already count as done. A reboot would come twice.
+            Err(error) if request.action != Action::Reboot && service::may_ask_again(&bus, &error).await => {
+                tell(PROGRAM, "guestd went away and is back; asking again");
+            }
+            ended => break ended,
+        }
     };
     progress.clear();
-    let job = followed?;
+    let job = ended?;
     let reported = report(arguments, request, &job);
     record(&job, log);
     reported?;
     Ok(AutostartExit::of(job.state, job.total, job.results.values()))
+}
+
+async fn begin(bus: &Bus, request: &Request) -> Result<OwnedObjectPath, Error> {
+    bus.autostart(request.action, &request.selection, request.timeout).await
+}
+
+/// Begins the job and follows it to its end.
+async fn work(
+    bus: &Bus,
+    request: &Request,
+    progress: &mut Progress,
+    interrupt: &mut Interrupt,
+) -> Result<JobView, Error> {
+    let path = interrupt.or(begin(bus, request)).await?;
+    let job = job::number(&path)?;
+    let shown = |job: &JobView| {
+        progress.show(job);
+        service::show(job);
+    };
+    tokio::select! {
+        job = job::follow(bus, &path, shown) => job,
+        () = interrupt.heard() => Err(Error::Interrupted { job }),
+        never = service::keep_waiting(bus) => match never {},
+    }
 }
 
 /// Tells the number of a job that is not waited for.

@@ -6,17 +6,17 @@ use zbus::fdo::DBusProxy;
 
 use crate::{
     cli::{
-        bus::{Bus, Interrupt, Options},
+        bus::{Bus, Options},
         error::Error,
         exit::GuestctlExit,
         job,
         output::tell,
     },
+    dbus::NAME,
     model::{JobState, Verb},
 };
 
 const PROGRAM: &str = "guestctl";
-const NAME: &str = "org.guestd1";
 
 /// Has guestd stop a guest; LXC itself stops it where guestd is gone. Does nothing when the unit's main process has
 /// ended already: then systemd runs this as well, without `MAINPID` (systemd.exec(5)), and the guest may be about to be
@@ -38,7 +38,6 @@ pub(super) async fn run(name: &str, by_lxc: &[OsString]) -> Result<GuestctlExit,
 /// Whether guestd has stopped it. One that does not run is left alone: its start would have to wait for the stop of
 /// this very unit.
 async fn by_guestd(name: &str) -> Result<bool, Error> {
-    let mut interrupt = Interrupt::listen()?;
     let bus = Bus::connect().await?;
     let names = DBusProxy::new(bus.connection()).await.map_err(|source| Error::NoBus { source })?;
     let runs = names.name_has_owner(NAME.try_into().map_err(|_| Error::JobLost)?).await;
@@ -46,6 +45,6 @@ async fn by_guestd(name: &str) -> Result<bool, Error> {
         return Ok(false);
     }
     let path = bus.operate(Verb::Stop, name, &Options::new()).await?;
-    let job = job::follow(&bus, &path, &mut interrupt, |_| {}).await?;
+    let job = job::follow(&bus, &path, |_| {}).await?;
     Ok(job.state == JobState::Done)
 }
