@@ -14,7 +14,7 @@ fn upgrades_leave_guests_alone_and_so_does_removal() {
         let before = pid();
         machine.sh("dpkg -i /root/guestd_*.deb");
         assert_ne!(pid(), before, "the new daemon runs");
-        assert_eq!(machine.inits(), inits);
+        assert_eq!(machine.inits(), inits, "{}", machine.journal());
         assert_eq!(machine.phases(), "db up, lab down, mail up, web up");
     }
     machine.sh("dpkg -r guestd");
