@@ -7,7 +7,10 @@ use nix::{
 
 use tokio::io::{AsyncBufReadExt, BufReader};
 
-use crate::fake::{Call, DEADLINE, Fake, Frame, PrivateBus, ended};
+use crate::{
+    fake::{Call, Fake, Frame},
+    program::{DEADLINE, PrivateBus, ended},
+};
 
 async fn with(script: Frame) -> (PrivateBus, Fake) {
     let bus = PrivateBus::start().await;

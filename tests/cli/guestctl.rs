@@ -10,7 +10,10 @@ use tokio::{
     process::Child,
 };
 
-use crate::fake::{Call, DEADLINE, Fake, Frame, PrivateBus, details_json, ended, guest_json};
+use crate::{
+    fake::{Call, Fake, Frame, details_json, guest_json},
+    program::{DEADLINE, PrivateBus, ended},
+};
 
 async fn with(script: Frame) -> (PrivateBus, Fake) {
     let bus = PrivateBus::start().await;

@@ -5,4 +5,5 @@ mod autostart;
 mod fake;
 mod guestctl;
 mod offline;
+mod program;
 mod streams;
