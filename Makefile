@@ -80,8 +80,9 @@ install: generated ## Install what was built below DESTDIR and PREFIX ("make bui
 	install -D -m 644 -t "$(UNITDIR)/lxc.service.d" units/lxc.service.d/guestd.conf
 	install -D -m 644 units/guestd.tmpfiles "$(TMPFILES)/guestd.conf"
 	install -D -m 644 units/guestd.default "$(DESTDIR)/etc/default/guestd"
-	$(if $(filter-out /usr,$(PREFIX)),sed -i -e 's|^ExecStart=/usr/|Environment=GUESTD_HELPER=$(PREFIX)/lib/guestd/guest-helper\n&|' \
-		-e 's|=/usr/sbin/|=$(PREFIX)/sbin/|' "$(UNITDIR)/guestd.service")
+	$(if $(filter-out /usr,$(PREFIX)),cd "$(UNITDIR)" && sed -i \
+		-e 's|^ExecStart=/usr/sbin/guestd|Environment=GUESTD_HELPER=$(PREFIX)/lib/guestd/guest-helper\n&|' \
+		-e 's|=/usr/sbin/guestd|=$(PREFIX)/sbin/guestd|; s#=/usr/bin/\(autostart\|guestctl\)#=$(PREFIX)/bin/\1#' $(UNITS))
 	install -D -m 644 -t "$(MANDIR)/man1" "$(GENERATED)"/*.1
 	install -D -m 644 -t "$(MANDIR)/man5" man/guestd.toml.5
 	install -D -m 644 -t "$(MANDIR)/man8" man/guestd.8 man/guest-helper.8 "$(GENERATED)"/*.8

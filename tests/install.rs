@@ -64,9 +64,11 @@ fn everything_comes_into_its_place_and_goes_again() {
     assert!(host.join("etc/guestd/guests").is_dir());
     let unit = fs::read_to_string(host.join("lib/systemd/system/guestd.service")).expect("the unit");
     assert!(unit.contains("ExecStart=/opt/sbin/guestd") && !unit.contains("/usr/sbin/guestd"), "{unit}");
+    let boot = fs::read_to_string(host.join("lib/systemd/system/autostart.service")).expect("the unit");
+    assert!(boot.contains("ExecStart=/opt/bin/autostart --boot"), "{boot}");
 
     make("uninstall");
-    assert_eq!(files(&host), [] as [&Path; 0]);
+    assert_eq!(files(&host), [host.join("etc/default/guestd")], "settings stay");
     assert!(host.join("etc/guestd/guests").is_dir(), "settings stay");
     assert!(bystander.exists());
 }
