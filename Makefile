@@ -52,8 +52,7 @@ check: setup ## Format and lints, warnings denied
 test: check deb ## Everything: format, lints, unit, property, bus, real-container and booted-host tests (as root)
 	$(CARGO) test --locked
 
-bench: ## Measure beside the real tools, and print the ratios (as root)
-	@scripts/setup
+bench: deb ## Measure beside the real tools, and print the ratios (as root)
 	$(CARGO) bench --locked
 
 deb: ## Build the Debian packages into target/debian

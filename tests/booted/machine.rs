@@ -60,7 +60,9 @@ impl Machine {
             .arg(concat!(env!("CARGO_MANIFEST_DIR"), "/tests/booted/keeper"))
             .args([name.as_ref(), folder.path().as_os_str(), lower.as_ref(), cgroup.as_os_str()])
             .env("DBUS_SYSTEM_BUS_ADDRESS", bus.address())
+            // Whoever reads what this program prints must not wait for what it boots.
             .stdin(Stdio::null())
+            .stdout(Stdio::null())
             .process_group(0)
             .spawn()
             .expect("unshare, of util-linux");
