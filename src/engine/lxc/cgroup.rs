@@ -34,10 +34,14 @@ const PREFIXES: [&str; 2] = ["lxc.monitor.", "lxc.payload."];
 /// What a cgroup's name says about its container: the container's name as it stands there, number and all.
 fn claimed_name<'a>(cgroup: &'a str, name: &str) -> Option<&'a str> {
     let rest = PREFIXES.iter().find_map(|prefix| cgroup.strip_prefix(prefix))?;
-    let suffix = rest.strip_prefix(name)?;
+    is_alike(rest, name).then_some(rest)
+}
+
+/// Whether it is this name, or the name with a number behind it.
+fn is_alike(text: &str, name: &str) -> bool {
+    let Some(suffix) = text.strip_prefix(name) else { return false };
     let number = suffix.strip_prefix('-').unwrap_or_default();
-    let numbered = !number.is_empty() && number.bytes().all(|byte| byte.is_ascii_digit());
-    (suffix.is_empty() || numbered).then_some(rest)
+    suffix.is_empty() || !number.is_empty() && number.bytes().all(|byte| byte.is_ascii_digit())
 }
 
 /// The cgroups that processes of the container are in, up to LXC's own part of the path.
@@ -67,7 +71,8 @@ fn up_to_lxc(path: &Path, name: &str) -> Option<PathBuf> {
     None
 }
 
-/// The names of the other containers that run, in whatever lxcpath. One whose name cannot be learned could have any.
+/// The names of the other containers that run and could own such cgroups, in whatever lxcpath. One whose name cannot be
+/// learned could have any.
 struct Others {
     names: BTreeSet<Vec<u8>>,
     unknown: bool,
@@ -76,16 +81,19 @@ struct Others {
 impl Others {
     async fn look(guest: &Guest, spec: &LxcSpec) -> io::Result<Self> {
         let own = socket::command(&spec.lxcpath, guest.name.as_str());
+        let may_own =
+            |name: &[u8]| std::str::from_utf8(name).is_ok_and(|name| is_alike(name, guest.name.as_str()));
         let mut others = Self { names: BTreeSet::new(), unknown: false };
         for address in
             socket::listeners()?.into_iter().map(|listener| listener.name).filter(|name| *name != own)
         {
             match socket::container(&address) {
+                Some(Address::Named(name)) if !may_own(name) || socket::is_foreign(&address).await => {}
                 Some(Address::Named(name)) => others.names.extend([name.to_vec()]),
                 Some(Address::Hashed) => match timeout(ANSWER, Monitor::at(address).name()).await {
                     Ok(Ok(name)) => others.names.extend([name]),
-                    // It ended this moment: no longer a container.
-                    Ok(Err(CommandError::NotListening)) => {}
+                    // It ended this moment, or never was a container of root's.
+                    Ok(Err(CommandError::NotListening | CommandError::Foreign(_))) => {}
                     _ => others.unknown = true,
                 },
                 None => {}

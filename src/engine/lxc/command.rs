@@ -1,7 +1,8 @@
 //! The client side of a monitor's command socket.
 //!
 //! A request is 16 bytes (command, length of the data, a word) with the caller's credentials, then the data; the
-//! reply has the same form. Peers are trusted as far as their credentials go: the reply's come from the kernel.
+//! reply has the same form. A monitor is believed what it says, and obeyed: so connections are only made to those of
+//! root or our own user. Who answered is known from the reply's credentials, which come from the kernel.
 
 use std::{
     io,
@@ -22,7 +23,7 @@ use tokio::{io::AsyncReadExt, io::Interest, net::UnixStream, time::timeout};
 
 use super::{
     record::{self, STATES, State},
-    socket,
+    socket::{self, Foreign},
 };
 
 /// The time a monitor has to answer a command.
@@ -56,6 +57,9 @@ pub(super) enum CommandError {
     /// The monitor refused; an `errno`.
     #[error("its monitor refused: {0}")]
     Refused(nix::errno::Errno),
+    /// No monitor listens, but somebody who has no business there.
+    #[error(transparent)]
+    Foreign(Foreign),
     /// The system call failed.
     #[error("its command socket failed: {0}")]
     Socket(#[source] io::Error),
@@ -63,6 +67,10 @@ pub(super) enum CommandError {
 
 impl From<io::Error> for CommandError {
     fn from(error: io::Error) -> Self {
+        let error = match error.downcast::<Foreign>() {
+            Ok(foreign) => return Self::Foreign(foreign),
+            Err(error) => error,
+        };
         match error.kind() {
             io::ErrorKind::ConnectionRefused => Self::NotListening,
             io::ErrorKind::ConnectionReset | io::ErrorKind::BrokenPipe | io::ErrorKind::UnexpectedEof => {

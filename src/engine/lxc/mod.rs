@@ -54,6 +54,8 @@ use crate::{
 const NEWS_MAX: usize = 64;
 /// How long a monitor may take to say how its container is, before that is looked for without it.
 const GLANCE: Duration = Duration::from_secs(1);
+/// What a look is called in its failure.
+const LOOK: &str = "look at it";
 
 /// The post-stop hook that is added to every container that this engine starts.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -267,8 +269,14 @@ impl Lxc {
         match timeout(GLANCE, look(&monitor)).await.unwrap_or(Err(CommandError::TimedOut)) {
             Ok(probe) => Ok(probe),
             // Nobody listens, but its last hooks may run, or an init whose monitor was killed: the watch knows.
-            Err(CommandError::NotListening | CommandError::Closed) if self.is_watched(spec, guest) => {
+            Err(CommandError::NotListening | CommandError::Closed | CommandError::Foreign(_))
+                if self.is_watched(spec, guest) =>
+            {
                 Ok(Probe::Changing)
+            }
+            Err(error @ CommandError::Foreign(_)) => {
+                let orphan = locate::orphan(self.paths(), guest, spec).await;
+                orphan.map(|located| seen_from_outside(&located.init)).ok_or_else(|| error.about(LOOK))
             }
             Err(CommandError::NotListening | CommandError::Closed) => {
                 let orphan = locate::orphan(self.paths(), guest, spec).await;
@@ -279,7 +287,7 @@ impl Lxc {
                 let located = locate::by_processes(guest, spec).await;
                 Ok(located.map_or(Probe::Changing, |located| seen_from_outside(&located.init)))
             }
-            Err(error) => Err(error.about("look at it")),
+            Err(error) => Err(error.about(LOOK)),
         }
     }
 }

@@ -38,7 +38,8 @@ impl Clients {
     pub(super) async fn accept(&mut self) {
         let Some(listener) = &self.listener else { return pending().await };
         match listener.accept().await {
-            Ok((stream, _)) if is_allowed(&stream) => {
+            // As lxc-monitord does it.
+            Ok((stream, _)) if socket::has_trusted_peer(&stream) => {
                 if self.streams.len() >= CLIENTS_MAX {
                     self.streams.retain(is_there);
                 }
@@ -66,11 +67,6 @@ fn bind(name: &[u8]) -> io::Result<UnixListener> {
     let listener = net::UnixListener::bind_addr(&address)?;
     listener.set_nonblocking(true)?;
     UnixListener::from_std(listener)
-}
-
-/// Root and our own user only, as lxc-monitord does it.
-fn is_allowed(stream: &UnixStream) -> bool {
-    stream.peer_cred().is_ok_and(|peer| peer.uid() == 0 || peer.uid() == nix::unistd::geteuid().as_raw())
 }
 
 /// Whether a client has neither left nor sent anything: clients only ever say "quit", which ends a lxc-monitord but

@@ -9,6 +9,7 @@ use std::{
 use rustix::process::{Pid, PidfdFlags, Signal, pidfd_open, pidfd_send_signal};
 use tokio::io::{Interest, unix::AsyncFd};
 
+use super::socket;
 use crate::{
     engine::Init,
     model::{ProcessId, Timestamp, WaitStatus},
@@ -163,6 +164,18 @@ pub(super) fn parse_stat(text: &str) -> Option<Stat> {
     })
 }
 
+/// Whether a process is, in all its user ids, one of those whom we believe.
+pub(super) fn is_trusted(pid: i32) -> bool {
+    fs::read_to_string(format!("/proc/{pid}/status")).is_ok_and(|status| has_trusted_ids(&status))
+}
+
+/// `Uid` lists the real, effective, saved and file system's user id.
+fn has_trusted_ids(status: &str) -> bool {
+    let ids = status.lines().find_map(|line| line.strip_prefix("Uid:")).unwrap_or_default();
+    let mut ids = ids.split_ascii_whitespace().map(str::parse).peekable();
+    ids.peek().is_some() && ids.all(|id| id.is_ok_and(socket::is_trusted))
+}
+
 /// Whether a process would hear a signal: it catches it, blocks it, or waits for signals.
 ///
 /// The kernel throws away what a PID namespace's init has no handler for. An init that fetches its signals blocks
@@ -220,6 +233,14 @@ mod tests {
         let status = "Name:\tinit\nSigBlk:\t0000001000000000\nSigCgt:\t0000000000000001\n";
         assert!(in_mask(status, "SigBlk", 37) && !in_mask(status, "SigBlk", 36));
         assert!(in_mask(status, "SigCgt", 1) && !in_mask(status, "SigCgt", 30) && !in_mask("", "SigCgt", 1));
+    }
+
+    #[test]
+    fn a_program_that_another_user_runs_as_root_is_not_trusted() {
+        assert!(has_trusted_ids("Name:\tx\nUid:\t0\t0\t0\t0\nGid:\t5\t5\t5\t5\n"));
+        for other in ["Uid:\t65534\t0\t0\t0\n", "Uid:\t0\t65534\t0\t0\n", "Uid:\n", "Name:\tx\n"] {
+            assert!(!has_trusted_ids(other), "{other:?}");
+        }
     }
 
     #[test]

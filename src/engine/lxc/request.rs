@@ -79,8 +79,8 @@ async fn init(lxc: &Lxc, guest: &Guest, spec: &LxcSpec) -> Result<Option<Process
     let (error, located) = match Monitor::within(monitor.inits()).await {
         Ok(inits) => return Ok(Process::of(inits.init).ok()),
         Err(CommandError::TimedOut) => (CommandError::TimedOut, locate::by_processes(guest, spec).await),
-        Err(CommandError::NotListening) => {
-            (CommandError::NotListening, locate::orphan(lxc.paths(), guest, spec).await)
+        Err(error @ (CommandError::NotListening | CommandError::Foreign(_))) => {
+            (error, locate::orphan(lxc.paths(), guest, spec).await)
         }
         Err(error) => return Err(error),
     };
@@ -162,7 +162,9 @@ impl CommandError {
         let kind = match &self {
             Self::NotListening | Self::Closed => ErrorKind::Busy,
             Self::TimedOut => ErrorKind::TimedOut,
-            Self::Refused(nix::errno::Errno::EPERM | nix::errno::Errno::EACCES) => ErrorKind::Denied,
+            Self::Foreign(_) | Self::Refused(nix::errno::Errno::EPERM | nix::errno::Errno::EACCES) => {
+                ErrorKind::Denied
+            }
             Self::Refused(_) | Self::Socket(_) => ErrorKind::Failed,
         };
         EngineError { operation, kind, reason: self.to_string() }

@@ -1,4 +1,7 @@
 //! LXC's abstract sockets: their names, who listens, and connecting without ever blocking.
+//!
+//! Anybody may bind an abstract name. So who listens is believed only if it is root or our own user: monitors and
+//! lxc-monitord of containers that root started are root's.
 
 use std::{
     collections::BTreeSet,
@@ -68,15 +71,49 @@ pub(super) fn monitord(lxcpath: &Path) -> Option<Vec<u8>> {
     (name.len() <= NAME_MAX).then_some(name)
 }
 
-/// Connects to an abstract name. A listener whose queue is full counts as one that does not answer.
+/// Somebody whom we do not believe listens on a socket of LXC's.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error(
+    "its socket @{name} is held by {}user {uid}, who may run no container of root's: end that process",
+    .pid.map(|pid| format!("process {pid} of ")).unwrap_or_default()
+)]
+pub(super) struct Foreign {
+    name: String,
+    pid: Option<i32>,
+    uid: u32,
+}
+
+/// Whether LXC's part is played by a user who may: root, or our own.
+pub(super) fn is_trusted(uid: u32) -> bool {
+    uid == 0 || uid == nix::unistd::geteuid().as_raw()
+}
+
+/// Whether the other end of a connection belongs to a user whom we believe.
+pub(super) fn has_trusted_peer(stream: &UnixStream) -> bool {
+    stream.peer_cred().is_ok_and(|peer| is_trusted(peer.uid()))
+}
+
+/// Connects to an abstract name. A listener whose queue is full counts as one that does not answer; one whom we do not
+/// believe is an error that holds [`Foreign`].
 pub(super) async fn connect(name: &[u8]) -> io::Result<UnixStream> {
     let path = PathBuf::from(OsStr::from_bytes(&[b"\0", name].concat()));
-    match UnixStream::connect(path).await {
+    let stream = match UnixStream::connect(path).await {
         Err(error) if error.kind() == io::ErrorKind::WouldBlock => {
-            Err(io::Error::new(io::ErrorKind::TimedOut, "its queue of connections is full"))
+            return Err(io::Error::new(io::ErrorKind::TimedOut, "its queue of connections is full"));
         }
-        result => result,
+        result => result?,
+    };
+    if has_trusted_peer(&stream) {
+        return Ok(stream);
     }
+    let peer = stream.peer_cred()?;
+    let name = String::from_utf8_lossy(name).into_owned();
+    Err(io::Error::new(io::ErrorKind::PermissionDenied, Foreign { name, pid: peer.pid(), uid: peer.uid() }))
+}
+
+/// Whether somebody whom we do not believe listens on an abstract name.
+pub(super) async fn is_foreign(name: &[u8]) -> bool {
+    connect(name).await.is_err_and(|error| error.downcast::<Foreign>().is_ok())
 }
 
 /// A listening abstract socket of this network namespace.

@@ -9,6 +9,7 @@ use std::{
 
 use super::{
     Hook, Lxc,
+    command::{CommandError, Monitor},
     kill::{self, Listening},
     reason::Log,
     socket,
@@ -23,6 +24,7 @@ const OPERATION: &str = "start it with lxc-start";
 
 /// Starts a container; returns when its init runs. After a failure nothing of it is left.
 pub(super) async fn start(lxc: &Lxc, guest: &Guest, spec: &LxcSpec) -> EngineResult<()> {
+    free_socket(guest, spec).await?;
     let expected = lxc.expect(spec, guest);
     let log = log_for(&lxc.hook.runtime_dir, guest, spec);
     let unit = unit(&lxc.hook, guest, spec);
@@ -84,6 +86,14 @@ fn in_unit(unit: &Unit) -> Vec<OsString> {
     let mut words: Vec<OsString> = vec!["-p".into(), unit.pid_file.clone().into()];
     words.extend(["-s", "lxc.cgroup.relative = 1"].map(Into::into));
     words
+}
+
+/// Whether nobody but a monitor listens on the command socket: LXC would fail without saying who has it.
+async fn free_socket(guest: &Guest, spec: &LxcSpec) -> EngineResult<()> {
+    match Monitor::within(Monitor::new(&spec.lxcpath, guest.name.as_str()).state()).await {
+        Err(error @ CommandError::Foreign(_)) => Err(error.about(OPERATION)),
+        _ => Ok(()),
+    }
 }
 
 fn log_for(runtime_dir: &Path, guest: &Guest, spec: &LxcSpec) -> Log {

@@ -1,6 +1,12 @@
 //! One look at all processes of the host, to find those that run a container when its monitor does not answer.
 
-use std::{collections::BTreeMap, fs, os::unix::ffi::OsStrExt, path::Path, sync::Arc};
+use std::{
+    collections::BTreeMap,
+    fs,
+    os::unix::{ffi::OsStrExt, fs::MetadataExt},
+    path::Path,
+    sync::Arc,
+};
 
 use super::{
     process::{self, Stat},
@@ -46,8 +52,9 @@ impl Found {
             .keys()
             .copied()
             .filter(|pid| *pid > 1 && *pid != std::process::id().cast_signed())
-            // What runs in a container could call itself anything.
+            // What runs in a container, or is another user's, could call itself anything.
             .filter(|pid| namespace(*pid) == here && here.is_some() && runs_it(*pid))
+            .filter(|pid| process::is_trusted(*pid))
             .collect();
         Self { is_listening: inode.is_some(), ..table.sort(monitors, |pid| namespace(pid) != here) }
     }
@@ -117,12 +124,13 @@ fn is_titled(pid: i32, title: &[u8]) -> bool {
     &line[..end] == title
 }
 
+/// Whether a process holds a socket that a user whom we believe has made: others may have handed theirs on.
 fn holds(pid: i32, inode: u64) -> bool {
     let target = format!("socket:[{inode}]");
     let Ok(entries) = fs::read_dir(format!("/proc/{pid}/fd")) else { return false };
-    entries
-        .flatten()
-        .any(|entry| fs::read_link(entry.path()).is_ok_and(|link| link.as_os_str() == &target[..]))
+    let is_it = |path: &Path| fs::read_link(path).is_ok_and(|link| link.as_os_str() == &target[..]);
+    let mut found = entries.flatten().map(|entry| entry.path()).filter(|path| is_it(path));
+    found.any(|path| fs::metadata(path).is_ok_and(|socket| socket::is_trusted(socket.uid())))
 }
 
 fn namespace(pid: i32) -> Option<std::path::PathBuf> {

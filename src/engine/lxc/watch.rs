@@ -83,7 +83,7 @@ impl Watch {
                         None => continue,
                     }
                 }
-                Err(CommandError::NotListening) => {
+                Err(CommandError::NotListening | CommandError::Foreign(_)) => {
                     return locate::orphan(self.known.clone(), &self.guest, spec).await;
                 }
                 Err(_) => return None,
@@ -242,8 +242,7 @@ async fn state_client(socket: Monitor, monitor: i32, sights: mpsc::Sender<Sight>
     let mut pause = RECONNECT;
     loop {
         match look_and_wait(&socket, monitor, &sights).await {
-            Err(CommandError::NotListening) => return,
-            Ok(Next::Over) => return,
+            Err(CommandError::NotListening | CommandError::Foreign(_)) | Ok(Next::Over) => return,
             Ok(Next::Look) => pause = RECONNECT,
             Err(_) | Ok(Next::Reconnect) => {
                 sleep(pause).await;
