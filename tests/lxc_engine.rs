@@ -8,11 +8,13 @@ use std::{fs, path::Path, sync::Arc, time::Duration};
 
 use guestd::{
     engine::{Engine, Epoch, ErrorKind, Observation, Observed, Probe, Request, lxc::running},
+    launch::freezer::is_frozen,
     model::{Guest, WaitStatus},
 };
 use lxc_host::{
     Host, SOON,
     bench::{Bench, init_script, signal},
+    eventually, running_monitors,
 };
 use tokio::time::timeout;
 
@@ -125,8 +127,89 @@ async fn freezing_is_seen_whoever_does_it() {
     assert_eq!(bench.observes(&guest).await, Observation::Thawed);
     bench.host.lxc("lxc-freeze", guest.name.as_str(), &[]);
     assert_eq!(bench.observes(&guest).await, Observation::Frozen);
+    bench.ends_frozen(&guest).await;
+}
+
+#[tokio::test]
+async fn a_freeze_that_fails_leaves_nothing_frozen() {
+    let mut bench = Bench::new();
+    let guest = bench.host.new_guest("warm", "lxc.monitor.signal.pdeath = 0");
+    let init = bench.up(&guest).await;
+    let monitor = bench.host.monitor(guest.name.as_str()).unwrap();
+    signal(monitor, "-STOP");
+    let error = bench.engine.request(&guest, Request::Freeze).await.unwrap_err();
+    assert_eq!(error.kind, ErrorKind::TimedOut, "{error}");
+    assert!(!is_frozen(init.pid).unwrap());
+    signal(monitor, "-KILL");
+    assert!(eventually(|| running_monitors(bench.host.lxcpath(), guest.name.as_str()).is_empty()).await);
+    let error = bench.engine.request(&guest, Request::Freeze).await.unwrap_err();
+    assert_eq!(error.kind, ErrorKind::Busy, "{error}");
+    assert!(!is_frozen(init.pid).unwrap());
+    bench.engine.kill(&guest).await.unwrap();
+}
+
+#[tokio::test]
+async fn a_freeze_that_is_interrupted_is_undone() {
+    let mut bench = Bench::new();
+    let guest = bench.host.new_guest("briefly", "");
+    let init = bench.up(&guest).await;
+    tokio::select! {
+        _ = bench.engine.request(&guest, Request::Freeze) => panic!("it was not interrupted"),
+        () = async { while !is_frozen(init.pid).unwrap() { tokio::task::yield_now().await } } => {}
+    }
+    assert!(!is_frozen(init.pid).unwrap());
+    bench.engine.kill(&guest).await.unwrap();
+}
+
+#[tokio::test]
+async fn a_guest_is_thawed_without_its_monitor() {
+    let mut bench = Bench::new();
+    let guest = bench.host.new_guest("thaw", "");
+    let init = bench.up(&guest).await;
+    bench.engine.request(&guest, Request::Freeze).await.unwrap();
+    assert_eq!(bench.observes(&guest).await, Observation::Frozen);
+    let monitor = bench.host.monitor(guest.name.as_str()).unwrap();
+    signal(monitor, "-STOP");
+    bench.engine.request(&guest, Request::Thaw).await.unwrap();
+    assert!(!is_frozen(init.pid).unwrap());
+    assert_eq!(bench.observes(&guest).await, Observation::Thawed);
+    signal(monitor, "-CONT");
     bench.engine.kill(&guest).await.unwrap();
     bench.ends(&guest, 0x9).await;
+}
+
+#[tokio::test]
+async fn what_the_cgroup_says_counts_not_what_the_monitor_says() {
+    let mut bench = Bench::new();
+    let guest = bench.host.new_guest("cold", "");
+    let init = bench.up(&guest).await;
+    set_frozen(init.pid, true);
+    let mut later = bench.successor();
+    assert!(matches!(later.engine.probe(&guest).await.unwrap(), Probe::Frozen(up) if up.pid == init.pid));
+    later.engine.watch(guest.clone(), Epoch(1));
+    later.running(&guest).await;
+    assert_eq!(later.observes(&guest).await, Observation::Frozen);
+    // Its monitor says "running" to whoever registers.
+    later.engine.request(&guest, Request::Thaw).await.unwrap();
+    assert_eq!(later.observes(&guest).await, Observation::Thawed);
+    assert!(!is_frozen(init.pid).unwrap());
+    later.engine.request(&guest, Request::Freeze).await.unwrap();
+    assert_eq!(later.observes(&guest).await, Observation::Frozen, "told again");
+    later.ends_frozen(&guest).await;
+}
+
+/// Freezes a container behind LXC's back, or thaws it.
+fn set_frozen(init: i32, frozen: bool) {
+    let table = fs::read_to_string(format!("/proc/{init}/cgroup")).unwrap();
+    let of = |controller: &str| {
+        let mut lines = table.lines().map(|line| line.splitn(3, ':').collect::<Vec<_>>());
+        lines.find(|line| line[1] == controller).map(|line| line[2].to_owned())
+    };
+    let (file, word) = match of("freezer") {
+        Some(path) => (format!("/sys/fs/cgroup/freezer{path}/freezer.state"), ["THAWED", "FROZEN"]),
+        None => (format!("/sys/fs/cgroup{}/cgroup.freeze", of("").unwrap()), ["0", "1"]),
+    };
+    fs::write(file, word[usize::from(frozen)]).unwrap();
 }
 
 #[tokio::test]

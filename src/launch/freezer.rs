@@ -12,6 +12,8 @@ use super::{
 
 /// The file of v1 that says, and sets, whether a cgroup is frozen.
 const STATE: &str = "freezer.state";
+/// The file of v2 that sets it.
+const FREEZE: &str = "cgroup.freeze";
 
 /// Whether a process is frozen with the cgroup it is in, or with one above it.
 ///
@@ -43,18 +45,35 @@ fn folders<'a>(table: &'a str, hierarchy: &'a Hierarchy) -> impl Iterator<Item =
 /// # Errors
 /// When the mounts cannot be read, or the kernel refuses.
 pub fn begin_in_v1(cgroups: &Cgroups) -> io::Result<bool> {
+    set(cgroups, |hierarchy| (!hierarchy.v2).then_some((STATE, "FROZEN")))
+}
+
+/// Thaws these cgroups in every hierarchy, whoever froze them.
+///
+/// # Errors
+/// When the mounts cannot be read, or the kernel refuses.
+pub fn thaw(cgroups: &Cgroups) -> io::Result<()> {
+    set(cgroups, |hierarchy| Some(if hierarchy.v2 { (FREEZE, "0") } else { (STATE, "THAWED") })).map(drop)
+}
+
+/// Writes to these cgroups what `choose` picks for a hierarchy: a file, and a word. Returns whether there was such a file.
+fn set(
+    cgroups: &Cgroups,
+    choose: impl Fn(&Hierarchy) -> Option<(&'static str, &'static str)>,
+) -> io::Result<bool> {
     let mut found = false;
-    for hierarchy in cgroup::hierarchies()?.iter().filter(|hierarchy| !hierarchy.v2) {
+    for hierarchy in cgroup::hierarchies()? {
+        let Some((file, word)) = choose(&hierarchy) else { continue };
         for path in cgroups.0.iter().filter(|path| cgroup::is_inside(path)) {
-            found |= write(&hierarchy.mount.join(path).join(STATE))?;
+            found |= write(&hierarchy.mount.join(path).join(file), word)?;
         }
     }
     Ok(found)
 }
 
-fn write(file: &Path) -> io::Result<bool> {
+fn write(file: &Path, word: &str) -> io::Result<bool> {
     match fs::File::options().write(true).open(file) {
-        Ok(mut file) => io::Write::write_all(&mut file, b"FROZEN").map(|()| true),
+        Ok(mut file) => io::Write::write_all(&mut file, word.as_bytes()).map(|()| true),
         // Another controller's hierarchy.
         Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(false),
         Err(error) => Err(error),

@@ -87,6 +87,17 @@ impl Bench {
         assert_eq!(self.observes(guest).await, Observation::Gone);
     }
 
+    /// Kills a guest that is frozen. LXC thaws it for that, which may be seen.
+    pub async fn ends_frozen(&mut self, guest: &Guest) {
+        self.engine.kill(guest).await.unwrap();
+        let mut seen = self.observes(guest).await;
+        if seen == Observation::Thawed {
+            seen = self.observes(guest).await;
+        }
+        assert_eq!(seen, Observation::InitExited(Some(WaitStatus(0x9))));
+        assert_eq!(self.observes(guest).await, Observation::Gone);
+    }
+
     /// What the hook wrote down.
     pub fn hooks(&self) -> String {
         fs::read_to_string(self.host.runtime_dir().join("hooks")).unwrap_or_default()

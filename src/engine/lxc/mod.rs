@@ -19,6 +19,7 @@ use tokio::{
 mod cgroup;
 mod command;
 mod fifo;
+mod freeze;
 mod kill;
 mod locate;
 mod monitord;
@@ -300,13 +301,13 @@ fn seen_from_outside(init: &Process) -> Probe {
 
 async fn look(monitor: &Monitor) -> Result<Probe, CommandError> {
     let state = monitor.state().await?;
-    let up = match state {
-        State::Running | State::Thawed | State::Freezing => Probe::Up,
-        State::Frozen => Probe::Frozen,
+    match state {
+        State::Running | State::Thawed | State::Freezing | State::Frozen => {}
         State::Stopped => return Err(CommandError::NotListening),
         State::Starting | State::Stopping | State::Aborting => return Ok(Probe::Changing),
-    };
-    let init = Process::of(monitor.inits().await?.init).ok();
+    }
     // An init that has just died leaves a container that is about to end or to reboot.
-    Ok(init.and_then(|init| init.as_init()).map_or(Probe::Changing, up))
+    let init = Process::of(monitor.inits().await?.init);
+    // Whether it is frozen its cgroup tells: it can be frozen without its monitor.
+    Ok(init.map_or(Probe::Changing, |init| seen_from_outside(&init)))
 }

@@ -38,13 +38,15 @@ impl State {
     }
 }
 
-/// What a record says of its container.
+/// What is told of a container: by a record, where nothing else is said.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum News {
     /// Its state is this now.
     State(State),
     /// Its init ended so.
     Exit(WaitStatus),
+    /// We have thawed it ourselves. No record says that, since its monitor does not know.
+    Thawed,
 }
 
 /// Reads a record. None for types, states and names that are not known.

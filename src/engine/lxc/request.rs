@@ -2,27 +2,22 @@
 
 use std::time::Duration;
 
-use tokio::time::{Instant, sleep, timeout};
+use tokio::time::{Instant, sleep};
 
 use super::{
-    Lxc, cgroup,
+    Lxc,
     command::{CommandError, Monitor},
+    freeze::{freeze, thaw},
     locate,
     process::{Process, blocks, hears},
-    reason, socket,
 };
 use crate::{
     engine::{EngineError, EngineResult, ErrorKind, Request},
-    launch::{self, Cgroups, LaunchError, Program, freezer},
     model::{Guest, LxcSpec, end::SignalName},
 };
 
 /// Between two looks at an init that was not ready to hear a signal.
 const RECHECK: Duration = Duration::from_millis(50);
-/// The part of it that comes before LXC's own.
-const FREEZE_FIRST: Duration = Duration::from_secs(1);
-/// The time that freezing or thawing may take.
-const FREEZE: Duration = Duration::from_secs(10);
 /// What asks init to reboot, where nothing else is set: what Control-Alt-Delete would send.
 const SIGINT: i32 = 2;
 /// What asks init to stop: a power failure.
@@ -43,38 +38,12 @@ pub(super) async fn request(lxc: &Lxc, guest: &Guest, spec: &LxcSpec, request: R
             ask(lxc, guest, spec, "ask it to reboot", |_| spec.reboot_signal.unwrap_or(SIGINT)).await
         }
         Request::Freeze => freeze(lxc, guest, spec).await,
-        Request::Thaw => run(guest, spec, "lxc-unfreeze", "thaw it").await,
+        Request::Thaw => thaw(lxc, guest, spec).await,
     }
-}
-
-/// With the freezer of v1, `lxc-freeze` sleeps for a second between two looks, and the first one is nearly always too
-/// early. So it is called when everything is frozen already, to tell its monitor and who listens there.
-async fn freeze(lxc: &Lxc, guest: &Guest, spec: &LxcSpec) -> EngineResult<()> {
-    if let Ok(Some(init)) = init(lxc, guest, spec).await {
-        let cgroups = Cgroups(cgroup::of_processes([init.pid()], guest.name.as_str()).into_iter().collect());
-        // What does not freeze by then, LXC tries too, and says why.
-        let _ = timeout(FREEZE_FIRST, freeze_in_v1(&cgroups, init.pid())).await;
-    }
-    let frozen = run(guest, spec, "lxc-freeze", "freeze it").await;
-    if frozen.is_err() {
-        // Half frozen it would be of no use to anybody. The reason to tell is the first one.
-        let _ = run(guest, spec, "lxc-unfreeze", "thaw it").await;
-    }
-    frozen
-}
-
-/// Freezes by the freezer of v1, if there is one: asks again and again, as the kernel wants it, until all have stopped.
-async fn freeze_in_v1(cgroups: &Cgroups, init: i32) -> std::io::Result<()> {
-    let mut pause = Duration::from_millis(1);
-    while freezer::begin_in_v1(cgroups)? && !freezer::is_frozen(init)? {
-        sleep(pause).await;
-        pause *= 2;
-    }
-    Ok(())
 }
 
 /// Its init, by its monitor's word or without it. None when that one is dead.
-async fn init(lxc: &Lxc, guest: &Guest, spec: &LxcSpec) -> Result<Option<Process>, CommandError> {
+pub(super) async fn init(lxc: &Lxc, guest: &Guest, spec: &LxcSpec) -> Result<Option<Process>, CommandError> {
     let monitor = Monitor::new(&spec.lxcpath, guest.name.as_str());
     let (error, located) = match Monitor::within(monitor.inits()).await {
         Ok(inits) => return Ok(Process::of(inits.init).ok()),
@@ -130,30 +99,6 @@ async fn ask(
             () = sleep(RECHECK) => {}
         }
     }
-}
-
-/// Runs LXC's own program: it knows which freezer this host has.
-async fn run(
-    guest: &Guest,
-    spec: &LxcSpec,
-    program: &'static str,
-    operation: &'static str,
-) -> EngineResult<()> {
-    let mut argv: Vec<std::ffi::OsString> =
-        [program, "-n", guest.name.as_str(), "-P"].map(Into::into).to_vec();
-    argv.push(socket::trimmed(&spec.lxcpath).into());
-    launch::run(&Program { argv, environment: Vec::new(), timeout: FREEZE }).await.map_err(|error| {
-        let kind = match error {
-            LaunchError::Spawn { .. } | LaunchError::Unit { .. } => ErrorKind::Unavailable,
-            LaunchError::TimedOut { .. } => ErrorKind::TimedOut,
-            LaunchError::Exited { .. } => ErrorKind::Failed,
-        };
-        let words = match &error {
-            LaunchError::Exited { stderr, .. } => reason::of_stderr(stderr),
-            LaunchError::Spawn { .. } | LaunchError::Unit { .. } | LaunchError::TimedOut { .. } => None,
-        };
-        EngineError { operation, kind, reason: words.unwrap_or_else(|| error.to_string()) }
-    })
 }
 
 impl CommandError {

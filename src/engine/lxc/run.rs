@@ -34,11 +34,12 @@ pub(super) enum Seen {
 }
 
 impl Seen {
-    /// What a record of the FIFO means here.
+    /// What news mean here.
     pub(super) fn of(news: News) -> Option<Self> {
         match news {
             News::Exit(status) => Some(Self::Exit(status)),
             News::State(State::Starting) => Some(Self::Starting),
+            News::Thawed => Some(Self::Thawed),
             News::State(_) => None,
         }
     }

@@ -165,8 +165,10 @@ impl Watch {
     /// Turns what the state client sees into what it means; a new init is kept until its turn.
     fn sighted(&self, sight: Sight, init: &Process, next: &mut Option<(Process, Init)>) -> Option<Seen> {
         match sight {
-            Sight::State(State::Frozen) => Some(Seen::Frozen),
-            Sight::State(State::Running | State::Thawed) => Some(Seen::Thawed),
+            // Its cgroup knows better which: it can be frozen, and thawed, without its monitor.
+            Sight::State(State::Frozen | State::Running | State::Thawed) => {
+                Some(if is_frozen(init.pid()).ok()? { Seen::Frozen } else { Seen::Thawed })
+            }
             Sight::State(_) => None,
             Sight::Init(process) if process.pid() == init.pid() => None,
             Sight::Init(process) => {
