@@ -4,7 +4,13 @@
 
 mod lxc_host;
 
-use std::{fs, path::Path, sync::Arc, time::Duration};
+use std::{
+    fs,
+    path::{Path, PathBuf},
+    process::{Child, Command},
+    sync::Arc,
+    time::Duration,
+};
 
 use guestd::{
     engine::{Engine, Epoch, ErrorKind, Observation, Observed, Probe, Request, lxc::running},
@@ -12,12 +18,10 @@ use guestd::{
     model::{Guest, WaitStatus},
 };
 use lxc_host::{
-    Host, SOON,
+    Host,
     bench::{Bench, init_script, signal},
     eventually, running_monitors,
 };
-use tokio::time::timeout;
-
 #[tokio::test]
 async fn a_started_guest_is_seen_with_its_init_and_outlives_the_daemons_cgroup() {
     let mut bench = Bench::new();
@@ -90,19 +94,78 @@ async fn the_exit_code_of_init_is_known() {
 }
 
 #[tokio::test]
+async fn an_init_that_ends_before_it_is_watched_still_tells_how() {
+    let mut bench = Bench::new();
+    for (name, script, status) in
+        [("clean", "exit 0", 0), ("bad", "exit 3", 0x300), ("off", "/bin/poweroff -f; sleep 9", 0x2)]
+    {
+        let guest = bench.host.new_guest(name, &init_script(&bench.host, name, script));
+        bench.engine.start(&guest).await.unwrap();
+        let monitors = || running_monitors(bench.host.lxcpath(), guest.name.as_str());
+        assert!(eventually(|| monitors().is_empty()).await);
+        bench.engine.watch(guest.clone(), Epoch(1));
+        bench.ends(&guest, status).await;
+        assert_eq!(bench.engine.probe(&guest).await.unwrap(), Probe::Down);
+    }
+}
+
+#[tokio::test]
+async fn what_somebody_else_starts_and_what_ends_at_once_tells_how_once() {
+    let mut bench = Bench::new();
+    let guest =
+        bench.host.new_guest("blink", &init_script(&bench.host, "blink", "/bin/poweroff -f; sleep 9"));
+    let name = guest.name.as_str();
+    assert!(eventually(|| fifo(&bench.host).exists()).await);
+    bench.host.lxc("lxc-start", name, &["-d"]);
+    assert!(eventually(|| running_monitors(bench.host.lxcpath(), name).is_empty()).await);
+    let appeared = Observed { guest: guest.name.clone(), epoch: None, what: Observation::Appeared };
+    for _ in ["starting", "running", "ended"] {
+        assert_eq!(bench.next().await, appeared);
+    }
+    assert_eq!(bench.engine.probe(&guest).await.unwrap(), Probe::Ended(WaitStatus(0x2)));
+    assert_eq!(bench.engine.probe(&guest).await.unwrap(), Probe::Down);
+}
+
+#[tokio::test]
+async fn runs_that_nobody_saw_leave_no_cgroups() {
+    let mut bench = Bench::new();
+    let guest = bench.host.new_guest("leaks", &init_script(&bench.host, "leaks", "exit 1"));
+    let _busy: Vec<Busy> = (0..4).map(|_| Busy::new()).collect();
+    for _ in 0..25 {
+        bench.engine.start(&guest).await.unwrap();
+        bench.engine.watch(guest.clone(), Epoch(1));
+        while bench.observes(&guest).await != Observation::Gone {}
+    }
+    // Those with a number behind the name are looked for when the host goes.
+    assert_eq!(bench.host.cgroups(guest.name.as_str()), Vec::<PathBuf>::new());
+}
+
+/// Keeps a processor busy.
+struct Busy(Child);
+
+impl Busy {
+    fn new() -> Self {
+        Self(Command::new("sh").args(["-c", "while :; do :; done"]).spawn().unwrap())
+    }
+}
+
+impl Drop for Busy {
+    fn drop(&mut self) {
+        let _ = self.0.kill();
+        let _ = self.0.wait();
+    }
+}
+
+/// The FIFO of a host. Its reader must have it open before there is something to read.
+fn fifo(host: &Host) -> PathBuf {
+    Path::new("/run/lxc").join(host.lxcpath().strip_prefix("/").unwrap()).join("monitor-fifo")
+}
+
+#[tokio::test]
 async fn a_start_by_somebody_else_appears_and_can_be_watched() {
     let mut bench = Bench::new();
     let guest = bench.host.new_guest("other", "");
-    // The reader of the FIFO must have it open before there is something to read.
-    let fifo =
-        Path::new("/run/lxc").join(bench.host.lxcpath().strip_prefix("/").unwrap()).join("monitor-fifo");
-    timeout(SOON, async {
-        while !fifo.exists() {
-            tokio::task::yield_now().await
-        }
-    })
-    .await
-    .unwrap();
+    assert!(eventually(|| fifo(&bench.host).exists()).await);
     assert!(bench.host.lxc("lxc-start", guest.name.as_str(), &["-d"]).status.success());
     let appeared = Observed { guest: guest.name.clone(), epoch: None, what: Observation::Appeared };
     assert_eq!(bench.next().await, appeared);

@@ -98,6 +98,27 @@ fn a_killed_init_is_a_crash_with_its_signal() {
 }
 
 #[test]
+fn an_init_that_ends_at_once_is_known_for_what_it_is() {
+    let host = Host::running("");
+    for (name, init, phase, reason) in [
+        ("true", "/bin/busybox true", "down", "its init exited with status 0"),
+        ("false", "/bin/busybox false", "failed", "crashed: its init exited with status 1"),
+    ] {
+        host.guest(name, &[&format!("lxc.init.cmd = {init}")]);
+        let started = host.guestctl(&["start", name]);
+        let said = String::from_utf8_lossy(&started.stderr).into_owned();
+        assert!(started.status.code() == Some(1) && said.contains(reason), "{said}");
+        let status = host.status(name);
+        assert_eq!((text(&status, "phase"), text(&status, "reason")), (phase, reason));
+    }
+    host.guest("off", &["lxc.init.cmd = /bin/poweroff -f"]);
+    host.until_phase("off", "down");
+    assert!(host.lxc("lxc-start", "off").arg("-d").status().expect("lxc-start").success());
+    let status = host.until("off", "halted", |status| status["reason"] == "halted by the guest");
+    assert_eq!((text(&status, "phase"), text(&status, "intent")), ("down", "down"));
+}
+
+#[test]
 fn reboot_action_stop_and_script_decide() {
     let host = one_guest("");
     let overlay = host.at("etc/guests/web.toml");

@@ -158,7 +158,7 @@ async fn start(engine: &dyn Engine, guest: Arc<Guest>, epoch: Epoch) -> Event {
         Ok(probe @ (Probe::Up(_) | Probe::Frozen(_))) => {
             return Event::Probed(Found::State { probe, remembered: None });
         }
-        Ok(Probe::Down | Probe::Changing) => engine.start(&guest).await,
+        Ok(Probe::Down | Probe::Ended(_) | Probe::Changing) => engine.start(&guest).await,
         Err(error) => Err(error),
     };
     if result.is_ok() {

@@ -37,6 +37,8 @@ pub struct Init {
 pub enum Probe {
     /// Nothing of it runs.
     Down,
+    /// Nothing of it runs any more: somebody else started it, and its init ended so before anybody watched it. Told once.
+    Ended(WaitStatus),
     /// It is between down and up: somebody starts or stops it just now.
     Changing,
     /// It runs.
@@ -59,7 +61,8 @@ pub enum Observation {
     InitExited(Option<WaitStatus>),
     /// Nothing of it is left: its init, its monitor and their hooks have ended. The watch is over.
     Gone,
-    /// Somebody other than this daemon is starting it, or has started it. Carries no epoch: the daemon should probe it.
+    /// Somebody other than this daemon is starting it, or has started it, or it has ended again before anybody watched
+    /// it. Carries no epoch: the daemon should probe it.
     Appeared,
 }
 
@@ -141,7 +144,8 @@ pub type EngineResult<T> = Result<T, EngineError>;
 /// Something that runs guests. Object-safe; implementations are shared by all workers.
 ///
 /// Order guaranteed to callers: `watch` may be called as soon as `start` has returned or `probe` said `Up`; it reports
-/// `Running` first (or `Gone` at once if nothing runs any more), and `Gone` exactly once, last.
+/// `Running` first, and `Gone` exactly once, last. If nothing runs any more, `Gone` comes alone, or after `InitExited`
+/// where it is known how the init ended.
 pub trait Engine: Send + Sync {
     /// What it can do.
     fn capabilities(&self) -> Capabilities;

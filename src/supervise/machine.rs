@@ -238,7 +238,12 @@ impl Turn<'_> {
                 match probe {
                     Probe::Up(init) => Phase::Up(self.adopt(init, remembered)),
                     Probe::Frozen(init) => Phase::Frozen(self.adopt(init, remembered)),
-                    Probe::Down | Probe::Changing => phase,
+                    Probe::Ended(status) if !matches!(phase, Phase::Starting { .. }) => {
+                        self.log(Level::Info, "was started by others, and has ended");
+                        self.state.since = self.now.wall;
+                        self.ended(unasked(End::of(Some(status))))
+                    }
+                    Probe::Down | Probe::Ended(_) | Probe::Changing => phase,
                 }
             }
             (Phase::Up(run), Found::State { probe: Probe::Frozen(init), .. })
@@ -314,7 +319,11 @@ impl Turn<'_> {
             if end.is_failure() { Level::Warning } else { Level::Info },
             format!("its init ended: {end}"),
         );
-        let then = if end.is_failure() { Then::Fail(Failure::Ended(end)) } else { Then::Stay(end) };
-        self.ending(run, then)
+        self.ending(run, unasked(end))
     }
+}
+
+/// What follows an end that nobody asked for.
+fn unasked(end: End) -> Then {
+    if end.is_failure() { Then::Fail(Failure::Ended(end)) } else { Then::Stay(end) }
 }

@@ -108,8 +108,8 @@ impl Others {
     }
 }
 
-/// The cgroups with the container's name that no other running container can claim: what is empty there may go. They
-/// are looked at before the other containers are: one that begins only then makes new ones.
+/// The cgroups with the container's name that no running container can claim: what is empty there may go. They are looked
+/// at before the containers are: one that begins only then makes new ones.
 pub(super) async fn removable(guest: &Guest, spec: &LxcSpec) -> io::Result<Folders> {
     let name = guest.name.as_str();
     let present = cgroup::top_level(|cgroup| claimed_name(cgroup, name).is_some())?;
@@ -118,7 +118,9 @@ pub(super) async fn removable(guest: &Guest, spec: &LxcSpec) -> io::Result<Folde
     }
     let mut found = cgroup::folders(&Cgroups(present.into_iter().map(PathBuf::from).collect()))?;
     let own = by_name(guest, spec, |_| true).await?;
-    found.retain(|path| own.0.iter().any(|own| own == path));
+    // Somebody may have started it again.
+    let is_down = socket::running(&spec.lxcpath, [&guest.name])?.is_empty();
+    found.retain(|path| is_down && own.0.iter().any(|own| own == path));
     Ok(found)
 }
 

@@ -7,6 +7,7 @@ use tokio::time::timeout;
 use super::{
     Lxc, cgroup,
     command::{CommandError, Monitor},
+    key,
     process::{Process, SIGKILL},
     table::Found,
 };
@@ -40,7 +41,8 @@ pub(super) async fn kill(lxc: &Lxc, guest: &Guest, spec: &LxcSpec) -> EngineResu
     } else {
         sweep(lxc, guest, spec, Listening::Hangs).await
     };
-    lxc.forget_start(spec, guest);
+    // Nobody need be told how it ended.
+    lxc.forget(&key(spec, guest));
     killed
 }
 

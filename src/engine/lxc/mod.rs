@@ -48,7 +48,7 @@ use super::{
 };
 use crate::{
     launch::{Launcher, freezer::is_frozen},
-    model::{EngineSpec, Guest, GuestName, LxcSpec},
+    model::{EngineSpec, Guest, GuestName, LxcSpec, WaitStatus},
 };
 
 /// How many news a watch may be behind; a guest has no way to write more than a few.
@@ -83,10 +83,25 @@ struct Lxc {
     readers: Mutex<HashMap<Arc<Path>, Task>>,
 }
 
-/// A container that this daemon started or watches: others' news of it are no surprise.
+/// A container that runs, as far as is known.
 enum OwnRun {
-    Starting,
+    /// Nobody watches it yet.
+    Unwatched {
+        /// This daemon starts it: news of it are no surprise.
+        ours: bool,
+        /// How its init ended, if a record said so already.
+        exit: Option<WaitStatus>,
+        /// A look has told that. A watch that is about to begin tells it too.
+        told: bool,
+    },
+    /// News of it go to its watch.
     Watched { epoch: Epoch, news: mpsc::Sender<News>, monitor: channel::Receiver<Option<i32>>, _task: Task },
+}
+
+impl OwnRun {
+    fn unwatched(ours: bool) -> Self {
+        Self::Unwatched { ours, exit: None, told: false }
+    }
 }
 
 impl LxcEngine {
@@ -181,18 +196,18 @@ impl Drop for Expected<'_> {
 impl Lxc {
     fn expect(&self, spec: &LxcSpec, guest: &Guest) -> Expected<'_> {
         let key = key(spec, guest);
-        locked(&self.runs).entry(key.clone()).or_insert(OwnRun::Starting);
+        let mut runs = locked(&self.runs);
+        if !matches!(runs.get(&key), Some(OwnRun::Watched { .. })) {
+            runs.insert(key.clone(), OwnRun::unwatched(true));
+        }
+        drop(runs);
         Expected { lxc: self, key: Some(key) }
     }
 
-    /// A start that came true is over before anybody watched it.
-    fn forget_start(&self, spec: &LxcSpec, guest: &Guest) {
-        self.forget(&key(spec, guest));
-    }
-
+    /// A start is over before anybody watched it.
     fn forget(&self, key: &Key) {
         let mut runs = locked(&self.runs);
-        if let Some(OwnRun::Starting) = runs.get(key) {
+        if let Some(OwnRun::Unwatched { .. }) = runs.get(key) {
             runs.remove(key);
         }
     }
@@ -209,29 +224,55 @@ impl Lxc {
     fn watched_monitor(&self, spec: &LxcSpec, guest: &Guest) -> Option<i32> {
         match locked(&self.runs).get(&key(spec, guest)) {
             Some(OwnRun::Watched { monitor, .. }) => *monitor.borrow(),
-            Some(OwnRun::Starting) | None => None,
+            Some(OwnRun::Unwatched { .. }) | None => None,
         }
     }
 
     fn deliver(&self, lxcpath: &Path, guest: &GuestName, news: News) {
-        match locked(&self.runs).get(&(lxcpath.into(), guest.clone())) {
+        let key = (lxcpath.into(), guest.clone());
+        let mut runs = locked(&self.runs);
+        let begins = matches!(news, News::State(State::Starting | State::Running));
+        let appears = match runs.get_mut(&key) {
             Some(OwnRun::Watched { news: watch, .. }) => {
                 watch
                     .try_send(news)
                     .unwrap_or_else(|error| tracing::debug!("guest {guest}: news were lost: {error}"));
+                false
             }
-            Some(OwnRun::Starting) => {}
-            None if matches!(news, News::State(State::Starting | State::Running)) => {
-                let what = Observation::Appeared;
-                // Nobody listens any more when the daemon goes down.
-                let _ = self.sink.send(Observed { guest: guest.clone(), epoch: None, what });
+            Some(OwnRun::Unwatched { ours, exit, told }) => {
+                *exit = news.exit(*exit);
+                *told &= exit.is_some();
+                !*ours && (begins || matches!(news, News::Exit(_)))
             }
-            None => {}
+            None => begins,
+        };
+        if appears {
+            runs.entry(key).or_insert(OwnRun::unwatched(false));
+            // Nobody listens any more when the daemon goes down.
+            let _ =
+                self.sink.send(Observed { guest: guest.clone(), epoch: None, what: Observation::Appeared });
+        }
+    }
+
+    /// How a container ended that others started and that nobody watched; told once.
+    fn unwatched_end(&self, spec: &LxcSpec, guest: &Guest) -> Option<WaitStatus> {
+        match locked(&self.runs).get_mut(&key(spec, guest))? {
+            OwnRun::Unwatched { ours: false, exit, told } => {
+                let is_new = !*told;
+                *told = exit.is_some();
+                exit.filter(|_| is_new)
+            }
+            _ => None,
         }
     }
 
     fn watch(this: &Arc<Self>, guest: Arc<Guest>, epoch: Epoch) {
         let key = key(spec(&guest), &guest);
+        let mut runs = locked(&this.runs);
+        let (begun, exit) = match runs.get(&key) {
+            Some(OwnRun::Unwatched { exit, .. }) => (true, *exit),
+            Some(OwnRun::Watched { .. }) | None => (false, None),
+        };
         let (news, news_of_it) = mpsc::channel(NEWS_MAX);
         let (told, monitor) = channel::channel(None);
         let watch = Watch {
@@ -239,6 +280,8 @@ impl Lxc {
             known: this.paths(),
             epoch,
             sink: this.sink.clone(),
+            begun,
+            exit,
             news: news_of_it,
             monitor: told,
         };
@@ -250,7 +293,7 @@ impl Lxc {
                 lxc.over(&end, epoch);
             }
         });
-        locked(&this.runs).insert(key, OwnRun::Watched { epoch, news, monitor, _task: task });
+        runs.insert(key, OwnRun::Watched { epoch, news, monitor, _task: task });
     }
 
     fn over(&self, key: &Key, epoch: Epoch) {
@@ -281,7 +324,8 @@ impl Lxc {
             }
             Err(CommandError::NotListening | CommandError::Closed) => {
                 let orphan = locate::orphan(self.paths(), guest, spec).await;
-                Ok(orphan.map_or(Probe::Down, |located| seen_from_outside(&located.init)))
+                let down = || self.unwatched_end(spec, guest).map_or(Probe::Down, Probe::Ended);
+                Ok(orphan.map_or_else(down, |located| seen_from_outside(&located.init)))
             }
             // Its monitor is stopped, or does not answer yet.
             Err(CommandError::TimedOut) => {

@@ -49,6 +49,18 @@ pub(super) enum News {
     Thawed,
 }
 
+impl News {
+    /// How an init ended, as far as is known with these news, and was known before them.
+    pub(super) fn exit(self, before: Option<WaitStatus>) -> Option<WaitStatus> {
+        match self {
+            Self::Exit(status) => Some(status),
+            // What earlier records said is over.
+            Self::State(State::Starting) => None,
+            Self::State(_) | Self::Thawed => before,
+        }
+    }
+}
+
 /// Reads a record. None for types, states and names that are not known.
 pub(super) fn parse(bytes: &[u8; SIZE]) -> Option<(GuestName, News)> {
     let number = |at: usize| {

@@ -10,7 +10,7 @@ use crate::model::WaitStatus;
 /// How long to wait for an init's status while its monitor still works: it tells it right after waiting for it.
 const STATUS_WAIT: Duration = Duration::from_secs(2);
 /// How long once nothing more can come, but records may still be on their way.
-const LAST_WAIT: Duration = Duration::from_millis(500);
+pub(super) const LAST_WAIT: Duration = Duration::from_millis(500);
 /// The death of a PID namespace's init that LXC, and only it, answers with a reboot: by SIGHUP.
 const REBOOT: WaitStatus = WaitStatus(1);
 

@@ -8,7 +8,7 @@ use std::{future::pending, path::Path, sync::Arc};
 
 use tokio::{
     sync::mpsc,
-    time::{Duration, Instant, sleep, sleep_until, timeout},
+    time::{Duration, Instant, sleep, sleep_until, timeout, timeout_at},
 };
 
 use super::{
@@ -17,7 +17,7 @@ use super::{
     locate::{self, Located},
     process::Process,
     record::{News, State},
-    run::{Report, Run, Seen},
+    run::{LAST_WAIT, Report, Run, Seen},
     spec,
     table::Found,
     task::Task,
@@ -29,7 +29,7 @@ use crate::{
         cgroup::{Folders, folders, remove_same},
         freezer::is_frozen,
     },
-    model::{Guest, LxcSpec, Timestamp},
+    model::{Guest, LxcSpec, Timestamp, WaitStatus},
 };
 
 /// Pause before a monitor that closed its connection is asked again, and how often that is tried.
@@ -45,6 +45,10 @@ pub(super) struct Watch {
     pub(super) known: Vec<Arc<Path>>,
     pub(super) epoch: Epoch,
     pub(super) sink: Sink,
+    /// It has just been started: how it ended is told, or will be soon.
+    pub(super) begun: bool,
+    /// How its init ended, if that was told before this watch began.
+    pub(super) exit: Option<WaitStatus>,
     /// What the FIFO says about this container.
     pub(super) news: mpsc::Receiver<News>,
     /// Told the monitor's number as soon as it is known, so that a kill can find it.
@@ -62,6 +66,33 @@ impl Watch {
         } else {
             // Nobody listens any more, but its last hooks may still run.
             self.monitor_ends(&spec).await;
+            if let Some(status) = self.unseen_end().await {
+                self.report(Observation::InitExited(Some(status)));
+            }
+            self.clear_up(&spec).await;
+        }
+    }
+
+    /// How its init ended that was never seen: all records are written once its monitor has ended.
+    async fn unseen_end(&mut self) -> Option<WaitStatus> {
+        let mut exit = self.exit;
+        while let Ok(news) = self.news.try_recv() {
+            exit = news.exit(exit);
+        }
+        let until = Instant::now() + if self.begun { LAST_WAIT } else { Duration::ZERO };
+        while exit.is_none()
+            && let Ok(Some(news)) = timeout_at(until, self.news.recv()).await
+        {
+            exit = news.exit(exit);
+        }
+        exit
+    }
+
+    /// Removes what its monitor has left, which can be told by its name only.
+    async fn clear_up(&self, spec: &LxcSpec) {
+        match cgroup::removable(&self.guest, spec).await {
+            Ok(cgroups) => tidy(&cgroups),
+            Err(error) => tracing::warn!("guest {}: its cgroups: {error}", self.guest.name),
         }
     }
 

@@ -6,7 +6,7 @@ use super::{Scene, at, failed, init};
 use crate::{
     engine::{Epoch, Observation, Probe, Request},
     helper::wire::{self, Answer, Decision},
-    model::{Limit, RebootAction, status::PhaseWord},
+    model::{Limit, RebootAction, WaitStatus, status::PhaseWord},
     supervise::{
         effect::Effect,
         event::{Event, Found, HelperId, Remembered, StopKind},
@@ -72,6 +72,27 @@ fn every_end_is_classified() {
     let mut scene = Scene::up();
     scene.sees(5, Observation::Gone);
     assert_eq!((word(&scene.state), reason(&scene).as_str()), ("down", "ended unobserved"));
+}
+
+#[test]
+fn an_end_is_classified_though_nobody_saw_it_run() {
+    for (raw, phase, words) in [
+        (0x0, "down", "its init exited with status 0"),
+        (0x2, "down", "halted by the guest"),
+        (0x100, "failed", "crashed: its init exited with status 1"),
+    ] {
+        let mut ours = Scene::new();
+        ours.happens(1, Event::StartRequested);
+        ours.happens(2, Event::StartReturned(Epoch(1), Ok(())));
+        ours.exits(2, raw);
+        ours.sees(2, Observation::Gone);
+        assert_eq!((word(&ours.state), reason(&ours).as_str()), (phase, words));
+        let mut others = Scene::new();
+        let probe = Probe::Ended(WaitStatus(raw));
+        others.happens(5, Event::Probed(Found::State { probe, remembered: None }));
+        assert_eq!((word(&others.state), reason(&others).as_str()), (phase, words));
+        assert_eq!(others.state.since, at(5).wall);
+    }
 }
 
 #[test]
