@@ -209,6 +209,23 @@ fn signals_stop_the_daemon_and_reload_it_and_guests_go_on() {
 }
 
 #[test]
+fn a_guest_that_is_being_started_goes_on_when_the_daemon_stops() {
+    let mut host = Host::running("");
+    let (begun, go) = (host.at("begun"), host.at("go"));
+    let wait = format!("touch {}; while [ ! -e {} ]; do sleep 0.02; done", begun.display(), go.display());
+    host.guest("halfway", &[&format!("lxc.hook.pre-start = /bin/sh -c '{wait}'")]);
+    let mut start =
+        host.command(env!("CARGO_BIN_EXE_guestctl")).args(["start", "halfway"]).spawn().expect("guestctl");
+    wait_for("its start", || begun.exists().then_some(()));
+    assert!(host.end_daemon("-TERM").success());
+    assert!(!start.wait().expect("its end").success(), "nobody is left who could tell");
+    fs::write(&go, "").expect("the word to go on");
+    let pid = wait_for("its init", || host.lxc_init_pid("halfway"));
+    host.start_daemon();
+    assert_eq!(host.until_phase("halfway", "up")["init_pid"].as_i64(), Some(pid));
+}
+
+#[test]
 fn without_its_bus_the_daemon_ends_and_says_why() {
     let mut host = one_guest("busless");
     host.kill_bus();

@@ -51,6 +51,7 @@ fn usable() -> Vec<PathBuf> {
 #[tokio::test]
 async fn everything_below_a_cgroup_dies_in_every_hierarchy_and_no_neighbour() {
     let name = format!("guestd-test-{}", std::process::id());
+    let launcher = Direct::default();
     for hierarchy in usable() {
         let outer = Folder::new(&hierarchy, &name);
         let inner = Folder::new(&hierarchy, &format!("{name}/a/b"));
@@ -63,15 +64,15 @@ async fn everything_below_a_cgroup_dies_in_every_hierarchy_and_no_neighbour() {
             fs::write(&frozen, "FROZEN").unwrap();
         }
         let cgroups = Cgroups(vec![name.clone().into()]);
-        Direct.remove(&cgroups).unwrap();
+        launcher.remove(&cgroups).unwrap();
         assert!(inner.0.exists(), "{} was removed with a process in it", inner.0.display());
-        let kill = Direct.kill(&cgroups, Duration::from_secs(5));
+        let kill = launcher.kill(&cgroups, Duration::from_secs(5));
         let (killed, status) =
             tokio::join!(kill, tokio::task::spawn_blocking(move || inside.wait().unwrap()));
         killed.unwrap_or_else(|error| panic!("{}: {error}", hierarchy.display()));
         assert!(!status.unwrap().success());
         assert!(neighbour.try_wait().unwrap().is_none(), "the neighbour in {} is dead", hierarchy.display());
-        Direct.remove(&cgroups).unwrap();
+        launcher.remove(&cgroups).unwrap();
         assert!(!outer.0.exists(), "{} is left", outer.0.display());
         neighbour.kill().unwrap();
         neighbour.wait().unwrap();
@@ -80,7 +81,8 @@ async fn everything_below_a_cgroup_dies_in_every_hierarchy_and_no_neighbour() {
 
 #[tokio::test]
 async fn what_does_not_exist_or_lies_outside_is_left_alone() {
+    let launcher = Direct::default();
     let cgroups = Cgroups(["/", "", "..", "guestd-test-none", "../../proc"].map(PathBuf::from).to_vec());
-    Direct.kill(&cgroups, Duration::from_secs(1)).await.unwrap();
-    Direct.remove(&cgroups).unwrap();
+    launcher.kill(&cgroups, Duration::from_secs(1)).await.unwrap();
+    launcher.remove(&cgroups).unwrap();
 }

@@ -111,12 +111,13 @@ async fn left_over_cgroups_are_cleared_before_a_kill_returns(hierarchy: &Path) {
     fs::create_dir_all(empty.join(nested)).unwrap();
     let mut inside = std::process::Command::new("sleep").arg("1000").spawn().unwrap();
     fs::write(empty.join(nested).join("cgroup.procs"), inside.id().to_string()).unwrap();
+    let launcher = Direct::default();
     let cgroups = Cgroups(vec![empty.file_name().unwrap().into()]);
-    Direct.remove(&cgroups).unwrap();
+    launcher.remove(&cgroups).unwrap();
     assert!(empty.join(nested).is_dir(), "one with a process in it was removed");
-    let kill = Direct.kill(&cgroups, lxc_host::SOON);
+    let kill = launcher.kill(&cgroups, lxc_host::SOON);
     let (killed, _) = tokio::join!(kill, tokio::task::spawn_blocking(move || inside.wait().unwrap()));
     killed.unwrap();
-    Direct.remove(&cgroups).unwrap();
+    launcher.remove(&cgroups).unwrap();
     assert!(!empty.exists());
 }

@@ -111,18 +111,20 @@ pub async fn run(directories: Directories) -> Result<(), DaemonError> {
     let mut terminate = signal(SignalKind::terminate()).map_err(DaemonError::Signals)?;
     let mut interrupt = signal(SignalKind::interrupt()).map_err(DaemonError::Signals)?;
     let mut hangup = signal(SignalKind::hangup()).map_err(DaemonError::Signals)?;
-    loop {
+    let ended = loop {
         tokio::select! {
-            _ = terminate.recv() => break,
-            _ = interrupt.recv() => break,
+            _ = terminate.recv() => break Ok(()),
+            _ = interrupt.recv() => break Ok(()),
             // The manager outlives this loop; a failure to tell it means that the daemon is ending.
             _ = hangup.recv() => { let _ = reload.send(()); }
-            lost = bus.lost() => return Err(DaemonError::Bus(lost)),
+            lost = bus.lost() => break Err(DaemonError::Bus(lost)),
         }
-    }
+    };
+    // What is under way ends with this daemon; a start that is goes on, and the next one finds what came of it.
+    launcher.let_go();
     notify::stopping();
     tracing::info!("stopping; the guests go on");
-    Ok(())
+    ended
 }
 
 /// Makes sure that this daemon is alone on its runtime directory for as long as the file is open: not even two that

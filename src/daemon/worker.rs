@@ -191,7 +191,7 @@ async fn carry_out(
                     Probe::Up(init) | Probe::Frozen(init) => {
                         store::remembered(runtime_dir, &guest.name, init, clock.now())
                     }
-                    Probe::Down | Probe::Changing => None,
+                    Probe::Down | Probe::Ended(_) | Probe::Changing => None,
                 };
                 Found::State { probe, remembered }
             }

@@ -6,6 +6,7 @@ use std::{
     io,
     path::{Path, PathBuf},
     process::{ExitStatus, Stdio},
+    sync::atomic::{AtomicBool, Ordering},
     time::{Duration, Instant},
 };
 
@@ -34,8 +35,10 @@ const KILL_ROUND: Duration = Duration::from_millis(10);
 
 /// Launches programs as own, detached children: each in a process group of its own, so that no signal to the daemon's
 /// group or terminal reaches it. The program leaves the daemon's session and cgroup by itself, as LXC's monitor does.
-#[derive(Debug, Clone, Copy, Default)]
-pub struct Direct;
+#[derive(Debug, Default)]
+pub struct Direct {
+    let_go: AtomicBool,
+}
 
 impl Launcher for Direct {
     fn name(&self) -> &'static str {
@@ -47,7 +50,11 @@ impl Launcher for Direct {
     }
 
     fn launch<'a>(&'a self, launch: &'a Launch) -> BoxFuture<'a, Result<(), LaunchError>> {
-        Box::pin(run(&launch.program))
+        Box::pin(run_unless_let_go(&launch.program, &self.let_go))
+    }
+
+    fn let_go(&self) {
+        self.let_go.store(true, Ordering::Relaxed);
     }
 
     fn kill<'a>(&'a self, cgroups: &'a Cgroups, within: Duration) -> BoxFuture<'a, io::Result<()>> {
@@ -75,33 +82,41 @@ fn shown(cgroups: &Cgroups) -> String {
     cgroups.0.iter().map(|path| path.display().to_string()).collect::<Vec<_>>().join(", ")
 }
 
-/// The process group of a launched program; killed unless the program ended by itself.
-struct Group(Option<Pid>);
+/// The process group of a launched program; killed unless the program ended by itself, or is let go.
+struct Group<'a> {
+    leader: Option<Pid>,
+    let_go: &'a AtomicBool,
+}
 
-impl Drop for Group {
+impl Drop for Group<'_> {
     fn drop(&mut self) {
-        if let Some(leader) = self.0 {
+        if let Some(leader) = self.leader.filter(|_| !self.let_go.load(Ordering::Relaxed)) {
             // It may have ended in this moment: then there is nothing to kill.
             let _ = killpg(leader, Signal::SIGKILL);
         }
     }
 }
 
-/// Runs a program to its end.
+/// Runs a program to its end. Dropping the future ends it.
 ///
 /// # Errors
 /// [`LaunchError`] when it cannot be run, fails, or takes too long.
 pub async fn run(program: &Program) -> Result<(), LaunchError> {
-    let (launch, program) = (program, program.name());
+    run_unless_let_go(program, &AtomicBool::new(false)).await
+}
+
+async fn run_unless_let_go(launch: &Program, let_go: &AtomicBool) -> Result<(), LaunchError> {
+    let program = launch.name();
     let mut child =
         spawn(launch).map_err(|source| LaunchError::Spawn { program: program.clone(), source })?;
-    let mut group = Group(child.id().and_then(|id| i32::try_from(id).ok()).map(Pid::from_raw));
+    let leader = child.id().and_then(|id| i32::try_from(id).ok()).map(Pid::from_raw);
+    let mut group = Group { leader, let_go };
     let mut tail = Tail::default();
     let Ok(ended) = timeout(launch.timeout, wait(&mut child, &mut tail)).await else {
         return Err(LaunchError::TimedOut { program, timeout: launch.timeout });
     };
     // Its children may live on in their own sessions; a group without a leader is not ours to kill.
-    group.0 = None;
+    group.leader = None;
     let status = ended.map_err(|source| LaunchError::Spawn { program: program.clone(), source })?;
     if status.success() {
         return Ok(());
@@ -124,7 +139,6 @@ fn spawn(launch: &Program) -> io::Result<Child> {
         .stdout(Stdio::null())
         .stderr(Stdio::piped())
         .process_group(0)
-        .kill_on_drop(true)
         .spawn()
 }
 
@@ -204,6 +218,8 @@ impl Tail {
 
 #[cfg(test)]
 mod tests {
+    use std::fs;
+
     use super::*;
 
     fn shell(script: &str, timeout: Duration) -> Program {
@@ -242,25 +258,58 @@ mod tests {
         let script = format!("sleep 60 & echo $! > {0}; echo $$ >> {0}; wait", pids.display());
         let error = run(&shell(&script, Duration::from_millis(300))).await.unwrap_err();
         assert!(matches!(error, LaunchError::TimedOut { .. }), "{error}");
-        let pids = std::fs::read_to_string(&pids).unwrap();
+        let pids = fs::read_to_string(&pids).unwrap();
         assert_eq!(pids.lines().count(), 2);
         for pid in pids.lines() {
             gone(pid).await;
         }
     }
 
-    /// Waits until a process is dead; a zombie counts, since it may have been reparented to a lazy init.
-    async fn gone(pid: &str) {
-        let alive = || match std::fs::read_to_string(format!("/proc/{pid}/stat")) {
-            Ok(stat) => !stat.rsplit(") ").next().unwrap_or_default().starts_with('Z'),
-            Err(_) => false,
-        };
+    #[tokio::test]
+    async fn a_launch_that_is_dropped_is_killed_unless_it_is_let_go() {
+        for let_go in [false, true] {
+            let folder = tempfile::tempdir().unwrap();
+            let at = |name: &str| folder.path().join(name);
+            nix::unistd::mkfifo(&at("go"), nix::sys::stat::Mode::S_IRWXU).unwrap();
+            let script = format!("cd {}; echo $$ > pid; read x < go; echo > on", folder.path().display());
+            let (launcher, launch) = (Direct::default(), shell(&script, Duration::from_secs(60)));
+            let begun = async {
+                until(|| fs::read_to_string(at("pid")).is_ok_and(|pid| pid.ends_with('\n'))).await;
+                if let_go {
+                    launcher.let_go();
+                }
+            };
+            tokio::select! {
+                ended = run_unless_let_go(&launch, &launcher.let_go) => panic!("{ended:?}"),
+                () = begun => {}
+            }
+            if let_go {
+                // Opened for reading too, so that it waits for nobody.
+                let mut go = fs::File::options().read(true).write(true).open(at("go")).unwrap();
+                io::Write::write_all(&mut go, b"\n").unwrap();
+                until(|| at("on").exists()).await;
+            } else {
+                gone(fs::read_to_string(at("pid")).unwrap().trim()).await;
+            }
+        }
+    }
+
+    async fn until(holds: impl Fn() -> bool) {
         timeout(Duration::from_secs(5), async {
-            while alive() {
+            while !holds() {
                 sleep(Duration::from_millis(5)).await;
             }
         })
         .await
-        .expect("it still runs");
+        .expect("it never comes true");
+    }
+
+    /// Waits until a process is dead; a zombie counts, since it may have been reparented to a lazy init.
+    async fn gone(pid: &str) {
+        let alive = || match fs::read_to_string(format!("/proc/{pid}/stat")) {
+            Ok(stat) => !stat.rsplit(") ").next().unwrap_or_default().starts_with('Z'),
+            Err(_) => false,
+        };
+        until(|| !alive()).await;
     }
 }

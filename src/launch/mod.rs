@@ -101,8 +101,12 @@ pub trait Launcher: Send + Sync {
     /// The name of the unit that a guest gets; none where guests have none.
     fn unit(&self, guest: &GuestName) -> Option<String>;
 
-    /// Runs a program that puts a guest into the background. Returns when it has done so.
+    /// Runs a program that puts a guest into the background. Returns when it has done so. Dropping the future ends the
+    /// program, until [`Launcher::let_go`] is called.
     fn launch<'a>(&'a self, launch: &'a Launch) -> BoxFuture<'a, Result<(), LaunchError>>;
+
+    /// The daemon is about to end, and what is being launched shall go on without it.
+    fn let_go(&self) {}
 
     /// Kills every process in these cgroups and in those below them, again and again until they are empty or `within`
     /// is over.
@@ -119,14 +123,14 @@ pub trait Launcher: Send + Sync {
 /// When systemd is asked for in the settings, and cannot be reached.
 pub async fn choose(choice: LauncherChoice) -> zbus::Result<Arc<dyn Launcher>> {
     match choice {
-        LauncherChoice::Direct => Ok(Arc::new(Direct)),
+        LauncherChoice::Direct => Ok(Arc::new(Direct::default())),
         LauncherChoice::Systemd => Ok(Arc::new(systemd::connect().await?)),
-        LauncherChoice::Auto if !systemd::is_booted() => Ok(Arc::new(Direct)),
+        LauncherChoice::Auto if !systemd::is_booted() => Ok(Arc::new(Direct::default())),
         LauncherChoice::Auto => match systemd::connect().await {
             Ok(systemd) => Ok(Arc::new(systemd)),
             Err(error) => {
                 tracing::warn!("systemd cannot be reached ({error}): guests are launched directly");
-                Ok(Arc::new(Direct))
+                Ok(Arc::new(Direct::default()))
             }
         },
     }

@@ -192,13 +192,13 @@ impl Launcher for Systemd {
             let (in_units, others) = parted(cgroups);
             self.kill_in_units(&in_units, within).await?;
             // Of guests that somebody started without a unit.
-            Direct.kill(&others, within).await
+            Direct::default().kill(&others, within).await
         })
     }
 
     fn remove(&self, cgroups: &Cgroups) -> io::Result<()> {
         // PID 1 removes those of its units.
-        Direct.remove(&parted(cgroups).1)
+        Direct::default().remove(&parted(cgroups).1)
     }
 }
 

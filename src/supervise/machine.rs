@@ -227,7 +227,7 @@ impl Turn<'_> {
 
     fn probed(&mut self, phase: Phase, found: Found) -> Phase {
         self.state.look_again = matches!(found, Found::Nothing).then(|| self.now.instant.plus(LOOK_AGAIN));
-        self.state.seen_down |= matches!(found, Found::State { probe: Probe::Down, .. });
+        self.state.seen_down |= matches!(found, Found::State { probe: Probe::Down | Probe::Ended(_), .. });
         match (phase, found) {
             (
                 phase @ (Phase::Down(_) | Phase::Failed { remains: None, .. } | Phase::Starting { .. }),

@@ -30,7 +30,7 @@ const AFTERWARDS: Duration = Duration::from_secs(2);
 ///
 /// With the freezer of v1, `lxc-freeze` sleeps for a second between two looks, and the first one is nearly always too
 /// early. So it is called when everything is frozen already.
-pub(super) async fn freeze(lxc: &Lxc, guest: &Guest, spec: &LxcSpec) -> EngineResult<()> {
+pub(super) async fn freeze(guest: &Guest, spec: &LxcSpec) -> EngineResult<()> {
     let monitor = Monitor::new(&spec.lxcpath, guest.name.as_str());
     let inits = Monitor::within(monitor.inits()).await.map_err(|error| error.about(FREEZE))?;
     let init = Process::of(inits.init).map_err(|_| failed(FREEZE, ErrorKind::Busy, "its init has ended"))?;

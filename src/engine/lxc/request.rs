@@ -37,7 +37,7 @@ pub(super) async fn request(lxc: &Lxc, guest: &Guest, spec: &LxcSpec, request: R
         Request::Reboot => {
             ask(lxc, guest, spec, "ask it to reboot", |_| spec.reboot_signal.unwrap_or(SIGINT)).await
         }
-        Request::Freeze => freeze(lxc, guest, spec).await,
+        Request::Freeze => freeze(guest, spec).await,
         Request::Thaw => thaw(lxc, guest, spec).await,
     }
 }
