@@ -291,6 +291,52 @@ fn lxcpaths_come_go_and_change_hands() {
 }
 
 #[test]
+fn what_others_are_just_starting_is_stopped_too() {
+    let mut host = Host::running("");
+    let (begun, go) = (host.at("begun"), host.at("go"));
+    let wait = format!("touch {}; while [ ! -e {} ]; do sleep 0.02; done", begun.display(), go.display());
+    host.guest("between", &[&format!("lxc.hook.pre-start = /bin/sh -c '{wait}'")]);
+    for restarted in [false, true] {
+        host.until_phase("between", "down");
+        let mut others = host.lxc("lxc-start", "between").arg("-d").spawn().expect("lxc-start");
+        wait_for("its start", || begun.exists().then_some(()));
+        let mut stop = if restarted {
+            host.kill_daemon();
+            host.start_daemon();
+            host.command(env!("CARGO_BIN_EXE_autostart")).args(["-s", "-a", "-A"]).spawn().expect("autostart")
+        } else {
+            host.until("between", "in doubt", |s| s["reason"] == "somebody is starting or stopping it");
+            host.command(env!("CARGO_BIN_EXE_guestctl")).args(["stop", "between"]).spawn().expect("guestctl")
+        };
+        host.until_phase("between", "stopping");
+        fs::write(&go, "").expect("the word to go on");
+        assert!(others.wait().expect("its end").success());
+        assert!(stop.wait().expect("its end").success());
+        assert_eq!(host.status("between")["phase"], "down");
+        assert_eq!(host.lxc_init_pid("between"), None);
+        fs::remove_file(&go).and_then(|()| fs::remove_file(&begun)).expect("the word is taken back");
+    }
+}
+
+#[test]
+fn a_start_waits_for_what_others_are_doing() {
+    let host = Host::running("");
+    let (begun, go) = (host.at("begun"), host.at("go"));
+    let wait = format!("touch {}; while [ ! -e {} ]; do sleep 0.02; done", begun.display(), go.display());
+    host.guest("awaited", &[&format!("lxc.hook.pre-start = /bin/sh -c '{wait}'")]);
+    host.until_phase("awaited", "down");
+    let mut others = host.lxc("lxc-start", "awaited").arg("-d").spawn().expect("lxc-start");
+    wait_for("its start", || begun.exists().then_some(()));
+    let mut start =
+        host.command(env!("CARGO_BIN_EXE_guestctl")).args(["start", "awaited"]).spawn().expect("guestctl");
+    host.until_phase("awaited", "starting");
+    fs::write(&go, "").expect("the word to go on");
+    assert!(others.wait().expect("its end").success());
+    assert!(start.wait().expect("its end").success());
+    assert_eq!(host.until_phase("awaited", "up")["adopted"], true);
+}
+
+#[test]
 fn a_start_that_others_were_faster_with_harms_nothing() {
     let host = Host::running("");
     host.guest("raced", &[]);

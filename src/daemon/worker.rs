@@ -14,7 +14,7 @@ use tokio::{sync::mpsc, task::AbortHandle};
 
 use super::{clock::Clock, store};
 use crate::{
-    engine::{Engine, Epoch, Probe, Request},
+    engine::{Engine, EngineError, EngineResult, Epoch, ErrorKind, Probe, Request},
     helper::{
         script::{self, ScriptEnd},
         wire,
@@ -22,6 +22,10 @@ use crate::{
     model::{Guest, GuestName},
     supervise::event::{Event, Found, HelperId},
 };
+
+/// Between two looks at a guest that others start or stop while it is to be started; doubled up to the second.
+const SETTLING: Duration = Duration::from_millis(20);
+const SETTLING_MAX: Duration = Duration::from_secs(1);
 
 /// An effect that takes time.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -154,7 +158,7 @@ impl Workers {
 /// Starts a guest, unless others have started it meanwhile: LXC would fail, and clearing up behind that failure would
 /// hit what the others started.
 async fn start(engine: &dyn Engine, guest: Arc<Guest>, epoch: Epoch) -> Event {
-    let result = match engine.probe(&guest).await {
+    let result = match settled(engine, &guest).await {
         Ok(probe @ (Probe::Up(_) | Probe::Frozen(_))) => {
             return Event::Probed(Found::State { probe, remembered: None });
         }
@@ -165,6 +169,25 @@ async fn start(engine: &dyn Engine, guest: Arc<Guest>, epoch: Epoch) -> Event {
         engine.watch(guest, epoch);
     }
     Event::StartReturned(epoch, result)
+}
+
+/// Looks at a guest until it is known whether it runs: others may be starting or stopping it.
+async fn settled(engine: &dyn Engine, guest: &Guest) -> EngineResult<Probe> {
+    let until = tokio::time::Instant::now() + guest.start.timeout;
+    let mut pause = SETTLING;
+    loop {
+        let probe = engine.probe(guest).await?;
+        if probe != Probe::Changing {
+            return Ok(probe);
+        }
+        if tokio::time::Instant::now() >= until {
+            let timeout = humantime::format_duration(guest.start.timeout);
+            let reason = format!("others have been starting or stopping it for {timeout} (start.timeout)");
+            return Err(EngineError { operation: "start it", kind: ErrorKind::Busy, reason });
+        }
+        tokio::time::sleep(pause).await;
+        pause = (pause * 2).min(SETTLING_MAX);
+    }
 }
 
 async fn carry_out(
@@ -195,10 +218,7 @@ async fn carry_out(
                 };
                 Found::State { probe, remembered }
             }
-            Err(error) => {
-                tracing::warn!(guest = %guest.name, "{}: {error}", guest.name);
-                Found::Nothing
-            }
+            Err(error) => Found::Failed(error.to_string()),
         }),
     }
 }

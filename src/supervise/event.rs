@@ -90,7 +90,9 @@ pub enum Found {
         /// What is remembered of its start; none when others started it.
         remembered: Option<Remembered>,
     },
-    /// The look failed.
+    /// The look failed, for this reason.
+    Failed(String),
+    /// Nothing yet: a watch has begun, and will tell.
     Nothing,
 }
 

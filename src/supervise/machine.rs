@@ -6,7 +6,7 @@ use super::{
     effect::{Effect, Level},
     event::{Event, Found, Remembered},
     ladder::overdue,
-    state::{Failure, Intent, Phase, Rebooting, Run, Rung, State, Then},
+    state::{Doubt, Failure, Intent, Phase, Rebooting, Run, Rung, State, Then},
 };
 use crate::{
     engine::{EngineResult, Epoch, Init, Probe, Request},
@@ -16,6 +16,10 @@ use crate::{
 
 /// How long after a look that failed the next one comes.
 const LOOK_AGAIN: Duration = Duration::from_secs(5);
+/// How long after a look that came between down and up; doubled each time, up to the former.
+const LOOK_SOON: Duration = Duration::from_millis(200);
+/// What such a look shows.
+const CHANGING: &str = "somebody is starting or stopping it";
 
 /// Lets one event happen to a guest. News of a run that is over are dropped here, and nowhere else.
 pub fn handle(state: &mut State, guest: &Guest, event: Event, now: Now) -> Vec<Effect> {
@@ -96,6 +100,7 @@ impl Turn<'_> {
     /// Begins a new run.
     pub(super) fn begin(&mut self) -> Phase {
         let epoch = self.state.next_epoch();
+        self.state.doubt = None;
         self.effects.push(Effect::Start(epoch));
         Phase::Starting { epoch, fingerprint: self.guest.fingerprint, deadline: None }
     }
@@ -226,8 +231,14 @@ impl Turn<'_> {
     }
 
     fn probed(&mut self, phase: Phase, found: Found) -> Phase {
-        self.state.look_again = matches!(found, Found::Nothing).then(|| self.now.instant.plus(LOOK_AGAIN));
+        if matches!(found, Found::Nothing) {
+            return phase;
+        }
         self.state.seen_down |= matches!(found, Found::State { probe: Probe::Down | Probe::Ended(_), .. });
+        let known = self.state.doubt.take();
+        if matches!(phase, Phase::Down(_) | Phase::Failed { remains: None, .. }) {
+            self.state.doubt = self.doubt(known, &found);
+        }
         match (phase, found) {
             (
                 phase @ (Phase::Down(_) | Phase::Failed { remains: None, .. } | Phase::Starting { .. }),
@@ -253,6 +264,21 @@ impl Turn<'_> {
             }
             (phase, _) => phase,
         }
+    }
+
+    /// What a look leaves in doubt, and when the next one comes. What was known to be in the way is told once.
+    fn doubt(&mut self, known: Option<Doubt>, found: &Found) -> Option<Doubt> {
+        let (why, first) = match found {
+            Found::Failed(why) => (&**why, LOOK_AGAIN),
+            Found::State { probe: Probe::Changing, .. } => (CHANGING, LOOK_SOON),
+            Found::State { .. } | Found::Nothing => return None,
+        };
+        let known = known.filter(|known| known.why == why);
+        if known.is_none() && matches!(found, Found::Failed(_)) {
+            self.log(Level::Warning, format!("may run: {why}"));
+        }
+        let pause = known.map_or(first, |known| known.pause.saturating_mul(2).min(LOOK_AGAIN));
+        Some(Doubt { why: why.to_owned(), again: Some(self.now.instant.plus(pause)), pause })
     }
 
     fn adopt(&mut self, init: Init, remembered: Option<Remembered>) -> Run {
@@ -290,8 +316,10 @@ impl Turn<'_> {
                 self.kill(run, overdue(then))
             }
             Phase::Down(_) | Phase::Failed { .. } => {
-                self.state.look_again = None;
-                self.effects.push(Effect::Probe);
+                if let Some(doubt) = &mut self.state.doubt {
+                    doubt.again = None;
+                    self.effects.push(Effect::Probe);
+                }
                 phase
             }
             Phase::Up(_) | Phase::Frozen(_) => phase,

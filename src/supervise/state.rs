@@ -1,6 +1,6 @@
 //! One guest's state: intent and phase, wish and fact kept apart.
 
-use std::collections::VecDeque;
+use std::{collections::VecDeque, time::Duration};
 
 use super::event::HelperId;
 use crate::{
@@ -184,10 +184,21 @@ pub struct State {
     pub held: Option<String>,
     /// Its last helper request, for people.
     pub helper: Option<HelperReport>,
-    /// When to look at it again, since the last look has failed.
-    pub look_again: Option<Instant>,
+    /// Why nobody knows whether it is down, where a look has not shown it.
+    pub doubt: Option<Doubt>,
     /// It was seen to be down, so that what an earlier daemon left about a run counts no more.
     pub seen_down: bool,
+}
+
+/// A guest counts as down, and may run.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Doubt {
+    /// What the last look showed instead.
+    pub why: String,
+    /// When to look again; none while that is being done.
+    pub again: Option<Instant>,
+    /// How long that was to wait.
+    pub pause: Duration,
 }
 
 impl Run {
@@ -226,7 +237,7 @@ impl State {
             restarts: 0,
             held: None,
             helper: None,
-            look_again: None,
+            doubt: None,
             seen_down: false,
         }
     }
@@ -258,7 +269,7 @@ impl State {
 
     /// Whether something of it may run: also when nobody could find out.
     pub fn may_run(&self) -> bool {
-        self.is_running() || self.look_again.is_some()
+        self.is_running() || self.doubt.is_some()
     }
 
     /// Whether it counts towards `max-starting`: it is being started, or will be as soon as its last run has ended.
@@ -271,7 +282,7 @@ impl State {
         match &self.phase {
             Phase::Rebooting { deadline, .. } => Some(*deadline),
             Phase::Starting { deadline, .. } | Phase::Stopping { deadline, .. } => *deadline,
-            Phase::Down(_) | Phase::Failed { .. } => self.look_again,
+            Phase::Down(_) | Phase::Failed { .. } => self.doubt.as_ref()?.again,
             Phase::Up(_) | Phase::Frozen(_) => None,
         }
     }

@@ -62,6 +62,7 @@ pub fn word(phase: &Phase, waits: bool) -> PhaseWord {
 fn reason(state: &State, waits: bool) -> String {
     match &state.phase {
         Phase::Down(_) | Phase::Failed { .. } if waits => "waits for its turn".into(),
+        Phase::Down(_) if let Some(doubt) = &state.doubt => doubt.why.clone(),
         Phase::Down(None) => String::new(),
         Phase::Down(Some(end)) => end.to_string(),
         Phase::Failed { why, .. } => why.to_string(),

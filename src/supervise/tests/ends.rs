@@ -169,7 +169,7 @@ fn what_others_started_at_the_same_time_is_adopted_not_started() {
 #[test]
 fn a_look_that_fails_is_repeated() {
     let mut scene = Scene::new();
-    scene.happens(1, Event::Probed(Found::Nothing));
+    scene.happens(1, Event::Probed(Found::Failed("no answer".into())));
     assert_eq!(scene.state.deadline(), Some(at(6).instant));
     let mut unknown = Scene { guest: scene.guest.clone(), state: scene.state.clone() };
     let kill = unknown.happens(2, Event::StopRequested(StopKind::Kill));
@@ -177,6 +177,34 @@ fn a_look_that_fails_is_repeated() {
     assert_eq!(scene.happens(6, Event::TimedOut), [Effect::Probe]);
     scene.happens(7, Event::Probed(Found::State { probe: Probe::Down, remembered: None }));
     assert_eq!(scene.state.deadline(), None);
+}
+
+#[test]
+fn one_between_down_and_up_may_run_and_is_looked_at_again_soon() {
+    let changing = || Event::Probed(Found::State { probe: Probe::Changing, remembered: None });
+    let mut scene = Scene::new();
+    let mut pauses = Vec::new();
+    for _ in 0..7 {
+        scene.happens(1, changing());
+        assert!(scene.state.may_run());
+        let again = scene.state.deadline().expect("another look");
+        pauses.push(again.since(at(1).instant).as_millis());
+        assert_eq!(scene.happens(1, Event::TimedOut), [Effect::Probe]);
+        assert!(scene.state.may_run() && scene.state.deadline().is_none(), "while it is looked at");
+    }
+    assert_eq!(pauses, [200, 400, 800, 1600, 3200, 5000, 5000]);
+    // A watch that began is no look.
+    scene.happens(1, Event::Probed(Found::Nothing));
+    assert!(scene.state.may_run());
+    let stop = StopKind::Ask(Some(Duration::from_secs(9)));
+    assert_eq!(
+        scene.happens(2, Event::StopRequested(stop)),
+        [Effect::Watch(Epoch(1)), Effect::Request(Epoch(1), Request::Stop)]
+    );
+    scene.sees(3, Observation::Running(super::init(9)));
+    assert_eq!(scene.exits(4, 0x2), []);
+    scene.sees(4, Observation::Gone);
+    assert!(!scene.state.may_run(), "{:?}", scene.state);
 }
 
 #[test]

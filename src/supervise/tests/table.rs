@@ -35,7 +35,8 @@ enum Kind {
     KillOk,
     KillErr,
     FoundUp,
-    FoundNothing,
+    FoundFailed,
+    FoundChanging,
     Running(i32),
     Frozen,
     Thawed,
@@ -49,7 +50,7 @@ enum Kind {
     TimedOut,
 }
 
-const KINDS: [Kind; 29] = [
+const KINDS: [Kind; 30] = [
     Kind::Start,
     Kind::Stop,
     Kind::Kill,
@@ -66,7 +67,8 @@ const KINDS: [Kind; 29] = [
     Kind::KillOk,
     Kind::KillErr,
     Kind::FoundUp,
-    Kind::FoundNothing,
+    Kind::FoundFailed,
+    Kind::FoundChanging,
     Kind::Running(100),
     Kind::Running(200),
     Kind::Frozen,
@@ -101,7 +103,8 @@ fn event(kind: Kind, epoch: Epoch) -> Event {
         Kind::KillOk => Event::KillReturned(epoch, Ok(())),
         Kind::KillErr => Event::KillReturned(epoch, Err(failed())),
         Kind::FoundUp => Event::Probed(Found::State { probe: Probe::Up(init(100)), remembered: None }),
-        Kind::FoundNothing => Event::Probed(Found::Nothing),
+        Kind::FoundFailed => Event::Probed(Found::Failed("no answer".into())),
+        Kind::FoundChanging => Event::Probed(Found::State { probe: Probe::Changing, remembered: None }),
         Kind::Running(pid) => seen(Observation::Running(init(pid))),
         Kind::Frozen => seen(Observation::Frozen),
         Kind::Thawed => seen(Observation::Thawed),

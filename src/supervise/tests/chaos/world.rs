@@ -209,7 +209,7 @@ impl World {
                 }
                 Real::Nothing => self.sees(guest, epoch, Observation::Gone),
             },
-            Effect::Probe if !well => self.happens(guest, Event::Probed(Found::Nothing)),
+            Effect::Probe if !well => self.happens(guest, Event::Probed(Found::Failed("no answer".into()))),
             Effect::Probe => {
                 let probe = match self.real[guest] {
                     Real::Nothing => Probe::Down,
