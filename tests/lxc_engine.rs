@@ -246,7 +246,7 @@ async fn what_the_cgroup_says_counts_not_what_the_monitor_says() {
     let mut bench = Bench::new();
     let guest = bench.host.new_guest("cold", "");
     let init = bench.up(&guest).await;
-    set_frozen(init.pid, true);
+    freeze_behind_lxcs_back(init.pid).await;
     let mut later = bench.successor();
     assert!(matches!(later.engine.probe(&guest).await.unwrap(), Probe::Frozen(up) if up.pid == init.pid));
     later.engine.watch(guest.clone(), Epoch(1));
@@ -261,18 +261,18 @@ async fn what_the_cgroup_says_counts_not_what_the_monitor_says() {
     later.ends_frozen(&guest).await;
 }
 
-/// Freezes a container behind LXC's back, or thaws it.
-fn set_frozen(init: i32, frozen: bool) {
+async fn freeze_behind_lxcs_back(init: i32) {
     let table = fs::read_to_string(format!("/proc/{init}/cgroup")).unwrap();
     let of = |controller: &str| {
         let mut lines = table.lines().map(|line| line.splitn(3, ':').collect::<Vec<_>>());
         lines.find(|line| line[1] == controller).map(|line| line[2].to_owned())
     };
     let (file, word) = match of("freezer") {
-        Some(path) => (format!("/sys/fs/cgroup/freezer{path}/freezer.state"), ["THAWED", "FROZEN"]),
-        None => (format!("/sys/fs/cgroup{}/cgroup.freeze", of("").unwrap()), ["0", "1"]),
+        Some(path) => (format!("/sys/fs/cgroup/freezer{path}/freezer.state"), "FROZEN"),
+        None => (format!("/sys/fs/cgroup{}/cgroup.freeze", of("").unwrap()), "1"),
     };
-    fs::write(file, word[usize::from(frozen)]).unwrap();
+    fs::write(file, word).unwrap();
+    assert!(eventually(|| is_frozen(init).unwrap()).await);
 }
 
 #[tokio::test]
@@ -297,7 +297,10 @@ async fn an_init_that_is_not_ready_is_asked_again() {
         "while [ ! -e /tmp/go ]; do /bin/busybox usleep 20000; done\n\
          trap 'exit 4' USR1\nwhile :; do /bin/busybox usleep 20000; done",
     );
-    let guest = bench.host.new_guest("late", &script);
+    let mut guest = Guest::clone(&bench.host.new_guest("late", &script));
+    // Whoever asks decides how long.
+    guest.stop.timeout = Duration::ZERO;
+    let guest = Arc::new(guest);
     bench.up(&guest).await;
     let go = bench.host.folder().join("root/tmp/go");
     let asked = bench.engine.request(&guest, Request::Stop);
@@ -319,8 +322,24 @@ async fn an_init_that_never_listens_is_given_up() {
     guest.stop.timeout = Duration::from_millis(200);
     let guest = Arc::new(guest);
     bench.up(&guest).await;
-    let error = bench.engine.request(&guest, Request::Stop).await.unwrap_err();
-    assert_eq!((error.kind, &*error.reason), (ErrorKind::TimedOut, "its init does not handle SIGUSR1"));
+    for (request, signal) in [(Request::Hint, "SIGUSR1"), (Request::Reboot, "SIGTERM")] {
+        let error = bench.engine.request(&guest, request).await.unwrap_err();
+        let words = format!("its init has not handled {signal} within 200ms");
+        assert_eq!((error.kind, &error.reason), (ErrorKind::TimedOut, &words));
+    }
+    bench.engine.kill(&guest).await.unwrap();
+}
+
+#[tokio::test]
+async fn a_frozen_guest_hears_the_request_to_stop() {
+    let mut bench = Bench::new();
+    let guest = bench.host.new_guest("numb", "");
+    let init = bench.up(&guest).await;
+    freeze_behind_lxcs_back(init.pid).await;
+    bench.engine.request(&guest, Request::Stop).await.unwrap();
+    bench.ends(&guest, 0x2).await;
+    // Nobody is left to ask, and that is well.
+    bench.engine.request(&guest, Request::Stop).await.unwrap();
 }
 
 #[tokio::test]

@@ -260,13 +260,14 @@ async fn a_numbered_cgroup_of_a_neighbour_is_left_alone() {
 async fn a_socket_that_never_answers_costs_a_bounded_time() {
     use std::os::{linux::net::SocketAddrExt, unix::net};
     let bench = Bench::new();
-    let guest = bench.host.new_guest("silent", "");
+    let mut guest = Guest::clone(&bench.host.new_guest("silent", ""));
+    guest.stop.timeout = Duration::from_secs(1);
     let name = format!("{}/{}/command", bench.host.lxcpath().display(), guest.name);
     let _listener =
         net::UnixListener::bind_addr(&net::SocketAddr::from_abstract_name(name).unwrap()).unwrap();
     let begin = Instant::now();
     assert_eq!(bench.engine.probe(&guest).await.unwrap(), Probe::Changing);
-    let error = bench.engine.request(&guest, Request::Stop).await.unwrap_err();
+    let error = bench.engine.request(&guest, Request::Hint).await.unwrap_err();
     assert_eq!(error.kind, ErrorKind::TimedOut);
     assert!(begin.elapsed() < Duration::from_secs(6), "{:?}", begin.elapsed());
 }

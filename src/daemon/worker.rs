@@ -1,7 +1,7 @@
 //! Carries out effects: at most one at a time for each guest, in order, each in a task of its own.
 //!
 //! The manager never waits for a guest; what comes of an effect comes back as a [`Report`]. A kill does not queue: it
-//! interrupts what is under way for its guest.
+//! interrupts what is under way for its guest. A request to stop interrupts other requests, which may take long.
 
 use std::{
     collections::{HashMap, VecDeque},
@@ -28,7 +28,7 @@ const SETTLING: Duration = Duration::from_millis(20);
 const SETTLING_MAX: Duration = Duration::from_secs(1);
 
 /// An effect that takes time.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Work {
     /// Start the guest, then watch it.
     Start(Epoch),
@@ -40,6 +40,19 @@ pub enum Work {
     Watch(Epoch),
     /// Look at it.
     Probe,
+}
+
+impl Work {
+    /// Whether it makes other work of the same guest vain. A thaw is none: a guest must go on to stop.
+    fn overrides(self, other: Self) -> bool {
+        match self {
+            Self::Kill(_) => true,
+            Self::Request(_, Request::Stop | Request::Hint) => {
+                matches!(other, Self::Request(_, request) if request != Request::Thaw)
+            }
+            Self::Start(_) | Self::Request(..) | Self::Watch(_) | Self::Probe => false,
+        }
+    }
 }
 
 /// What came of it.
@@ -65,6 +78,7 @@ pub struct Workers {
 
 struct Busy {
     serial: u64,
+    work: Work,
     under_way: AbortHandle,
     queue: VecDeque<(Arc<Guest>, Work)>,
 }
@@ -87,18 +101,42 @@ impl Workers {
 
     /// Takes on a piece of work.
     pub fn give(&mut self, guest: Arc<Guest>, work: Work) {
-        match self.busy.get_mut(&guest.name) {
-            Some(busy) if matches!(work, Work::Kill(_)) => {
-                busy.under_way.abort();
-                busy.queue.clear();
-            }
-            Some(busy) => {
-                busy.queue.push_back((guest, work));
-                return;
-            }
-            None => {}
+        let name = guest.name.clone();
+        let Some(busy) = self.busy.get_mut(&name) else { return self.begin(guest, work, VecDeque::new()) };
+        let mut overridden = Vec::new();
+        busy.queue.retain(|(_, queued)| {
+            let stays = !work.overrides(*queued);
+            overridden.extend((!stays).then_some(*queued));
+            stays
+        });
+        busy.queue.push_back((guest, work));
+        let next = work.overrides(busy.work).then(|| {
+            busy.under_way.abort();
+            overridden.push(busy.work);
+            std::mem::take(&mut busy.queue)
+        });
+        for work in overridden {
+            self.tell_overridden(&name, work);
         }
-        self.begin(guest, work, VecDeque::new());
+        if let Some(queue) = next {
+            self.begin_first(queue);
+        }
+    }
+
+    fn begin_first(&mut self, mut queue: VecDeque<(Arc<Guest>, Work)>) {
+        if let Some((guest, work)) = queue.pop_front() {
+            self.begin(guest, work, queue);
+        }
+    }
+
+    /// Whoever waits for a request that will not be answered any more is told.
+    fn tell_overridden(&self, guest: &GuestName, work: Work) {
+        let Work::Request(epoch, request @ (Request::Reboot | Request::Freeze)) = work else { return };
+        let operation = if request == Request::Reboot { "reboot it" } else { "freeze it" };
+        let reason = "it is being stopped".to_owned();
+        let error = EngineError { operation, kind: ErrorKind::Busy, reason };
+        let event = Event::RequestReturned(epoch, request, Err(error));
+        let _ = self.reports.send(Report { guest: guest.clone(), event, serial: None });
     }
 
     fn begin(&mut self, guest: Arc<Guest>, work: Work, queue: VecDeque<(Arc<Guest>, Work)>) {
@@ -113,7 +151,7 @@ impl Workers {
             // Without a receiver the daemon is ending, and nobody needs to know.
             let _ = reports.send(Report { guest: name, event, serial: Some(serial) });
         });
-        self.busy.insert(name, Busy { serial, under_way: task.abort_handle(), queue });
+        self.busy.insert(name, Busy { serial, work, under_way: task.abort_handle(), queue });
     }
 
     /// Takes a report, and begins what was queued behind it. None for a report of interrupted work.
@@ -122,10 +160,8 @@ impl Workers {
             if self.busy.get(&report.guest).is_none_or(|busy| busy.serial != serial) {
                 return None;
             }
-            if let Some(mut done) = self.busy.remove(&report.guest)
-                && let Some((guest, work)) = done.queue.pop_front()
-            {
-                self.begin(guest, work, done.queue);
+            if let Some(done) = self.busy.remove(&report.guest) {
+                self.begin_first(done.queue);
             }
         }
         Some((report.guest, report.event))

@@ -83,9 +83,12 @@ pub type Sink = mpsc::UnboundedSender<Observed>;
 /// What can be asked of a running guest.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Request {
-    /// Stop cleanly. Returns once the guest has been asked (and asked again, if its init was not ready to hear it).
+    /// Stop cleanly; a frozen guest is thawed. Returns once its init has heard it, or is gone: it is asked again and
+    /// again until then, and whoever does not want to wait for ever drops the future.
     Stop,
-    /// Reboot from inside. Returns once asked.
+    /// The same, given up once the guest's `stop.timeout` is over.
+    Hint,
+    /// Reboot from inside. Returns once its init has heard it; given up once the guest's `stop.timeout` is over.
     Reboot,
     /// Stop its processes where they are. Returns once they are.
     Freeze,

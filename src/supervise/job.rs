@@ -16,7 +16,7 @@ use super::{
     verdict,
 };
 use crate::{
-    engine::{EngineError, Epoch, Request},
+    engine::{EngineError, Epoch, ErrorKind, Request},
     model::{Guest, GuestName, Instant, JobId, Now, Outcome, StopWait, Timestamp, Verb},
     plan::{Plan, Step},
 };
@@ -169,9 +169,13 @@ impl Job {
     /// The engine answered a request that one of its guests got.
     pub fn answered(&mut self, guest: &GuestName, request: Request, result: &Result<(), EngineError>) {
         let outcome = match (self.verb, request, result) {
-            (Verb::Stop, Request::Stop, Ok(())) if self.wait == StopWait::AskOnly => Outcome::Asked,
-            (Verb::Stop, Request::Stop, Err(error)) if self.wait == StopWait::AskOnly => {
-                Outcome::Failed(error.to_string())
+            (Verb::Stop, Request::Stop | Request::Hint, result) if self.wait == StopWait::AskOnly => {
+                match result {
+                    Ok(()) => Outcome::Asked,
+                    // It is on its way: what becomes of it will be seen.
+                    Err(error) if error.kind == ErrorKind::Busy => return,
+                    Err(error) => Outcome::Failed(error.to_string()),
+                }
             }
             // Its state may have gone elsewhere meanwhile; what was asked for was done.
             (Verb::Freeze, Request::Freeze, Ok(())) | (Verb::Thaw, Request::Thaw, Ok(())) => Outcome::Done,

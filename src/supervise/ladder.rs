@@ -1,7 +1,9 @@
 //! The machine's part for the way down: ask, wait, kill; and what follows.
 
+use std::time::Duration;
+
 use super::{
-    effect::Effect,
+    effect::{Effect, Level},
     event::StopKind,
     machine::Turn,
     state::{Intent, Phase, Run, Rung, Then},
@@ -10,6 +12,9 @@ use crate::{
     engine::Request,
     model::{End, Instant},
 };
+
+/// How much longer than it has an engine may take to say that a guest does not listen.
+const SLACK: Duration = Duration::from_secs(5);
 
 impl Turn<'_> {
     pub(super) fn stop_requested(&mut self, phase: Phase, kind: StopKind) -> Phase {
@@ -78,19 +83,34 @@ impl Turn<'_> {
         if kind == StopKind::Kill {
             return self.kill(run, then);
         }
-        self.effects.push(Effect::Request(run.epoch, Request::Stop));
         let (rung, deadline) = match (kind, promised) {
             (StopKind::Hint, None) => (Rung::Hinted, self.deadline_of(kind)),
             (StopKind::Hint, promised) => (Rung::Asked, promised),
             (kind, promised) => (Rung::Asked, earliest(promised, self.deadline_of(kind))),
         };
+        self.effects.push(Effect::Request(run.epoch, request_of(rung)));
         Phase::Stopping { run, rung, deadline, then }
+    }
+
+    /// Somebody has frozen it. One that was asked to stop would never hear of that.
+    pub(super) fn frozen_meanwhile(&mut self, phase: Phase) -> Phase {
+        if let Phase::Stopping { run, rung: Rung::Asked | Rung::Hinted, .. } = &phase {
+            self.effects.push(Effect::Request(run.epoch, Request::Thaw));
+        }
+        phase
+    }
+
+    /// It was asked, as somebody who waits for nothing wanted it, and has not listened.
+    pub(super) fn leave_up(&mut self, run: Run) -> Phase {
+        self.log(Level::Warning, "was asked to stop and has not: it is left up");
+        Phase::Up(run)
     }
 
     fn deadline_of(&self, kind: StopKind) -> Option<Instant> {
         match kind {
             StopKind::Ask(Some(within)) => Some(self.now.instant.plus(within)),
-            StopKind::Hint => Some(self.now.instant.plus(self.guest.stop.timeout)),
+            // The engine gives up first, and knows why.
+            StopKind::Hint => Some(self.now.instant.plus(self.guest.stop.timeout.saturating_add(SLACK))),
             StopKind::Ask(None) | StopKind::Kill => None,
         }
     }
@@ -106,6 +126,11 @@ impl Turn<'_> {
         self.effects.push(Effect::Kill(run.epoch));
         Phase::Stopping { run, rung: Rung::Killing, deadline: None, then }
     }
+}
+
+/// How a guest on this rung is asked.
+pub(super) fn request_of(rung: Rung) -> Request {
+    if rung == Rung::Hinted { Request::Hint } else { Request::Stop }
 }
 
 /// What follows, when it takes a kill to get there.

@@ -9,7 +9,7 @@ use super::{
     state::{Doubt, Failure, Intent, Phase, Rebooting, Run, Rung, State, Then},
 };
 use crate::{
-    engine::{EngineResult, Epoch, Init, Probe, Request},
+    engine::{EngineResult, Epoch, ErrorKind, Init, Probe, Request},
     helper::wire,
     model::{End, Guest, Now, WaitStatus},
 };
@@ -179,7 +179,9 @@ impl Turn<'_> {
 
     fn request_returned(&mut self, phase: Phase, request: Request, result: EngineResult<()>) -> Phase {
         if let Err(error) = &result {
-            self.log(Level::Warning, error.to_string());
+            // One that is on its way elsewhere is nobody's fault.
+            let level = if error.kind == ErrorKind::Busy { Level::Info } else { Level::Warning };
+            self.log(level, error.to_string());
         }
         match (phase, request, result) {
             (Phase::Up(run), Request::Freeze, Ok(())) => Phase::Frozen(run),
@@ -188,6 +190,11 @@ impl Turn<'_> {
             (phase @ Phase::Stopping { .. }, Request::Freeze, Ok(())) => {
                 self.effects.extend(phase.run().map(|run| Effect::Request(run.epoch, Request::Thaw)));
                 phase
+            }
+            (Phase::Stopping { run, rung: Rung::Hinted, .. }, Request::Hint, Err(error))
+                if error.kind != ErrorKind::Busy =>
+            {
+                self.leave_up(run)
             }
             (Phase::Up(mut run), Request::Reboot, Err(_)) => {
                 run.decided_until = None;
@@ -301,16 +308,13 @@ impl Turn<'_> {
                 let run = Run::new(epoch, Some(fingerprint), self.now.instant);
                 self.kill(run, Then::Fail(Failure::Start(reason.to_owned())))
             }
-            Phase::Rebooting { run, .. } if run.init.is_some() => self.leave_up(run),
+            Phase::Rebooting { run, .. } if run.init.is_some() => self.goes_on(run),
             Phase::Rebooting { run, .. } => {
                 self.log(Level::Warning, "rebooted, and no new init came in time: killing what is left");
                 self.kill(run, Then::Fail(Failure::NoNewInit))
             }
-            Phase::Stopping { run, rung: Rung::Hinted, .. } => {
-                self.log(Level::Warning, "was asked to stop and has not: it is left up");
-                Phase::Up(run)
-            }
-            Phase::Stopping { run, rung: Rung::Ending, .. } if run.init.is_some() => self.leave_up(run),
+            Phase::Stopping { run, rung: Rung::Hinted, .. } => self.leave_up(run),
+            Phase::Stopping { run, rung: Rung::Ending, .. } if run.init.is_some() => self.goes_on(run),
             Phase::Stopping { run, then, .. } => {
                 self.log(Level::Warning, "did not stop in time: killing it");
                 self.kill(run, overdue(then))
@@ -327,7 +331,7 @@ impl Turn<'_> {
     }
 
     /// It was reported to reboot, and lives: a report may be wrong. Whether it is frozen, a look will tell.
-    fn leave_up(&mut self, run: Run) -> Phase {
+    fn goes_on(&mut self, run: Run) -> Phase {
         self.log(Level::Warning, "was reported to reboot, but its init has not ended: it is left up");
         self.effects.push(Effect::Probe);
         Phase::Up(run)

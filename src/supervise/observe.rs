@@ -5,6 +5,7 @@ use std::path::PathBuf;
 use super::{
     effect::{Effect, Level},
     event::HelperId,
+    ladder::request_of,
     machine::Turn,
     reboot::{self, Ruling},
     state::{Failure, Meanwhile, Phase, Rebooting, Run, Rung, Then},
@@ -24,7 +25,7 @@ impl Turn<'_> {
             Observation::Running(init) => self.running(phase, init),
             Observation::Frozen => match phase {
                 Phase::Up(run) => Phase::Frozen(run),
-                phase => phase,
+                phase => self.frozen_meanwhile(phase),
             },
             Observation::Thawed => match phase {
                 Phase::Frozen(run) => Phase::Up(run),
@@ -114,7 +115,7 @@ impl Turn<'_> {
                 Phase::Stopping { run, rung, deadline, then }
             }
             Rung::Asked | Rung::Hinted => {
-                self.effects.push(Effect::Request(run.epoch, Request::Stop));
+                self.effects.push(Effect::Request(run.epoch, request_of(rung)));
                 Phase::Stopping { run, rung, deadline, then }
             }
             Rung::Ending => self.ask_to_stop(run, then),

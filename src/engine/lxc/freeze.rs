@@ -102,7 +102,7 @@ pub(super) async fn thaw(lxc: &Lxc, guest: &Guest, spec: &LxcSpec) -> EngineResu
 }
 
 /// Thaws a container that is frozen, by the kernel's means alone, which nobody else hears of.
-fn thaw_by_cgroup(lxc: &Lxc, guest: &Guest, spec: &LxcSpec, init: &Process) -> EngineResult<()> {
+pub(super) fn thaw_by_cgroup(lxc: &Lxc, guest: &Guest, spec: &LxcSpec, init: &Process) -> EngineResult<()> {
     if is_frozen(init.pid()).unwrap_or(false) {
         freezer::thaw(&own(init, guest))
             .map_err(|error| failed(THAW, ErrorKind::Failed, error.to_string()))?;

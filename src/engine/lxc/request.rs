@@ -7,7 +7,7 @@ use tokio::time::{Instant, sleep};
 use super::{
     Lxc,
     command::{CommandError, Monitor},
-    freeze::{freeze, thaw},
+    freeze::{freeze, thaw, thaw_by_cgroup},
     locate,
     process::{Process, blocks, hears},
 };
@@ -18,6 +18,8 @@ use crate::{
 
 /// Between two looks at an init that was not ready to hear a signal.
 const RECHECK: Duration = Duration::from_millis(50);
+/// The longest such time: it is doubled.
+const RECHECK_MAX: Duration = Duration::from_millis(500);
 /// What asks init to reboot, where nothing else is set: what Control-Alt-Delete would send.
 const SIGINT: i32 = 2;
 /// What asks init to stop: a power failure.
@@ -27,19 +29,41 @@ const SIGRTMIN_3: i32 = 37;
 
 /// Asks, and returns once it is done or was heard.
 pub(super) async fn request(lxc: &Lxc, guest: &Guest, spec: &LxcSpec, request: Request) -> EngineResult<()> {
+    let within = Some(guest.stop.timeout);
     match request {
-        Request::Stop => {
-            // LXC's rule: systemd blocks SIGRTMIN+3 to fetch it by signalfd.
-            let by_init = |pid| if blocks(pid, SIGRTMIN_3) { SIGRTMIN_3 } else { SIGPWR };
-            ask(lxc, guest, spec, "ask it to stop", |pid| spec.halt_signal.unwrap_or_else(|| by_init(pid)))
-                .await
-        }
+        Request::Stop => stop(lxc, guest, spec, None).await,
+        Request::Hint => stop(lxc, guest, spec, within).await,
         Request::Reboot => {
-            ask(lxc, guest, spec, "ask it to reboot", |_| spec.reboot_signal.unwrap_or(SIGINT)).await
+            let asking = Asking::new(guest, "ask it to reboot", within);
+            let init = init(lxc, guest, spec).await.map_err(|error| error.about(asking.operation))?;
+            // One that has just ended: so be it.
+            let Some(init) = init else { return Ok(()) };
+            asking.go_on(&init, |_| spec.reboot_signal.unwrap_or(SIGINT), || {}).await
         }
         Request::Freeze => freeze(guest, spec).await,
         Request::Thaw => thaw(lxc, guest, spec).await,
     }
+}
+
+/// Asks it to stop, as soon as there is somebody to ask. A container that is down, or ends meanwhile, need not be asked.
+async fn stop(lxc: &Lxc, guest: &Guest, spec: &LxcSpec, within: Option<Duration>) -> EngineResult<()> {
+    let asking = Asking::new(guest, "ask it to stop", within);
+    let init = loop {
+        match init(lxc, guest, spec).await {
+            Ok(Some(init)) => break init,
+            Ok(None) | Err(CommandError::NotListening) => return Ok(()),
+            // It comes up, or goes down, or its monitor is stuck.
+            Err(CommandError::Closed | CommandError::TimedOut) if !asking.is_over() => sleep(RECHECK).await,
+            Err(error) => return Err(error.about(asking.operation)),
+        }
+    };
+    // LXC's rule: systemd blocks SIGRTMIN+3 to fetch it by signalfd.
+    let by_init = |pid| if blocks(pid, SIGRTMIN_3) { SIGRTMIN_3 } else { SIGPWR };
+    let thaw = || {
+        thaw_by_cgroup(lxc, guest, spec, &init)
+            .unwrap_or_else(|error| tracing::warn!("guest {}: {error}", guest.name));
+    };
+    asking.go_on(&init, |pid| spec.halt_signal.unwrap_or_else(|| by_init(pid)), thaw).await
 }
 
 /// Its init, by its monitor's word or without it. None when that one is dead.
@@ -56,47 +80,60 @@ pub(super) async fn init(lxc: &Lxc, guest: &Guest, spec: &LxcSpec) -> Result<Opt
     located.map(|located| Some(located.init)).ok_or(error)
 }
 
-/// Sends its init a signal; again when the init was not ready to hear it, once it is. `choose` is asked each time: an
-/// init that is just coming up may show only later what it is.
-async fn ask(
-    lxc: &Lxc,
-    guest: &Guest,
-    spec: &LxcSpec,
+/// How something is asked of an init.
+struct Asking<'a> {
+    guest: &'a Guest,
     operation: &'static str,
-    choose: impl Fn(i32) -> i32,
-) -> EngineResult<()> {
-    let failed = |error: std::io::Error| EngineError {
-        operation,
-        kind: ErrorKind::Failed,
-        reason: format!("its init cannot be signalled: {error}"),
-    };
-    let Some(init) = init(lxc, guest, spec).await.map_err(|error| error.about(operation))? else {
-        // It has just ended: so be it.
-        return Ok(());
-    };
-    let deadline = Instant::now() + guest.stop.timeout;
-    let mut sent = false;
-    loop {
-        let signal = choose(init.pid());
-        // Looked at before sending: a handler that comes between the two costs one signal more, not one too few.
-        let ready = hears(init.pid(), signal);
-        if ready || !sent {
-            init.signal(signal).map_err(failed)?;
-            sent = true;
-        }
-        if ready {
-            return Ok(());
-        }
-        if Instant::now() >= deadline {
-            return Err(EngineError {
-                operation,
-                kind: ErrorKind::TimedOut,
-                reason: format!("its init does not handle {}", SignalName(signal)),
-            });
-        }
-        tokio::select! {
-            () = init.ended() => return Ok(()),
-            () = sleep(RECHECK) => {}
+    /// When to give up.
+    until: Option<Instant>,
+}
+
+impl<'a> Asking<'a> {
+    fn new(guest: &'a Guest, operation: &'static str, within: Option<Duration>) -> Self {
+        Self { guest, operation, until: within.map(|within| Instant::now() + within) }
+    }
+
+    fn is_over(&self) -> bool {
+        self.until.is_some_and(|until| Instant::now() >= until)
+    }
+
+    fn failed(&self, kind: ErrorKind, reason: String) -> EngineError {
+        EngineError { operation: self.operation, kind, reason }
+    }
+
+    /// Sends an init a signal; again when it was not ready to hear it, once it is. Before each look `prepare` is called,
+    /// and `choose` says which signal: an init that is just coming up may show only later what it is.
+    async fn go_on(
+        &self,
+        init: &Process,
+        choose: impl Fn(i32) -> i32,
+        prepare: impl Fn(),
+    ) -> EngineResult<()> {
+        let mut pause = RECHECK;
+        let mut sent = false;
+        loop {
+            prepare();
+            let signal = choose(init.pid());
+            // Looked at before sending: a handler that comes between the two costs one signal more, not one too few.
+            let ready = hears(init.pid(), signal);
+            if ready || !sent {
+                init.signal(signal).map_err(|error| {
+                    self.failed(ErrorKind::Failed, format!("its init cannot be signalled: {error}"))
+                })?;
+                sent = true;
+            }
+            if ready {
+                return Ok(());
+            }
+            if self.is_over() {
+                let timeout = humantime::format_duration(self.guest.stop.timeout);
+                let reason = format!("its init has not handled {} within {timeout}", SignalName(signal));
+                return Err(self.failed(ErrorKind::TimedOut, reason));
+            }
+            tokio::select! {
+                () = init.ended() => return Ok(()),
+                () = sleep(pause) => pause = (pause * 2).min(RECHECK_MAX),
+            }
         }
     }
 }

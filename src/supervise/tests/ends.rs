@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use super::{Scene, at, guest, name};
 use crate::{
-    engine::{Epoch, Observation, Probe, Request},
+    engine::{EngineError, Epoch, ErrorKind, Observation, Probe, Request},
     helper::wire::{self, Decision},
     model::{Action, JobState, Outcome, RebootAction, Selection, StopWait, Verb, status::PhaseWord},
     supervise::{
@@ -89,6 +89,38 @@ fn a_later_wish_to_wait_longer_breaks_no_promise() {
         assert_eq!(scene.state.deadline(), Some(at(12).instant), "{later:?}");
         assert_eq!(scene.happens(12, Event::TimedOut), [Effect::Kill(Epoch(1))], "{later:?}");
     }
+}
+
+#[test]
+fn who_only_asks_is_told_why_it_was_in_vain() {
+    let mut world = World::up([guest("deaf"), guest("gone"), guest("mute")]);
+    let all = Selection { all: true, ..Selection::default() };
+    let job = world.fleet.autostart(Action::Shutdown, &all, StopWait::AskOnly, at(1)).unwrap();
+    assert_eq!(world.fleet.deadline(), Some(at(66).instant), "later than the engine gives up");
+    let answer =
+        |kind, reason: &str| Err(EngineError { operation: "ask it to stop", kind, reason: reason.into() });
+    for (text, answer) in [
+        ("deaf", answer(ErrorKind::TimedOut, "it does not listen")),
+        ("gone", answer(ErrorKind::Busy, "nobody listens")),
+    ] {
+        let event = Event::RequestReturned(world.epoch(text), Request::Hint, answer);
+        world.fleet.happened(&name(text), event, at(61));
+    }
+    assert_eq!(world.published().guests["deaf"].phase, PhaseWord::Up, "it is left up");
+    world.sees(62, "gone", Observation::Gone);
+    world.fleet.wake(at(66));
+    let results = world.job(job).results;
+    let of = |text: &str| results[text].to_string();
+    assert_eq!(of("deaf"), "failed: could not ask it to stop: it does not listen");
+    assert_eq!(of("gone"), "done");
+    assert!(of("mute").starts_with("failed: "), "{}", of("mute"));
+}
+
+#[test]
+fn a_guest_that_is_frozen_while_it_stops_is_thawed() {
+    let mut scene = Scene::up();
+    scene.happens(1, Event::StopRequested(StopKind::Ask(None)));
+    assert_eq!(scene.sees(2, Observation::Frozen), [Effect::Request(Epoch(1), Request::Thaw)]);
 }
 
 #[test]

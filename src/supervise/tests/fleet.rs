@@ -227,11 +227,11 @@ fn asking_only_does_not_wait_and_never_kills_and_leaves_up_who_does_not_listen()
     let mut world = World::up([guest("a")]);
     let job = world.fleet.autostart(Action::Shutdown, &all(), StopWait::AskOnly, at(1)).unwrap();
     let epoch = world.epoch("a");
-    let asked = Event::RequestReturned(epoch, crate::engine::Request::Stop, Ok(()));
+    let asked = Event::RequestReturned(epoch, crate::engine::Request::Hint, Ok(()));
     world.fleet.happened(&name("a"), asked, at(2));
     assert_eq!(world.job(job).results["a"], Outcome::Asked);
     world.begun();
-    world.fleet.wake(at(61));
+    world.fleet.wake(at(66));
     assert_eq!(world.begun(), [] as [&str; 0]);
     assert_eq!(world.published().guests["a"].phase, PhaseWord::Up);
 }

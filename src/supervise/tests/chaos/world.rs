@@ -197,7 +197,7 @@ impl World {
             Effect::Request(epoch, request) => {
                 self.happens(guest, Event::RequestReturned(epoch, request, result));
                 match (request, self.real[guest], well) {
-                    (Request::Stop, Real::Runs(..), true) => self.ends(guest, Some(0)),
+                    (Request::Stop | Request::Hint, Real::Runs(..), true) => self.ends(guest, Some(0)),
                     (Request::Reboot, Real::Runs(_, epoch), true) => self.reboots(guest, epoch, false),
                     _ => {}
                 }
