@@ -190,7 +190,8 @@ async fn freezing_is_seen_whoever_does_it() {
     assert_eq!(bench.observes(&guest).await, Observation::Thawed);
     bench.host.lxc("lxc-freeze", guest.name.as_str(), &[]);
     assert_eq!(bench.observes(&guest).await, Observation::Frozen);
-    bench.ends_frozen(&guest).await;
+    bench.engine.kill(&guest).await.unwrap();
+    bench.ends_frozen(&guest, 0x9).await;
 }
 
 #[tokio::test]
@@ -258,7 +259,8 @@ async fn what_the_cgroup_says_counts_not_what_the_monitor_says() {
     assert!(!is_frozen(init.pid).unwrap());
     later.engine.request(&guest, Request::Freeze).await.unwrap();
     assert_eq!(later.observes(&guest).await, Observation::Frozen, "told again");
-    later.ends_frozen(&guest).await;
+    later.engine.kill(&guest).await.unwrap();
+    later.ends_frozen(&guest, 0x9).await;
 }
 
 async fn freeze_behind_lxcs_back(init: i32) {
@@ -337,7 +339,7 @@ async fn a_frozen_guest_hears_the_request_to_stop() {
     let init = bench.up(&guest).await;
     freeze_behind_lxcs_back(init.pid).await;
     bench.engine.request(&guest, Request::Stop).await.unwrap();
-    bench.ends(&guest, 0x2).await;
+    bench.ends_frozen(&guest, 0x2).await;
     // Nobody is left to ask, and that is well.
     bench.engine.request(&guest, Request::Stop).await.unwrap();
 }

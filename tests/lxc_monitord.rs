@@ -179,6 +179,51 @@ async fn the_engine_is_a_client_of_a_running_monitord_and_takes_over_when_it_lea
 }
 
 #[tokio::test]
+async fn a_fifo_that_is_removed_is_made_again_and_nothing_stays_unseen() {
+    let host = Host::new();
+    let (_engine, mut seen) = engine(&host);
+    let guest = host.new_guest("blind", "");
+    assert!(eventually(|| fifo(&host).exists()).await);
+    for remove_all in [false, true] {
+        a_strangers_start_appears(&host, &mut seen, &guest).await;
+        for _ in ["running", "ended"] {
+            assert_eq!(next(&mut seen).await, Observation::Appeared);
+        }
+        let folder = fifo(&host).parent().unwrap().to_owned();
+        if remove_all {
+            fs::remove_dir_all(folder).unwrap()
+        } else {
+            fs::remove_file(fifo(&host)).unwrap()
+        }
+        // The engine shares this thread: it cannot have noticed yet.
+        assert!(host.lxc("lxc-start", guest.name.as_str(), &["-d"]).status.success());
+        assert_eq!(next(&mut seen).await, Observation::Appeared);
+        assert!(fifo(&host).exists());
+        host.lxc("lxc-stop", guest.name.as_str(), &["-k"]);
+        // Its end is told: the proof that the new one is read.
+        assert_eq!(next(&mut seen).await, Observation::Appeared);
+    }
+}
+
+#[tokio::test]
+async fn nothing_is_made_for_an_lxcpath_that_is_none_until_it_is_one() {
+    let host = Host::new();
+    let (engine, _seen) = engine(&host);
+    let paths: [Arc<Path>; 2] = ["none", "file"].map(|name| Arc::from(host.folder().join(name)));
+    fs::write(&paths[1], "").unwrap();
+    let known: Vec<Arc<Path>> = paths.iter().cloned().chain([Arc::from(host.lxcpath())]).collect();
+    engine.set_paths(known.clone());
+    let fifo_of =
+        |path: &Path| Path::new("/run/lxc").join(path.strip_prefix("/").unwrap()).join("monitor-fifo");
+    assert!(eventually(|| fifo(&host).exists()).await);
+    assert!(paths.iter().all(|path| !fifo_of(path).parent().unwrap().exists()));
+    fs::create_dir(&paths[0]).unwrap();
+    engine.set_paths(known);
+    assert!(eventually(|| fifo_of(&paths[0]).exists()).await);
+    assert!(!fifo_of(&paths[1]).parent().unwrap().exists());
+}
+
+#[tokio::test]
 async fn a_client_that_does_not_read_holds_nobody_up() {
     let host = Host::new();
     let (_engine, mut seen) = engine(&host);

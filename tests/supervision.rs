@@ -4,6 +4,7 @@ mod host;
 
 use std::{
     fs,
+    path::Path,
     process::Command,
     time::{Duration, Instant},
 };
@@ -178,6 +179,24 @@ fn containers_that_others_start_stop_and_define_are_noticed() {
     fs::remove_dir_all(host.lxcpath().join("late")).expect("its folder");
     host::wait_for("the end of late", || (!host.list().contains_key("late")).then_some(()));
     assert_eq!(host.guestctl(&["status", "late"]).status.code(), Some(4));
+}
+
+#[test]
+fn a_reload_finds_what_nobody_told_of() {
+    let mut host = Host::new("");
+    host.guest("unseen", &[]);
+    // Somebody has the FIFO, and passes nothing on.
+    let folder = Path::new("/run/lxc").join(host.lxcpath().strip_prefix("/").expect("below /"));
+    fs::create_dir_all(&folder).expect("its folder");
+    let fifo = folder.join("monitor-fifo");
+    nix::unistd::mkfifo(&fifo, nix::sys::stat::Mode::S_IRWXU).expect("a fifo");
+    let held = fs::File::options().read(true).write(true).open(&fifo).expect("the fifo");
+    rustix::fs::fcntl_lock(&held, rustix::fs::FlockOperation::NonBlockingLockExclusive).expect("its lock");
+    host.start_daemon();
+    assert!(host.lxc("lxc-start", "unseen").arg("-d").status().expect("lxc-start").success());
+    assert_eq!(host.status("unseen")["phase"], "down");
+    host.guestctl_ok(&["reload"]);
+    host.until_phase("unseen", "up");
 }
 
 #[test]

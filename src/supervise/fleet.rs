@@ -158,6 +158,12 @@ impl Fleet {
         self.stirred.insert(name.clone());
     }
 
+    /// Has every guest looked at that is not known to run: others may have started it, and nobody saw.
+    pub fn look_at_the_others(&mut self) {
+        let down = self.states.iter().filter(|(_, state)| !state.is_running());
+        self.tasks.extend(down.map(|(name, _)| Task { guest: name.clone(), effect: Effect::Probe }));
+    }
+
     /// The guest of this name.
     pub fn guest(&self, name: &GuestName) -> Option<&Arc<Guest>> {
         self.guests.get(name)

@@ -107,7 +107,8 @@ impl Manager {
         }
     }
 
-    /// Reads everything again. The watch begins before the files are read, so that nothing falls in between.
+    /// Reads everything again, and looks again at what does not run. The watch begins before the files are read, so that
+    /// nothing falls in between.
     pub(super) fn reload(&mut self) {
         let before = self.inventory.clone();
         loop {
@@ -119,6 +120,7 @@ impl Manager {
             }
         }
         tracing::info!("reloaded: {} guests", self.inventory.guests.len());
+        self.fleet.look_at_the_others();
         self.take_inventory();
         for name in before.guests.keys() {
             self.note_gone(name);

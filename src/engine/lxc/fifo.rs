@@ -2,10 +2,12 @@
 //!
 //! LXC's own reader is lxc-monitord, which `lxc-monitor` brings to life. One reader may have the FIFO at a time; a
 //! lock on it says who. So we take lxc-monitord's place where it is free and serve its clients, and are such a client
-//! while a lxc-monitord runs.
+//! while a lxc-monitord runs. A FIFO that somebody removes is made again: monitors would write to nobody.
 
 use std::{
-    fs, io,
+    fs,
+    future::pending,
+    io,
     os::{
         fd::{AsFd, AsRawFd},
         unix::fs::{DirBuilderExt, MetadataExt},
@@ -15,10 +17,12 @@ use std::{
     time::Duration,
 };
 
+use inotify::{Inotify, WatchMask};
 use nix::{errno::Errno, sys::stat::Mode};
 use tokio::{
-    io::AsyncReadExt,
+    io::{AsyncReadExt, unix::AsyncFd},
     net::unix::pipe::{self, Receiver},
+    sync::Notify,
     time::sleep,
 };
 use tracing::{debug, warn};
@@ -42,35 +46,161 @@ const RETRIES: [Duration; 4] = [
     Duration::from_secs(5),
 ];
 
-/// Where news of an lxcpath go.
-pub(super) type Deliver = Arc<dyn Fn(&Path, &GuestName, News) + Send + Sync>;
+/// Takes the news of a container of an lxcpath.
+type Deliver = Box<dyn Fn(&Path, &GuestName, News) + Send + Sync>;
 
-/// Reads an lxcpath's news for ever.
-pub(super) async fn follow(lxcpath: Arc<Path>, deliver: Deliver) {
-    let mut tries = 0;
-    loop {
-        match Fifo::take(&lxcpath) {
-            Ok(fifo) => {
-                let error = fifo.serve(&lxcpath, &deliver).await;
-                warn!("the monitor fifo of {} failed, opening it again: {error}", lxcpath.display());
+/// Reads the news of one lxcpath.
+pub(super) struct Reader {
+    pub(super) lxcpath: Arc<Path>,
+    /// Where its news go.
+    pub(super) deliver: Deliver,
+    /// Called when news may have been lost.
+    pub(super) missed: Box<dyn Fn(&Path) + Send + Sync>,
+    /// Somebody wants it made sure that the right FIFO is read.
+    pub(super) recheck: Arc<Notify>,
+}
+
+impl Reader {
+    /// Reads for ever.
+    pub(super) async fn follow(self) {
+        let lxcpath = &*self.lxcpath;
+        let mut tries = 0;
+        loop {
+            // No monitor runs there, and LXC's folders are made for lxcpaths only.
+            while !lxcpath.is_dir() {
+                self.recheck.notified().await;
             }
-            Err(error) if error.kind() == io::ErrorKind::WouldBlock => {
-                if be_client(&lxcpath, &deliver).await.is_ok() {
-                    debug!("lxc-monitord left {}", lxcpath.display());
+            match Fifo::take(lxcpath) {
+                Ok(fifo) => {
+                    if tries > 0 {
+                        (self.missed)(lxcpath);
+                    }
+                    let error = self.serve(fifo).await;
+                    warn!("the monitor fifo of {} failed, opening it again: {error}", lxcpath.display());
                     tries = 0;
-                    continue;
+                }
+                Err(error) if error.kind() == io::ErrorKind::WouldBlock => {
+                    if self.be_client().await.is_ok() {
+                        debug!("lxc-monitord left {}", lxcpath.display());
+                        tries = 0;
+                    }
+                }
+                Err(error) if tries == 0 => {
+                    warn!(
+                        "cannot open the monitor fifo of {}, exit statuses may stay unknown: {error}",
+                        lxcpath.display()
+                    );
+                }
+                Err(_) => {}
+            }
+            sleep(RETRIES[tries.min(RETRIES.len() - 1)]).await;
+            tries += 1;
+        }
+    }
+
+    /// Delivers what arrives and passes it on to lxc-monitord's clients, until an error.
+    async fn serve(&self, fifo: Fifo) -> io::Error {
+        let mut clients = Clients::listen(&self.lxcpath);
+        let mut folder = Folder::of(&self.lxcpath);
+        while fifo.is_current(&self.lxcpath) {
+            tokio::select! {
+                // In this order: who connected before a record was written gets it.
+                biased;
+                () = clients.accept() => continue,
+                ready = fifo.pipe.readable() => if let Err(error) = ready { return error },
+                () = folder.changed() => continue,
+                () = self.recheck.notified() => continue,
+            }
+            if let Err(error) = self.pass_on(&fifo, &mut clients) {
+                return error;
+            }
+        }
+        // What was written before.
+        while self.pass_on(&fifo, &mut clients).is_ok_and(|read| read) {}
+        io::Error::new(io::ErrorKind::NotFound, "it was removed or replaced")
+    }
+
+    /// Reads the FIFO once. Returns whether there was something.
+    fn pass_on(&self, fifo: &Fifo, clients: &mut Clients) -> io::Result<bool> {
+        let mut buffer = [0; BATCH * record::SIZE];
+        match fifo.pipe.try_read(&mut buffer) {
+            // Writes of a record are atomic. Something else was written: what follows cannot be told apart.
+            Ok(length) if length % record::SIZE != 0 => while fifo.pipe.try_read(&mut buffer).is_ok() {},
+            Ok(length) => {
+                let (records, _) = buffer[..length].as_chunks();
+                for bytes in records {
+                    clients.send(bytes);
+                    self.hand_over(bytes);
                 }
             }
-            Err(error) if tries == 0 => {
-                warn!(
-                    "cannot open the monitor fifo of {}, exit statuses may stay unknown: {error}",
-                    lxcpath.display()
-                );
-            }
-            Err(_) => {}
+            Err(error) if error.kind() == io::ErrorKind::WouldBlock => return Ok(false),
+            Err(error) => return Err(error),
         }
-        sleep(RETRIES[tries.min(RETRIES.len() - 1)]).await;
-        tries += 1;
+        Ok(true)
+    }
+
+    /// Reads the news from a running lxc-monitord until it leaves, or there is another FIFO.
+    async fn be_client(&self) -> io::Result<()> {
+        let name = socket::monitord(&self.lxcpath).ok_or(io::ErrorKind::InvalidInput)?;
+        let mut folder = Folder::of(&self.lxcpath);
+        let path = location(&self.lxcpath);
+        let read_by_it = identity(&path).ok();
+        let mut stream = socket::connect(&name).await?;
+        let read = async {
+            let mut bytes = [0; record::SIZE];
+            while stream.read_exact(&mut bytes).await.is_ok() {
+                self.hand_over(&bytes);
+            }
+        };
+        let replaced = async {
+            while identity(&path).ok() == read_by_it {
+                tokio::select! {
+                    () = folder.changed() => {}
+                    () = self.recheck.notified() => {}
+                }
+            }
+        };
+        tokio::select! {
+            () = read => {}
+            () = replaced => {}
+        }
+        Ok(())
+    }
+
+    fn hand_over(&self, bytes: &[u8; record::SIZE]) {
+        if let Some((name, news)) = record::parse(bytes) {
+            (self.deliver)(&self.lxcpath, &name, news);
+        }
+    }
+}
+
+/// The folder of a FIFO, under observation where the kernel lets us.
+struct Folder(Option<AsyncFd<Inotify>>);
+
+impl Folder {
+    fn of(lxcpath: &Path) -> Self {
+        let watch = || {
+            let inotify = Inotify::init()?;
+            let mask = WatchMask::CREATE | WatchMask::DELETE | WatchMask::MOVE | WatchMask::MOVE_SELF;
+            inotify.watches().add(location(lxcpath).parent().unwrap_or(Path::new("/")), mask)?;
+            // SAFETY: the descriptor belongs to `inotify`, which moves into the `AsyncFd`, is never replaced in it, and
+            // lives exactly as long.
+            unsafe { AsyncFd::register(inotify) }.map_err(io::Error::from)
+        };
+        Self(watch().inspect_err(|error| debug!("cannot watch for the monitor fifo: {error}")).ok())
+    }
+
+    /// Waits until something has happened there.
+    async fn changed(&mut self) {
+        let Some(inotify) = &mut self.0 else { return pending().await };
+        // An error means that the runtime is ending.
+        let Ok(mut guard) = inotify.readable_mut().await else { return pending().await };
+        while guard
+            .get_inner_mut()
+            .read_events(&mut [0; 1024])
+            .is_ok_and(|mut events| events.next().is_some())
+        {}
+        guard.clear_ready();
     }
 }
 
@@ -80,8 +210,16 @@ fn location(lxcpath: &Path) -> PathBuf {
     Path::new("/run/lxc").join(below.strip_prefix("/").unwrap_or(below)).join("monitor-fifo")
 }
 
+/// What tells a file from every other.
+fn identity(path: &Path) -> io::Result<(u64, u64)> {
+    fs::symlink_metadata(path).map(|file| (file.dev(), file.ino()))
+}
+
 /// The FIFO, locked for us.
-struct Fifo(Receiver);
+struct Fifo {
+    pipe: Receiver,
+    identity: (u64, u64),
+}
 
 impl Fifo {
     /// Opens it, makes it where it is missing, and takes the lock. `WouldBlock` when somebody else has it.
@@ -95,51 +233,23 @@ impl Fifo {
             Err(error) => return Err(error.into()),
         }
         // Open for writing too: so it never reads as closed between two monitors.
-        let fifo = pipe::OpenOptions::new().read_write(true).open_receiver(&path)?;
-        lock(&fifo)?;
+        let pipe = pipe::OpenOptions::new().read_write(true).open_receiver(&path)?;
+        lock(&pipe)?;
+        let ours = nix::sys::stat::fstat(pipe.as_fd())?;
+        let fifo = Self { pipe, identity: (ours.st_dev, ours.st_ino) };
         // lxc-monitord removes it when it leaves: what was locked may not be what monitors open now.
-        let ours = nix::sys::stat::fstat(fifo.as_fd())?;
-        let there = fs::symlink_metadata(&path)?;
-        if (ours.st_dev, ours.st_ino) != (there.dev(), there.ino()) {
+        if !fifo.is_current(lxcpath) {
             return Err(io::Error::new(io::ErrorKind::NotFound, "it was replaced meanwhile"));
         }
-        if let Err(error) = rustix::pipe::fcntl_setpipe_size(&fifo, CAPACITY) {
+        if let Err(error) = rustix::pipe::fcntl_setpipe_size(&fifo.pipe, CAPACITY) {
             debug!("the monitor fifo keeps its size: {error}");
         }
-        Ok(Self(fifo))
+        Ok(fifo)
     }
 
-    /// Delivers what arrives and passes it on to lxc-monitord's clients, until an error.
-    async fn serve(self, lxcpath: &Path, deliver: &Deliver) -> io::Error {
-        let mut clients = Clients::listen(lxcpath);
-        let mut buffer = vec![0; BATCH * record::SIZE];
-        loop {
-            tokio::select! {
-                // In this order: who connected before a record was written gets it.
-                biased;
-                () = clients.accept() => continue,
-                ready = self.0.readable() => if let Err(error) = ready { return error },
-            }
-            match self.0.try_read(&mut buffer) {
-                // Writes of a record are atomic. Something else was written: what follows cannot be told apart.
-                Ok(length) if length % record::SIZE != 0 => while self.0.try_read(&mut buffer).is_ok() {},
-                Ok(length) => {
-                    let (records, _) = buffer[..length].as_chunks();
-                    for bytes in records {
-                        clients.send(bytes);
-                        hand_over(bytes, lxcpath, deliver);
-                    }
-                }
-                Err(error) if error.kind() == io::ErrorKind::WouldBlock => {}
-                Err(error) => return error,
-            }
-        }
-    }
-}
-
-fn hand_over(bytes: &[u8; record::SIZE], lxcpath: &Path, deliver: &Deliver) {
-    if let Some((name, news)) = record::parse(bytes) {
-        deliver(lxcpath, &name, news);
+    /// Whether it is the one that monitors open now.
+    fn is_current(&self, lxcpath: &Path) -> bool {
+        identity(&location(lxcpath)).is_ok_and(|there| there == self.identity)
     }
 }
 
@@ -157,17 +267,6 @@ fn lock(fifo: &Receiver) -> io::Result<()> {
             Err(error.into())
         }
     }
-}
-
-/// Reads the news from a running lxc-monitord until it leaves.
-async fn be_client(lxcpath: &Path, deliver: &Deliver) -> io::Result<()> {
-    let name = socket::monitord(lxcpath).ok_or(io::ErrorKind::InvalidInput)?;
-    let mut stream = socket::connect(&name).await?;
-    let mut bytes = [0; record::SIZE];
-    while stream.read_exact(&mut bytes).await.is_ok() {
-        hand_over(&bytes, lxcpath, deliver);
-    }
-    Ok(())
 }
 
 #[cfg(test)]

@@ -7,12 +7,12 @@
 use std::{
     collections::{BTreeSet, HashMap},
     path::{Path, PathBuf},
-    sync::{Arc, Mutex, MutexGuard, PoisonError},
+    sync::{Arc, Mutex, MutexGuard, PoisonError, Weak},
     time::Duration,
 };
 
 use tokio::{
-    sync::{mpsc, watch as channel},
+    sync::{Notify, mpsc, watch as channel},
     time::timeout,
 };
 
@@ -40,6 +40,7 @@ use self::{
     command::{CommandError, Monitor},
     process::Process,
     record::{News, State},
+    socket::Address,
     task::Task,
     watch::Watch,
 };
@@ -80,7 +81,13 @@ struct Lxc {
     hook: Hook,
     sink: Sink,
     runs: Mutex<HashMap<Key, OwnRun>>,
-    readers: Mutex<HashMap<Arc<Path>, Task>>,
+    readers: Mutex<HashMap<Arc<Path>, Reading>>,
+}
+
+/// The news of an lxcpath are read.
+struct Reading {
+    _task: Task,
+    recheck: Arc<Notify>,
 }
 
 /// A container that runs, as far as is known.
@@ -113,22 +120,32 @@ impl LxcEngine {
         engine
     }
 
-    /// Reads the news of these lxcpaths from now on, and of no other. Containers that are watched stay watched.
+    /// Reads the news of these lxcpaths from now on, and of no other; makes sure that those that are read are the right
+    /// ones. Containers that are watched stay watched.
     pub fn set_paths(&self, paths: Vec<Arc<Path>>) {
         let paths: BTreeSet<Arc<Path>> = paths.iter().map(|path| socket::trimmed(path).into()).collect();
         let mut readers = locked(&self.0.readers);
         readers.retain(|path, _| paths.contains(path));
         for path in paths {
-            let lxc = Arc::downgrade(&self.0);
-            readers.entry(path.clone()).or_insert_with(|| {
-                let deliver: fifo::Deliver = Arc::new(move |lxcpath, guest, news| {
-                    if let Some(lxc) = lxc.upgrade() {
-                        lxc.deliver(lxcpath, guest, news);
-                    }
-                });
-                Task::spawn(fifo::follow(path, deliver))
-            });
+            let read = || Self::read(Arc::downgrade(&self.0), path.clone());
+            readers.entry(path.clone()).or_insert_with(read).recheck.notify_one();
         }
+    }
+
+    fn read(lxc: Weak<Lxc>, lxcpath: Arc<Path>) -> Reading {
+        let recheck = Arc::new(Notify::new());
+        let to_look = lxc.clone();
+        let reader = fifo::Reader {
+            lxcpath,
+            deliver: Box::new(move |lxcpath, guest, news| {
+                lxc.upgrade().into_iter().for_each(|lxc| lxc.deliver(lxcpath, guest, news));
+            }),
+            missed: Box::new(move |lxcpath| {
+                to_look.upgrade().into_iter().for_each(|lxc| lxc.look_around(lxcpath))
+            }),
+            recheck: recheck.clone(),
+        };
+        Reading { _task: Task::spawn(reader.follow()), recheck }
     }
 }
 
@@ -251,6 +268,21 @@ impl Lxc {
             // Nobody listens any more when the daemon goes down.
             let _ =
                 self.sink.send(Observed { guest: guest.clone(), epoch: None, what: Observation::Appeared });
+        }
+    }
+
+    /// News were lost: tells of every container that runs there and is not known to.
+    fn look_around(&self, lxcpath: &Path) {
+        let listening = socket::listeners().unwrap_or_default();
+        let running = listening.iter().filter_map(|listener| match socket::container(&listener.name)? {
+            Address::Named(name) => GuestName::new(std::str::from_utf8(name).ok()?).ok(),
+            Address::Hashed => None,
+        });
+        let addresses: BTreeSet<&[u8]> = listening.iter().map(|listener| &*listener.name).collect();
+        for guest in running {
+            if addresses.contains(&*socket::command(lxcpath, guest.as_str())) {
+                self.deliver(lxcpath, &guest, News::State(State::Running));
+            }
         }
     }
 
