@@ -7,6 +7,7 @@ use std::{
     collections::{BTreeMap, BTreeSet, HashMap},
     ffi::OsStr,
     io,
+    os::unix::fs::MetadataExt,
     path::{Path, PathBuf},
     sync::Arc,
 };
@@ -30,8 +31,8 @@ enum Watched {
     Path(Arc<Path>),
     /// A container's folder.
     Container(Arc<Path>, GuestName),
-    /// A folder above lxcpaths that are not there yet.
-    Above(PathBuf),
+    /// A folder above lxcpaths.
+    Above(Arc<Path>),
 }
 
 /// The watches.
@@ -41,15 +42,16 @@ pub struct Watcher {
     watched: HashMap<WatchDescriptor, Watched>,
     /// Containers' folders, to find their watches again.
     folders: BTreeMap<PathBuf, WatchDescriptor>,
-    /// Lxcpaths that are not there yet.
-    awaited: Vec<Arc<Path>>,
+    /// The lxcpaths, there or not.
+    paths: Vec<Arc<Path>>,
 }
 
 /// Room for a few hundred events; names are at most 255 bytes.
 const BUFFER: usize = 16 * 1024;
 
 impl Watcher {
-    /// Watches these lxcpaths and every folder in them. A path that is not there is awaited in the folder above it.
+    /// Watches these lxcpaths and every folder in them, and the nearest folder above each: there it shows when one comes, or
+    /// goes although something of it is still in use.
     ///
     /// # Errors
     /// When the kernel has no inotify instance left.
@@ -59,23 +61,31 @@ impl Watcher {
         // SAFETY: the descriptor belongs to `inotify`, which moves into the `AsyncFd`, is never replaced in it, and
         // lives exactly as long.
         let inotify = unsafe { AsyncFd::register(inotify) }.map_err(io::Error::from)?;
-        let mut watcher =
-            Self { inotify, watches, watched: HashMap::new(), folders: BTreeMap::new(), awaited: Vec::new() };
+        let mut watcher = Self {
+            inotify,
+            watches,
+            watched: HashMap::new(),
+            folders: BTreeMap::new(),
+            paths: paths.to_vec(),
+        };
         for path in paths {
             watcher.watch_path(path);
         }
-        watcher.await_paths();
+        watcher.watch_above();
         Ok(watcher)
     }
 
-    /// Watches the nearest folder above each lxcpath that is not there. Last, since it may be another lxcpath, whose
-    /// watch then tells.
-    fn await_paths(&mut self) {
-        let mask = WatchMask::CREATE | WatchMask::MOVED_TO | WatchMask::ONLYDIR | WatchMask::MASK_ADD;
-        for path in self.awaited.clone() {
+    /// Watches the nearest folder above each lxcpath. Last, since it may be another lxcpath, whose watch then tells.
+    fn watch_above(&mut self) {
+        let mask = WatchMask::CREATE
+            | WatchMask::DELETE
+            | WatchMask::MOVE
+            | WatchMask::ONLYDIR
+            | WatchMask::MASK_ADD;
+        for path in self.paths.clone() {
             let found = path.ancestors().skip(1).find_map(|above| {
                 let descriptor = self.watches.add(above, mask).ok()?;
-                Some((descriptor, above.to_owned()))
+                Some((descriptor, Arc::from(above)))
             });
             if let Some((descriptor, above)) = found {
                 self.watched.entry(descriptor).or_insert(Watched::Above(above));
@@ -91,10 +101,7 @@ impl Watcher {
             | WatchMask::DELETE_SELF
             | WatchMask::MOVE_SELF
             | WatchMask::ONLYDIR;
-        let Ok(descriptor) = self.watches.add(path, mask) else {
-            self.awaited.push(path.clone());
-            return;
-        };
+        let Ok(descriptor) = self.watches.add(path, mask) else { return };
         self.watched.insert(descriptor, Watched::Path(path.clone()));
         for entry in std::fs::read_dir(path).into_iter().flatten().flatten() {
             if let Some(name) = guest_name(&entry.file_name()) {
@@ -106,6 +113,7 @@ impl Watcher {
     fn watch_container(&mut self, path: &Arc<Path>, name: &GuestName) {
         let folder = path.join(name.as_str());
         let mask = WatchMask::CLOSE_WRITE
+            | WatchMask::CREATE
             | WatchMask::DELETE
             | WatchMask::MOVED_FROM
             | WatchMask::MOVED_TO
@@ -150,7 +158,7 @@ impl Watcher {
             return;
         }
         match self.watched.get(&event.wd) {
-            Some(Watched::Above(above)) if self.is_awaited(above, event.name.as_deref()) => {
+            Some(Watched::Above(at) | Watched::Path(at)) if self.leads_to_path(at, event.name.as_deref()) => {
                 changes.insert(Change::Everything);
             }
             Some(Watched::Above(_)) => {}
@@ -160,8 +168,7 @@ impl Watcher {
                 if event.name.as_deref().is_some_and(|name| name.as_encoded_bytes().starts_with(b".")) {
                     return;
                 }
-                let name = event.name.as_deref().and_then(guest_name);
-                let Some(name) = name.filter(|_| !self.is_awaited(&path, event.name.as_deref())) else {
+                let Some(name) = event.name.as_deref().and_then(guest_name) else {
                     changes.insert(Change::Everything);
                     return;
                 };
@@ -173,8 +180,11 @@ impl Watcher {
                 changes.insert(Change::Container(path, name));
             }
             Some(Watched::Container(path, name)) => {
-                let file = event.name.as_deref();
-                if file.is_some_and(|file| file == "config" || file == "guestd.toml") {
+                let of_ours = |file: &&OsStr| *file == "config" || *file == "guestd.toml";
+                let Some(file) = event.name.as_deref().filter(of_ours) else { return };
+                // A new file is read once it is written, which a link need not be.
+                let is_new = event.mask.contains(EventMask::CREATE);
+                if !is_new || is_link(&path.join(name.as_str()).join(file)) {
                     changes.insert(Change::Container(path.clone(), name.clone()));
                 }
             }
@@ -182,10 +192,10 @@ impl Watcher {
         }
     }
 
-    /// Whether a new entry of a folder leads to an lxcpath that was not there.
-    fn is_awaited(&self, above: &Path, name: Option<&OsStr>) -> bool {
+    /// Whether an entry of a folder is an lxcpath, or leads to one.
+    fn leads_to_path(&self, above: &Path, name: Option<&OsStr>) -> bool {
         let entry = name.map(|name| above.join(name));
-        entry.is_some_and(|entry| self.awaited.iter().any(|path| path.starts_with(&entry)))
+        entry.is_some_and(|entry| self.paths.iter().any(|path| path.starts_with(&entry)))
     }
 
     /// A folder that was moved away would otherwise still report under its old name.
@@ -196,6 +206,11 @@ impl Watcher {
             let _ = self.watches.remove(descriptor);
         }
     }
+}
+
+/// Whether a file is a symbolic link, or has other names.
+fn is_link(path: &Path) -> bool {
+    path.symlink_metadata().is_ok_and(|file| file.is_symlink() || file.nlink() > 1)
 }
 
 fn guest_name(name: &OsStr) -> Option<GuestName> {

@@ -53,6 +53,38 @@ async fn a_config_is_replaced_by_rename_or_rewritten() {
 }
 
 #[tokio::test]
+async fn a_config_may_come_as_a_link() {
+    let dir = tempfile::tempdir().unwrap();
+    let at = dir.path();
+    for name in ["soft", "hard"] {
+        fs::create_dir(at.join(name)).unwrap();
+    }
+    let shared = tempfile::NamedTempFile::new_in(at).unwrap();
+    let mut watcher = watched(&[at.to_owned()]);
+    std::os::unix::fs::symlink(shared.path(), at.join("soft/config")).unwrap();
+    fs::hard_link(shared.path(), at.join("hard/config")).unwrap();
+    assert_eq!(watcher.changes(), [container(at, "hard"), container(at, "soft")].into());
+    fs::hard_link(shared.path(), at.join("hard/notes")).unwrap();
+    assert_eq!(watcher.changes(), [].into());
+}
+
+#[tokio::test]
+async fn an_lxcpath_that_is_made_anew_while_the_old_one_is_in_use_is_noticed() {
+    let dir = tempfile::tempdir().unwrap();
+    let path = dir.path().join("lxc");
+    fs::create_dir(&path).unwrap();
+    let mut watcher = watched(std::slice::from_ref(&path));
+    // As a mount, or a process's working folder, does it: the kernel does not tell the folder's own end.
+    let _in_use = fs::File::open(&path).unwrap();
+    fs::remove_dir(&path).unwrap();
+    assert_eq!(watcher.changes(), [Change::Everything].into());
+    fs::create_dir(&path).unwrap();
+    assert_eq!(watcher.changes(), [Change::Everything].into());
+    fs::create_dir(dir.path().join("other")).unwrap();
+    assert_eq!(watcher.changes(), [].into());
+}
+
+#[tokio::test]
 async fn files_of_lxc_itself_are_no_containers() {
     let dir = tempfile::tempdir().unwrap();
     let mut watcher = watched(&[dir.path().to_owned()]);
