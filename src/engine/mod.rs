@@ -48,7 +48,7 @@ pub enum Probe {
 }
 
 /// What an engine saw of a running guest. In the order in which they happen; a reboot in place is
-/// `InitExited`, then `Running` with another init.
+/// `InitExited`, then `Running` with another init; any other end is `InitExited` or `OutOfMemory`, then `Gone`.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Observation {
     /// It runs, with this init. Also reported first for every guest that is watched while it runs.
@@ -59,6 +59,8 @@ pub enum Observation {
     Thawed,
     /// Its init is dead. The status is none when it could not be learned.
     InitExited(Option<WaitStatus>),
+    /// Its init is dead: the kernel killed it for want of memory.
+    OutOfMemory,
     /// Nothing of it is left: its init, its monitor and their hooks have ended. The watch is over.
     Gone,
     /// Somebody other than this daemon is starting it, or has started it, or it has ended again before anybody watched

@@ -72,7 +72,7 @@ pub(super) fn is_inside(path: &Path) -> bool {
 }
 
 /// The paths that exist, with all below them, deepest first, as paths below the hierarchy's mount.
-fn below(hierarchy: &Hierarchy, cgroups: &Cgroups) -> Vec<PathBuf> {
+pub(super) fn below(hierarchy: &Hierarchy, cgroups: &Cgroups) -> Vec<PathBuf> {
     let mut found = Vec::new();
     for path in cgroups.0.iter().filter(|path| is_inside(path)) {
         collect(&hierarchy.mount, path, DEPTH_MAX, &mut found);

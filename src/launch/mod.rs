@@ -10,6 +10,7 @@ use crate::{engine::BoxFuture, import::settings::LauncherChoice, model::GuestNam
 pub mod cgroup;
 pub mod direct;
 pub mod freezer;
+pub mod memory;
 pub mod systemd;
 pub mod unit;
 

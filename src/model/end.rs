@@ -58,8 +58,6 @@ pub enum End {
     Crash(WaitStatus),
     /// The kernel killed it for want of memory.
     OutOfMemory,
-    /// The host is going down.
-    HostStop,
     /// Nobody saw it end.
     Unknown,
 }
@@ -99,7 +97,6 @@ impl fmt::Display for End {
                 (None, None) => write!(f, "crashed: wait status {:#x}", status.0),
             },
             Self::OutOfMemory => f.write_str("killed for want of memory"),
-            Self::HostStop => f.write_str("stopped with the host"),
             Self::Unknown => f.write_str("ended unobserved"),
         }
     }

@@ -21,6 +21,9 @@ const LOOK_SOON: Duration = Duration::from_millis(200);
 /// What such a look shows.
 const CHANGING: &str = "somebody is starting or stopping it";
 
+/// How the kernel kills for want of memory: by SIGKILL.
+const KILLED: WaitStatus = WaitStatus(9);
+
 /// Lets one event happen to a guest. News of a run that is over are dropped here, and nowhere else.
 pub fn handle(state: &mut State, guest: &Guest, event: Event, now: Now) -> Vec<Effect> {
     if epoch_of(&event).is_some_and(|epoch| state.live_epoch() != Some(epoch)) {
@@ -28,7 +31,7 @@ pub fn handle(state: &mut State, guest: &Guest, event: Event, now: Now) -> Vec<E
     }
     let before = mem::discriminant(&state.phase);
     let phase = mem::replace(&mut state.phase, Phase::Down(None));
-    let mut turn = Turn { state, guest, now, effects: Vec::new() };
+    let mut turn = Turn { state, guest, now, effects: Vec::new(), starved: false };
     let phase = turn.next(phase, event);
     let effects = turn.effects;
     if mem::discriminant(&phase) != before {
@@ -66,6 +69,8 @@ pub(super) struct Turn<'a> {
     pub(super) guest: &'a Guest,
     pub(super) now: Now,
     pub(super) effects: Vec<Effect>,
+    /// Its init ended for want of memory.
+    starved: bool,
 }
 
 impl Turn<'_> {
@@ -337,6 +342,12 @@ impl Turn<'_> {
         Phase::Up(run)
     }
 
+    /// The kernel killed its init, for want of memory.
+    pub(super) fn starved(&mut self, phase: Phase) -> Phase {
+        self.starved = true;
+        self.init_seen_exiting(phase, Some(KILLED))
+    }
+
     /// The end of an init that nobody asked to stop.
     pub(super) fn init_exited(&mut self, mut run: Run, status: Option<WaitStatus>) -> Phase {
         run.init = None;
@@ -346,7 +357,7 @@ impl Turn<'_> {
             run.decided_until = run.is_reboot_decided(self.now.instant).then_some(deadline);
             return Phase::Rebooting { run, decision: Rebooting::Undecided, deadline };
         }
-        let end = End::of(status);
+        let end = if self.starved { End::OutOfMemory } else { End::of(status) };
         self.log(
             if end.is_failure() { Level::Warning } else { Level::Info },
             format!("its init ended: {end}"),

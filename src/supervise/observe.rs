@@ -32,6 +32,7 @@ impl Turn<'_> {
                 phase => phase,
             },
             Observation::InitExited(status) => self.init_seen_exiting(phase, status),
+            Observation::OutOfMemory => self.starved(phase),
             Observation::Gone => self.gone(phase),
             // The fleet answers this one with a probe.
             Observation::Appeared => phase,
@@ -136,7 +137,7 @@ impl Turn<'_> {
         Phase::Rebooting { run, decision: Rebooting::Script { id, meanwhile }, deadline }
     }
 
-    fn init_seen_exiting(&mut self, phase: Phase, status: Option<WaitStatus>) -> Phase {
+    pub(super) fn init_seen_exiting(&mut self, phase: Phase, status: Option<WaitStatus>) -> Phase {
         let may_be_reboot = status.is_none_or(WaitStatus::is_reboot);
         match phase {
             Phase::Starting { epoch, fingerprint, .. } => {

@@ -48,7 +48,7 @@ use super::{
     BoxFuture, Capabilities, Engine, EngineResult, Epoch, Observation, Observed, Probe, Request, Sink,
 };
 use crate::{
-    launch::{Launcher, freezer::is_frozen},
+    launch::{Launcher, freezer::is_frozen, memory::KernelLog},
     model::{EngineSpec, Guest, GuestName, LxcSpec, WaitStatus},
 };
 
@@ -80,6 +80,7 @@ struct Lxc {
     launcher: Arc<dyn Launcher>,
     hook: Hook,
     sink: Sink,
+    kernel: Arc<Mutex<KernelLog>>,
     runs: Mutex<HashMap<Key, OwnRun>>,
     readers: Mutex<HashMap<Arc<Path>, Reading>>,
 }
@@ -114,8 +115,9 @@ impl OwnRun {
 impl LxcEngine {
     /// Makes the engine and begins to read the news of `paths`. Needs a running Tokio runtime.
     pub fn new(paths: Vec<Arc<Path>>, launcher: Arc<dyn Launcher>, hook: Hook, sink: Sink) -> Self {
-        let engine =
-            Self(Arc::new(Lxc { launcher, hook, sink, runs: Mutex::default(), readers: Mutex::default() }));
+        let kernel = Arc::new(Mutex::new(KernelLog::open()));
+        let (runs, readers) = (Mutex::default(), Mutex::default());
+        let engine = Self(Arc::new(Lxc { launcher, hook, sink, kernel, runs, readers }));
         engine.set_paths(paths);
         engine
     }
@@ -312,6 +314,7 @@ impl Lxc {
             known: this.paths(),
             epoch,
             sink: this.sink.clone(),
+            kernel: this.kernel.clone(),
             begun,
             exit,
             news: news_of_it,

@@ -4,7 +4,11 @@
 //! ended), and a state client on the command socket (a new init, frozen, thawed). The monitor's own end is the end of
 //! everything. What is reported when is decided in `run`, without any input or output.
 
-use std::{future::pending, path::Path, sync::Arc};
+use std::{
+    future::pending,
+    path::Path,
+    sync::{Arc, Mutex},
+};
 
 use tokio::{
     sync::mpsc,
@@ -15,7 +19,8 @@ use super::{
     cgroup,
     command::{ANSWER, CommandError, Inits, Monitor},
     locate::{self, Located},
-    process::Process,
+    locked,
+    process::{Process, SIGKILL},
     record::{News, State},
     run::{LAST_WAIT, Report, Run, Seen},
     spec,
@@ -28,6 +33,7 @@ use crate::{
         Cgroups,
         cgroup::{Folders, folders, remove_same},
         freezer::is_frozen,
+        memory::{self, KernelLog},
     },
     model::{Guest, LxcSpec, Timestamp, WaitStatus},
 };
@@ -38,6 +44,9 @@ const RECONNECTS: u32 = 100;
 /// The longest such pause, for a monitor that goes on refusing.
 const RECONNECT_MAX: Duration = Duration::from_secs(5);
 
+/// How the kernel kills, also for want of memory.
+const KILLED: WaitStatus = WaitStatus(SIGKILL);
+
 /// What one watch needs.
 pub(super) struct Watch {
     pub(super) guest: Arc<Guest>,
@@ -45,6 +54,8 @@ pub(super) struct Watch {
     pub(super) known: Vec<Arc<Path>>,
     pub(super) epoch: Epoch,
     pub(super) sink: Sink,
+    /// Knows whom the kernel killed for want of memory.
+    pub(super) kernel: Arc<Mutex<KernelLog>>,
     /// It has just been started: how it ended is told, or will be soon.
     pub(super) begun: bool,
     /// How its init ended, if that was told before this watch began.
@@ -143,12 +154,12 @@ impl Watch {
         let _client =
             monitor.as_ref().map(|monitor| Task::spawn(state_client(socket.clone(), monitor.pid(), sight)));
         let mut next = None;
-        let mut cgroups = own_cgroups(monitor.as_ref(), &init, self.guest.name.as_str());
+        let mut ground = Ground::of(monitor.as_ref(), &init, self.guest.name.as_str());
         loop {
             let seen = tokio::select! {
                 biased;
                 Some(news) = self.news.recv() => Seen::of(news),
-                () = init.ended(), if run.is_alive() => Some(Seen::Ended(init.exit_of_zombie())),
+                () = init.ended(), if run.is_alive() => Some(ground.end(&init)),
                 Some(sight) = sights.recv() => self.sighted(sight, &init, &mut next),
                 () = ended(monitor.as_ref()), if !run.is_monitor_over() => Some(Seen::MonitorOver),
                 () = until(run.deadline()) => Some(Seen::TimeUp(init.exit_by_pidfd())),
@@ -162,16 +173,16 @@ impl Watch {
                 match report {
                     Report::Frozen => self.report(Observation::Frozen),
                     Report::Thawed => self.report(Observation::Thawed),
-                    Report::Ended(status) => self.report(Observation::InitExited(status)),
+                    Report::Ended(status) => self.report(self.end_of(&init, status, ground.starved)),
                     Report::Next => {
                         if let Some((process, since)) = next.take() {
                             init = process;
-                            cgroups = own_cgroups(monitor.as_ref(), &init, self.guest.name.as_str());
+                            ground = Ground::of(monitor.as_ref(), &init, self.guest.name.as_str());
                             self.report(Observation::Running(since));
                         }
                     }
                     // A monitor that was killed has left them.
-                    Report::Gone => return tidy(&cgroups),
+                    Report::Gone => return tidy(&ground.cgroups),
                 }
             }
         }
@@ -191,6 +202,18 @@ impl Watch {
             run.handle(Seen::MonitorOver, Instant::now());
         }
         run
+    }
+
+    /// What the end of an init is. The kernel's log is certain of whom it killed; where it cannot be read, `starved` says
+    /// that somebody was killed there.
+    fn end_of(&self, init: &Process, status: Option<WaitStatus>, starved: bool) -> Observation {
+        let is_kill = status.is_none_or(|status| status == KILLED);
+        let logged = if is_kill { locked(&self.kernel).has_killed(init.pid()) } else { Some(false) };
+        if logged.unwrap_or(starved && status.is_some()) {
+            Observation::OutOfMemory
+        } else {
+            Observation::InitExited(status)
+        }
     }
 
     /// Turns what the state client sees into what it means; a new init is kept until its turn.
@@ -217,11 +240,33 @@ impl Watch {
     }
 }
 
-/// The cgroups that these processes are in.
-fn own_cgroups(monitor: Option<&Process>, init: &Process, name: &str) -> Folders {
-    let pids = monitor.into_iter().chain([init]).map(Process::pid);
-    let paths = cgroup::of_processes(pids, name).into_iter().collect();
-    folders(&Cgroups(paths)).unwrap_or_default()
+/// Where a container runs.
+struct Ground {
+    /// The cgroups of its monitor and its init.
+    cgroups: Folders,
+    /// Those of its init.
+    payload: Cgroups,
+    /// How many of its processes were killed there for want of memory, when that was first looked at.
+    kills: u64,
+    /// There were more at its end.
+    starved: bool,
+}
+
+impl Ground {
+    fn of(monitor: Option<&Process>, init: &Process, name: &str) -> Self {
+        let of =
+            |pids: &[i32]| Cgroups(cgroup::of_processes(pids.iter().copied(), name).into_iter().collect());
+        let all: Vec<i32> = monitor.into_iter().chain([init]).map(Process::pid).collect();
+        let payload = of(&[init.pid()]);
+        let kills = memory::kills(&payload);
+        Self { cgroups: folders(&of(&all)).unwrap_or_default(), payload, kills, starved: false }
+    }
+
+    /// Its init has ended; looks at once, since the cgroup is about to be removed.
+    fn end(&mut self, init: &Process) -> Seen {
+        self.starved = memory::kills(&self.payload) > self.kills;
+        Seen::Ended(init.exit_of_zombie())
+    }
 }
 
 fn tidy(cgroups: &Folders) {

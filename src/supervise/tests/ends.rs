@@ -6,7 +6,7 @@ use super::{Scene, at, guest, name};
 use crate::{
     engine::{EngineError, Epoch, ErrorKind, Observation, Probe, Request},
     helper::wire::{self, Decision},
-    model::{Action, JobState, Outcome, RebootAction, Selection, StopWait, Verb, status::PhaseWord},
+    model::{Action, End, JobState, Outcome, RebootAction, Selection, StopWait, Verb, status::PhaseWord},
     supervise::{
         effect::Effect,
         event::{Event, Found, HelperId, Remembered, StopKind},
@@ -73,11 +73,21 @@ fn hooks_that_hang_after_the_end_are_killed_in_time() {
     assert_eq!(scene.state.deadline(), Some(at(65).instant), "stop.timeout");
     assert_eq!(scene.happens(65, Event::TimedOut), [Effect::Kill(Epoch(1))]);
     scene.happens(66, Event::KillReturned(Epoch(1), Ok(())));
-    assert_eq!(
-        scene.state.phase,
-        Phase::Down(Some(crate::model::End::GuestHalt)),
-        "why it ended stays known"
-    );
+    assert_eq!(scene.state.phase, Phase::Down(Some(End::GuestHalt)), "why it ended stays known");
+}
+
+#[test]
+fn a_kill_for_want_of_memory_is_a_failure_of_its_own() {
+    let mut scene = Scene::up();
+    scene.sees(5, Observation::OutOfMemory);
+    scene.sees(6, Observation::Gone);
+    let why = Failure::Ended(End::OutOfMemory);
+    assert_eq!(scene.state.phase, Phase::Failed { why, remains: None });
+    let mut asked = Scene::up();
+    asked.happens(4, Event::StopRequested(StopKind::Kill));
+    asked.sees(5, Observation::OutOfMemory);
+    asked.sees(6, Observation::Gone);
+    assert_eq!(asked.state.phase, Phase::Down(Some(End::Asked { killed: true })));
 }
 
 #[test]

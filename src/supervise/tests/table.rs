@@ -41,6 +41,7 @@ enum Kind {
     Frozen,
     Thawed,
     Exited(i32),
+    Starved,
     ExitUnknown,
     Gone,
     Reported,
@@ -50,7 +51,7 @@ enum Kind {
     TimedOut,
 }
 
-const KINDS: [Kind; 30] = [
+const KINDS: [Kind; 31] = [
     Kind::Start,
     Kind::Stop,
     Kind::Kill,
@@ -75,6 +76,7 @@ const KINDS: [Kind; 30] = [
     Kind::Thawed,
     Kind::Exited(1),
     Kind::Exited(9),
+    Kind::Starved,
     Kind::ExitUnknown,
     Kind::Gone,
     Kind::Reported,
@@ -109,6 +111,7 @@ fn event(kind: Kind, epoch: Epoch) -> Event {
         Kind::Frozen => seen(Observation::Frozen),
         Kind::Thawed => seen(Observation::Thawed),
         Kind::Exited(raw) => seen(Observation::InitExited(Some(WaitStatus(raw)))),
+        Kind::Starved => seen(Observation::OutOfMemory),
         Kind::ExitUnknown => seen(Observation::InitExited(None)),
         Kind::Gone => seen(Observation::Gone),
         Kind::Reported => Event::Reported(HelperId(1), wire::Event::Reboot),
