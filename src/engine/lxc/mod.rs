@@ -113,8 +113,10 @@ impl OwnRun {
 }
 
 impl LxcEngine {
-    /// Makes the engine and begins to read the news of `paths`. Needs a running Tokio runtime.
+    /// Makes the engine and begins to read the news of `paths`; the runtime directory is its own. Needs a running Tokio
+    /// runtime.
     pub fn new(paths: Vec<Arc<Path>>, launcher: Arc<dyn Launcher>, hook: Hook, sink: Sink) -> Self {
+        start::remove_old_logs(&hook.runtime_dir);
         let kernel = Arc::new(Mutex::new(KernelLog::open()));
         let (runs, readers) = (Mutex::default(), Mutex::default());
         let engine = Self(Arc::new(Lxc { launcher, hook, sink, kernel, runs, readers }));

@@ -17,10 +17,13 @@ use super::{
 use crate::{
     engine::{EngineError, EngineResult, ErrorKind},
     launch::{Launch, LaunchError, Program, Unit},
-    model::{Guest, LxcSpec},
+    model::{Guest, GuestName, LxcSpec},
 };
 
 const OPERATION: &str = "start it with lxc-start";
+/// How the name of a start's log begins, which goes on with guest, process and number, and how it ends.
+const LOG: &str = "lxc-start-";
+const LOG_END: &str = ".log";
 
 /// Starts a container; returns when its init runs. After a failure nothing of it is left.
 pub(super) async fn start(lxc: &Lxc, guest: &Guest, spec: &LxcSpec) -> EngineResult<()> {
@@ -102,10 +105,31 @@ fn log_for(runtime_dir: &Path, guest: &Guest, spec: &LxcSpec) -> Log {
         Some(path) => Log::of_container(Path::new(&**path)),
         None => {
             let number = STARTS.fetch_add(1, Ordering::Relaxed);
-            let file = format!("lxc-start-{}-{}-{number}.log", guest.name, std::process::id());
+            let file = format!("{LOG}{}-{}-{number}{LOG_END}", guest.name, std::process::id());
             Log::of_start(runtime_dir.join(file))
         }
     }
+}
+
+/// Removes the logs of starts that earlier daemons did not live to remove. Called before the first start.
+pub(super) fn remove_old_logs(runtime_dir: &Path) {
+    for entry in std::fs::read_dir(runtime_dir).into_iter().flatten().flatten() {
+        let daemon = entry.file_name().to_str().and_then(daemon_of);
+        let is_over = |pid| pid == std::process::id() || !Path::new(&format!("/proc/{pid}")).exists();
+        if daemon.is_some_and(is_over)
+            && let Err(error) = std::fs::remove_file(entry.path())
+        {
+            tracing::warn!("cannot remove {}: {error}", entry.path().display());
+        }
+    }
+}
+
+/// The process that a log's name tells.
+fn daemon_of(log: &str) -> Option<u32> {
+    let mut parts = log.strip_prefix(LOG)?.strip_suffix(LOG_END)?.rsplitn(3, '-');
+    parts.next()?.parse::<u64>().ok()?;
+    let pid = parts.next()?.parse().ok()?;
+    GuestName::new(parts.next()?).ok().map(|_| pid)
 }
 
 fn command_line(hook: &Hook, guest: &Guest, spec: &LxcSpec, log: &Log) -> Vec<OsString> {
@@ -180,6 +204,27 @@ fn explained(error: LaunchError, log: &Log, spec: &LxcSpec, guest: &Guest) -> En
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn old_logs_are_removed_and_nothing_else() {
+        let folder = tempfile::tempdir().unwrap();
+        let own = std::process::id();
+        // Greater than any process's number.
+        let old = ["lxc-start-web-4194305-0.log".to_owned(), format!("lxc-start-a-1-{own}-7.log")];
+        let other = [
+            "lxc-start-web-1-0.log",
+            "lxc-start-4194305-0.log",
+            "lxc-start-web-4194305-x.log",
+            "lxc-start-web-4194305-0.log~",
+            "helper.sock",
+        ];
+        for name in old.iter().map(String::as_str).chain(other) {
+            std::fs::write(folder.path().join(name), "").unwrap();
+        }
+        remove_old_logs(folder.path());
+        assert!(old.iter().all(|name| !folder.path().join(name).exists()));
+        assert!(other.iter().all(|name| folder.path().join(name).exists()));
+    }
 
     #[test]
     fn the_hook_survives_the_shell() {
