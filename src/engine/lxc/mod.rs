@@ -8,13 +8,9 @@ use std::{
     collections::{BTreeSet, HashMap},
     path::{Path, PathBuf},
     sync::{Arc, Mutex, MutexGuard, PoisonError, Weak},
-    time::Duration,
 };
 
-use tokio::{
-    sync::{Notify, mpsc, watch as channel},
-    time::timeout,
-};
+use tokio::sync::{Notify, mpsc, watch as channel};
 
 mod cgroup;
 mod command;
@@ -23,6 +19,7 @@ mod freeze;
 mod kill;
 mod locate;
 mod monitord;
+mod probe;
 mod process;
 mod reason;
 mod record;
@@ -37,8 +34,6 @@ mod watch;
 pub use socket::running;
 
 use self::{
-    command::{CommandError, Monitor},
-    process::Process,
     record::{News, State},
     socket::Address,
     task::Task,
@@ -48,16 +43,12 @@ use super::{
     BoxFuture, Capabilities, Engine, EngineResult, Epoch, Observation, Observed, Probe, Request, Sink,
 };
 use crate::{
-    launch::{Launcher, freezer::is_frozen, memory::KernelLog},
+    launch::{Launcher, memory::KernelLog},
     model::{EngineSpec, Guest, GuestName, LxcSpec, WaitStatus},
 };
 
 /// How many news a watch may be behind; a guest has no way to write more than a few.
 const NEWS_MAX: usize = 64;
-/// How long a monitor may take to say how its container is, before that is looked for without it.
-const GLANCE: Duration = Duration::from_secs(1);
-/// What a look is called in its failure.
-const LOOK: &str = "look at it";
 
 /// The post-stop hook that is added to every container that this engine starts.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -171,7 +162,7 @@ impl Engine for LxcEngine {
     }
 
     fn probe<'a>(&'a self, guest: &'a Guest) -> BoxFuture<'a, EngineResult<Probe>> {
-        Box::pin(self.0.probe(guest, spec(guest)))
+        Box::pin(probe::probe(&self.0, guest, spec(guest)))
     }
 
     fn watch(&self, guest: Arc<Guest>, epoch: Epoch) {
@@ -344,51 +335,4 @@ impl Lxc {
             self.sink.send(Observed { guest: key.1.clone(), epoch: Some(epoch), what: Observation::Gone });
         drop(ended);
     }
-
-    async fn probe(&self, guest: &Guest, spec: &LxcSpec) -> EngineResult<Probe> {
-        let monitor = Monitor::new(&spec.lxcpath, guest.name.as_str());
-        match timeout(GLANCE, look(&monitor)).await.unwrap_or(Err(CommandError::TimedOut)) {
-            Ok(probe) => Ok(probe),
-            // Nobody listens, but its last hooks may run, or an init whose monitor was killed: the watch knows.
-            Err(CommandError::NotListening | CommandError::Closed | CommandError::Foreign(_))
-                if self.is_watched(spec, guest) =>
-            {
-                Ok(Probe::Changing)
-            }
-            Err(error @ CommandError::Foreign(_)) => {
-                let orphan = locate::orphan(self.paths(), guest, spec).await;
-                orphan.map(|located| seen_from_outside(&located.init)).ok_or_else(|| error.about(LOOK))
-            }
-            Err(CommandError::NotListening | CommandError::Closed) => {
-                let orphan = locate::orphan(self.paths(), guest, spec).await;
-                let down = || self.unwatched_end(spec, guest).map_or(Probe::Down, Probe::Ended);
-                Ok(orphan.map_or_else(down, |located| seen_from_outside(&located.init)))
-            }
-            // Its monitor is stopped, or does not answer yet.
-            Err(CommandError::TimedOut) => {
-                let located = locate::by_processes(guest, spec).await;
-                Ok(located.map_or(Probe::Changing, |located| seen_from_outside(&located.init)))
-            }
-            Err(error) => Err(error.about(LOOK)),
-        }
-    }
-}
-
-/// What can be seen of an init without asking anybody.
-fn seen_from_outside(init: &Process) -> Probe {
-    let state = if is_frozen(init.pid()).unwrap_or(false) { Probe::Frozen } else { Probe::Up };
-    init.as_init().map_or(Probe::Changing, state)
-}
-
-async fn look(monitor: &Monitor) -> Result<Probe, CommandError> {
-    let state = monitor.state().await?;
-    match state {
-        State::Running | State::Thawed | State::Freezing | State::Frozen => {}
-        State::Stopped => return Err(CommandError::NotListening),
-        State::Starting | State::Stopping | State::Aborting => return Ok(Probe::Changing),
-    }
-    // An init that has just died leaves a container that is about to end or to reboot.
-    let init = Process::of(monitor.inits().await?.init);
-    // Whether it is frozen its cgroup tells: it can be frozen without its monitor.
-    Ok(init.map_or(Probe::Changing, |init| seen_from_outside(&init)))
 }
