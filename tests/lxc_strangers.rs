@@ -13,11 +13,16 @@ use std::{
     },
     path::PathBuf,
     process::{Child, Command},
+    sync::Arc,
     thread,
 };
 
-use guestd::engine::{Engine, ErrorKind, Probe, Request};
+use guestd::{
+    engine::{Engine, ErrorKind, Probe, Request},
+    model::{EngineSpec, Guest},
+};
 use lxc_host::{
+    Host,
     bench::{Bench, signal},
     eventually, running_monitors,
 };
@@ -115,6 +120,35 @@ async fn who_is_no_monitor_is_neither_believed_nor_obeyed() {
     // It leaves the impostor alone too: nothing of the guest runs.
     bench.engine.kill(&guest).await.unwrap();
     assert!(victim.0.try_wait().unwrap().is_none(), "a stranger's pidfd was signalled");
+}
+
+#[tokio::test]
+async fn what_runs_by_another_path_is_not_started_twice() {
+    for below in ["lxc".to_owned(), format!("{}/{}", "p".repeat(60), "q".repeat(60))] {
+        let bench = Bench::on(Host::with_path(&below));
+        let guest = bench.host.new_guest("once", "");
+        let name = guest.name.as_str();
+        let alias = bench.host.folder().join("alias");
+        std::os::unix::fs::symlink(bench.host.lxcpath(), &alias).unwrap();
+        let mut by_alias = Guest::clone(&guest);
+        let EngineSpec::Lxc(spec) = &mut by_alias.engine;
+        spec.lxcpath = alias.as_path().into();
+        let by_alias = Arc::new(by_alias);
+
+        assert!(bench.host.lxc("lxc-start", name, &["-d"]).status.success());
+        let error = bench.engine.start(&by_alias).await.unwrap_err();
+        let words = format!("it runs already by the path {}, ", bench.host.lxcpath().display());
+        assert!(error.kind == ErrorKind::Busy && error.reason.starts_with(&words), "{error}");
+        assert!(bench.host.init(name).is_some(), "what runs is left alone");
+        bench.engine.kill(&guest).await.unwrap();
+
+        bench.engine.start(&by_alias).await.unwrap();
+        let error = bench.engine.start(&guest).await.unwrap_err();
+        assert!(error.reason.contains(&format!("lxc-stop -P {} -n {name}", alias.display())), "{error}");
+        bench.engine.kill(&by_alias).await.unwrap();
+        bench.engine.start(&guest).await.unwrap();
+        bench.engine.kill(&guest).await.unwrap();
+    }
 }
 
 #[tokio::test]

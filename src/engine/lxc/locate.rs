@@ -61,7 +61,8 @@ fn exe(pid: i32) -> std::path::PathBuf {
     format!("/proc/{pid}/exe").into()
 }
 
-fn same_file(one: &Path, other: &Path) -> bool {
+/// Whether two paths lead to the same file or folder.
+pub(super) fn same_file(one: &Path, other: &Path) -> bool {
     let id = |path| fs::metadata(path).map(|metadata| (metadata.dev(), metadata.ino()));
     matches!((id(one), id(other)), (Ok(one), Ok(other)) if one == other)
 }

@@ -62,6 +62,13 @@ pub(super) fn container(address: &[u8]) -> Option<Address<'_>> {
     Some(if hashed { Address::Hashed } else { Address::Named(name) })
 }
 
+/// The lxcpath in the name of a command socket, which is that of the container `name`.
+pub(super) fn lxcpath(address: &[u8], name: &str) -> Option<PathBuf> {
+    let end = [b"/", name.as_bytes(), b"/command"].concat();
+    let path = address.strip_suffix(&*end)?;
+    Some(PathBuf::from(OsStr::from_bytes(if path.is_empty() { b"/" } else { path })))
+}
+
 /// The abstract name, without the leading NUL, of lxc-monitord's socket for `lxcpath`; none where the path is too
 /// long for lxc-monitord too.
 pub(super) fn monitord(lxcpath: &Path) -> Option<Vec<u8>> {
@@ -172,6 +179,9 @@ mod tests {
         assert_eq!(container(name.as_bytes()), Some(Address::Hashed));
         assert_eq!(container(b"/var/lib/lxc/web/command"), Some(Address::Named(b"web")));
         assert_eq!(container(b"/var/lib/lxc/web"), None);
+        assert_eq!(lxcpath(b"/var/lib/lxc/web/command", "web").as_deref(), Some(Path::new("/var/lib/lxc")));
+        assert_eq!(lxcpath(b"/web/command", "web").as_deref(), Some(Path::new("/")));
+        assert_eq!(lxcpath(b"/var/lib/lxc/web/command", "eb"), None);
         assert_eq!(fnv1a(b"a"), 0xaf63_dc4c_8601_ec8c);
         assert_eq!(monitord(Path::new(&"/p".repeat(60))), None);
     }

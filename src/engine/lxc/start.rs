@@ -11,8 +11,9 @@ use super::{
     Hook, Lxc,
     command::{CommandError, Monitor},
     kill::{self, Listening},
+    locate::same_file,
     reason::Log,
-    socket,
+    socket::{self, Address},
 };
 use crate::{
     engine::{EngineError, EngineResult, ErrorKind},
@@ -27,7 +28,7 @@ const LOG_END: &str = ".log";
 
 /// Starts a container; returns when its init runs. After a failure nothing of it is left.
 pub(super) async fn start(lxc: &Lxc, guest: &Guest, spec: &LxcSpec) -> EngineResult<()> {
-    free_socket(guest, spec).await?;
+    is_free(guest, spec).await?;
     let expected = lxc.expect(spec, guest);
     let log = log_for(&lxc.hook.runtime_dir, guest, spec);
     let unit = unit(&lxc.hook, guest, spec);
@@ -91,12 +92,43 @@ fn in_unit(unit: &Unit) -> Vec<OsString> {
     words
 }
 
-/// Whether nobody but a monitor listens on the command socket: LXC would fail without saying who has it.
-async fn free_socket(guest: &Guest, spec: &LxcSpec) -> EngineResult<()> {
-    match Monitor::within(Monitor::new(&spec.lxcpath, guest.name.as_str()).state()).await {
-        Err(error @ CommandError::Foreign(_)) => Err(error.about(OPERATION)),
-        _ => Ok(()),
+/// Makes sure of what LXC would not: that nobody but a monitor has the command socket, whom LXC would not name, and that
+/// the container does not run by another path, when LXC would start it a second time.
+async fn is_free(guest: &Guest, spec: &LxcSpec) -> EngineResult<()> {
+    let monitor = Monitor::new(&spec.lxcpath, guest.name.as_str());
+    if let Err(error @ CommandError::Foreign(_)) = Monitor::within(monitor.state()).await {
+        return Err(error.about(OPERATION));
     }
+    let Some(other) = other_path(guest, spec).await else { return Ok(()) };
+    let (other, own) = (other.display(), spec.lxcpath.display());
+    let reason = format!(
+        "it runs already by the path {other}, which leads to the same folder as {own}; stop it with \"lxc-stop -P {other} -n \
+         {}\", or name that path in guestd's settings instead",
+        guest.name
+    );
+    Err(EngineError { operation: OPERATION, kind: ErrorKind::Busy, reason })
+}
+
+/// The lxcpath by which a container runs that lies in the same folder: LXC names its sockets after paths as they are given.
+async fn other_path(guest: &Guest, spec: &LxcSpec) -> Option<PathBuf> {
+    let name = guest.name.as_str();
+    let own = socket::command(&spec.lxcpath, name);
+    let folder = spec.lxcpath.join(name);
+    let canonical = std::fs::canonicalize(&spec.lxcpath).ok()?;
+    for listener in socket::listeners().ok()?.into_iter().filter(|listener| listener.name != own) {
+        let path = match socket::container(&listener.name) {
+            Some(Address::Named(other)) if other == name.as_bytes() => socket::lxcpath(&listener.name, name),
+            Some(Address::Hashed) if listener.name == socket::command(&canonical, name) => {
+                Some(canonical.clone())
+            }
+            _ => None,
+        };
+        let Some(path) = path else { continue };
+        if !socket::is_foreign(&listener.name).await && same_file(&path.join(name), &folder) {
+            return Some(path);
+        }
+    }
+    None
 }
 
 fn log_for(runtime_dir: &Path, guest: &Guest, spec: &LxcSpec) -> Log {
