@@ -37,6 +37,7 @@ fn host(start: impl Fn(usize) -> Start) -> Guests {
             start: Start { auto: true, ..start(number) },
             reboot: Reboot::default(),
             stop: Stop::default(),
+            resources: Default::default(),
             fingerprint: 0,
         };
         (guest.name.clone(), Arc::new(guest))

@@ -19,7 +19,7 @@ use crate::{
         script::{self, ScriptEnd},
         wire,
     },
-    model::{Guest, GuestName},
+    model::{Guest, GuestName, Resources},
     supervise::event::{Event, Found, HelperId},
 };
 
@@ -38,6 +38,8 @@ pub enum Work {
     Kill(Epoch),
     /// Watch what runs already.
     Watch(Epoch),
+    /// Give it these amounts of the host.
+    Adjust(Resources),
     /// Look at it.
     Probe,
 }
@@ -50,7 +52,7 @@ impl Work {
             Self::Request(_, Request::Stop | Request::Hint) => {
                 matches!(other, Self::Request(_, request) if request != Request::Thaw)
             }
-            Self::Start(_) | Self::Request(..) | Self::Watch(_) | Self::Probe => false,
+            Self::Start(_) | Self::Request(..) | Self::Watch(_) | Self::Adjust(_) | Self::Probe => false,
         }
     }
 }
@@ -60,8 +62,8 @@ impl Work {
 pub struct Report {
     /// Whom it was about.
     pub guest: GuestName,
-    /// What happened.
-    pub event: Event,
+    /// What happened; none for what decides nothing.
+    pub event: Option<Event>,
     /// Which piece of work it is the end of; none for scripts, which have no place in the queue.
     serial: Option<u64>,
 }
@@ -136,7 +138,7 @@ impl Workers {
         let reason = "it is being stopped".to_owned();
         let error = EngineError { operation, kind: ErrorKind::Busy, reason };
         let event = Event::RequestReturned(epoch, request, Err(error));
-        let _ = self.reports.send(Report { guest: guest.clone(), event, serial: None });
+        let _ = self.reports.send(Report { guest: guest.clone(), event: Some(event), serial: None });
     }
 
     fn begin(&mut self, guest: Arc<Guest>, work: Work, queue: VecDeque<(Arc<Guest>, Work)>) {
@@ -154,7 +156,7 @@ impl Workers {
         self.busy.insert(name, Busy { serial, work, under_way: task.abort_handle(), queue });
     }
 
-    /// Takes a report, and begins what was queued behind it. None for a report of interrupted work.
+    /// Takes a report, and begins what was queued behind it. None for interrupted work, and for what decides nothing.
     pub fn finished(&mut self, report: Report) -> Option<(GuestName, Event)> {
         if let Some(serial) = report.serial {
             if self.busy.get(&report.guest).is_none_or(|busy| busy.serial != serial) {
@@ -164,7 +166,7 @@ impl Workers {
                 self.begin_first(done.queue);
             }
         }
-        Some((report.guest, report.event))
+        report.event.map(|event| (report.guest, event))
     }
 
     /// Runs a guest's reboot script, as `guest-helper` does where no daemon is.
@@ -186,7 +188,7 @@ impl Workers {
                 }
             };
             let event = Event::ScriptEnded(id, code);
-            let _ = reports.send(Report { guest, event, serial: None });
+            let _ = reports.send(Report { guest, event: Some(event), serial: None });
         });
     }
 }
@@ -226,23 +228,44 @@ async fn settled(engine: &dyn Engine, guest: &Guest) -> EngineResult<Probe> {
     }
 }
 
+/// Gives a running guest what its settings say. What goes wrong with that changes nothing else of it.
+async fn adjust(engine: &dyn Engine, guest: &Guest, resources: &Resources) {
+    if resources.is_empty() {
+        return;
+    }
+    let name = &guest.name;
+    match engine.adjust(guest, resources).await {
+        Ok(()) => {}
+        Err(error) if error.kind == ErrorKind::Missing => {
+            tracing::warn!(guest = %name, "{name} has no unit of its own: its [resources] count from its next start");
+        }
+        Err(error) => tracing::warn!(guest = %name, "{name}: {error}; they count from its next start"),
+    }
+}
+
 async fn carry_out(
     engine: &dyn Engine,
     guest: Arc<Guest>,
     work: Work,
     runtime_dir: &Path,
     clock: Clock,
-) -> Event {
-    match work {
+) -> Option<Event> {
+    Some(match work {
         Work::Start(epoch) => start(engine, guest, epoch).await,
         Work::Request(epoch, request) => {
             Event::RequestReturned(epoch, request, engine.request(&guest, request).await)
         }
         Work::Kill(epoch) => Event::KillReturned(epoch, engine.kill(&guest).await),
         Work::Watch(epoch) => {
-            engine.watch(guest, epoch);
+            engine.watch(guest.clone(), epoch);
+            // They may have changed while no guestd was there.
+            adjust(engine, &guest, &guest.resources).await;
             // Nothing is to be reported: the watch does that.
             Event::Probed(Found::Nothing)
+        }
+        Work::Adjust(resources) => {
+            adjust(engine, &guest, &resources).await;
+            return None;
         }
         Work::Probe => Event::Probed(match engine.probe(&guest).await {
             Ok(probe) => {
@@ -256,5 +279,5 @@ async fn carry_out(
             }
             Err(error) => Found::Failed(error.to_string()),
         }),
-    }
+    })
 }

@@ -10,7 +10,7 @@ use std::{fmt, future::Future, pin::Pin, sync::Arc};
 
 use tokio::sync::mpsc;
 
-use crate::model::{Guest, GuestName, ProcessId, Timestamp, WaitStatus};
+use crate::model::{Guest, GuestName, ProcessId, Resources, Timestamp, WaitStatus};
 
 /// A boxed future, so that the trait is object-safe.
 pub type BoxFuture<'a, T> = Pin<Box<dyn Future<Output = T> + Send + 'a>>;
@@ -161,6 +161,10 @@ pub trait Engine: Send + Sync {
 
     /// Asks a running guest for something.
     fn request<'a>(&'a self, guest: &'a Guest, request: Request) -> BoxFuture<'a, EngineResult<()>>;
+
+    /// Gives a running guest these amounts of the host, as far as that can be changed while it runs. The kind of the
+    /// error is [`ErrorKind::Missing`] where only its next start can do that.
+    fn adjust<'a>(&'a self, guest: &'a Guest, resources: &'a Resources) -> BoxFuture<'a, EngineResult<()>>;
 
     /// Ends every process of a guest, by the engine's own means and then by the kernel's, including those of a start
     /// that hangs. Returns when nothing is left, or with what would not die. Nothing to kill is a success.

@@ -1,8 +1,10 @@
 //! What one source says of a guest, and how sources are laid over one another.
 
-use std::time::Duration;
+use std::{collections::BTreeMap, time::Duration};
 
-use crate::model::{Groups, GuestName, Limit, Origin, Reboot, RebootAction, Start, Stop};
+use crate::model::{
+    Amount, Groups, GuestName, Limit, Origin, Reboot, RebootAction, Resource, Resources, Start, Stop,
+};
 
 use super::Effective;
 
@@ -47,6 +49,8 @@ pub struct Layer {
     pub reboot_limit: Option<Sourced<Limit>>,
     /// `stop.timeout`.
     pub stop_timeout: Option<Sourced<Duration>>,
+    /// `[resources]`.
+    pub resources: BTreeMap<Resource, Sourced<Amount>>,
 }
 
 impl Layer {
@@ -75,6 +79,7 @@ impl Layer {
         take(&mut self.reboot_action, over.reboot_action);
         take(&mut self.reboot_limit, over.reboot_limit);
         take(&mut self.stop_timeout, over.stop_timeout);
+        self.resources.extend(over.resources);
     }
 
     /// The settings, with the built-in defaults beneath.
@@ -97,12 +102,17 @@ impl Layer {
         (start, reboot, Stop { timeout: or(self.stop_timeout, stop.timeout) })
     }
 
+    /// What it says of resources.
+    pub fn resources(&self) -> Resources {
+        self.resources.iter().map(|(resource, amount)| (*resource, amount.value)).collect()
+    }
+
     /// Every setting in force, with the place it came from.
     pub fn effective(&self) -> Vec<Effective> {
         let (start, reboot, stop) = self.clone().settings();
         let row =
             |key, value: String, origin: Option<&Origin>| Effective { key, value, origin: origin.cloned() };
-        vec![
+        let mut rows = vec![
             row("start.auto", start.auto.to_string(), origin(&self.auto)),
             row("start.order", start.order.to_string(), origin(&self.order)),
             row("start.delay", time(start.delay), origin(&self.delay)),
@@ -114,7 +124,13 @@ impl Layer {
             row("reboot.action", quoted(reboot.action), origin(&self.reboot_action)),
             row("reboot.limit", quoted(reboot.limit), origin(&self.reboot_limit)),
             row("stop.timeout", time(stop.timeout), origin(&self.stop_timeout)),
-        ]
+        ];
+        rows.extend(Resource::ALL.into_iter().map(|resource| {
+            let written = self.resources.get(&resource);
+            let in_force = written.map_or(resource.usual(), |written| written.value);
+            row(resource.setting(), amount(in_force), written.map(|written| &written.origin))
+        }));
+        rows
     }
 
     /// The guests that this one depends on, by the setting that names them.
@@ -136,6 +152,10 @@ fn origin<T>(written: &Option<Sourced<T>>) -> Option<&Origin> {
 /// Text as TOML writes it.
 fn quoted(text: impl ToString) -> String {
     ::toml::Value::String(text.to_string()).to_string()
+}
+
+fn amount(amount: Amount) -> String {
+    if let Amount::Number(number) = amount { number.to_string() } else { quoted(amount) }
 }
 
 fn time(duration: Duration) -> String {
@@ -165,8 +185,21 @@ mod tests {
 
     #[test]
     fn the_upper_layer_wins_setting_by_setting() {
-        let mut layer = Layer { auto: at(true, 1), order: at(5, 2), ..Layer::default() };
-        layer.lay(Layer { order: at(7, 9), reboot_action: at(RebootAction::Stop, 10), ..Layer::default() });
+        let resources = |amounts: &[(Resource, u64)], line| {
+            amounts.iter().map(|(of, most)| (*of, at(Amount::Number(*most), line).unwrap())).collect()
+        };
+        let mut layer = Layer {
+            auto: at(true, 1),
+            order: at(5, 2),
+            resources: resources(&[(Resource::TasksMax, 9), (Resource::IoWeight, 9)], 3),
+            ..Layer::default()
+        };
+        layer.lay(Layer {
+            order: at(7, 9),
+            reboot_action: at(RebootAction::Stop, 10),
+            resources: resources(&[(Resource::TasksMax, 8)], 11),
+            ..Layer::default()
+        });
         let shown: Vec<_> = layer.effective().iter().map(ToString::to_string).collect();
         assert_eq!(
             shown,
@@ -182,6 +215,13 @@ mod tests {
                 "reboot.action = \"stop\"  # /f:10",
                 "reboot.limit = \"5/1m\"  # default",
                 "stop.timeout = \"1m\"  # default",
+                "resources.MemoryMax = \"infinity\"  # default",
+                "resources.MemoryHigh = \"infinity\"  # default",
+                "resources.MemorySwapMax = \"infinity\"  # default",
+                "resources.CPUWeight = 100  # default",
+                "resources.CPUQuota = \"infinity\"  # default",
+                "resources.TasksMax = 8  # /f:11",
+                "resources.IOWeight = 9  # /f:3",
             ]
         );
     }

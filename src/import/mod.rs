@@ -18,6 +18,7 @@ mod fingerprint;
 pub mod layer;
 pub mod lxc;
 pub mod overlay;
+mod resource;
 pub mod settings;
 mod toml;
 mod value;

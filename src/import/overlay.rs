@@ -10,7 +10,7 @@ use ::toml::de::DeTable;
 use crate::model::{Diagnostic, GroupName, Groups, GuestName, Origin, RebootAction, name::shown};
 
 use super::{
-    Layer, Sourced, Text,
+    Layer, Sourced, Text, resource,
     toml::{Document, Field, decode},
     value,
 };
@@ -19,7 +19,7 @@ const START: [&str; 8] = ["auto", "order", "delay", "group", "after", "wants", "
 const REBOOT: [&str; 2] = ["action", "limit"];
 const STOP: [&str; 1] = ["timeout"];
 /// Known names that this version does not act on yet.
-const LATER: [&str; 6] = ["ready", "restart", "health", "hooks", "resources", "owner"];
+const LATER: [&str; 5] = ["ready", "restart", "health", "hooks", "owner"];
 /// Everything that may stand at the top of an overlay.
 const TOP: [&str; 10] =
     ["start", "reboot", "stop", "ready", "restart", "health", "hooks", "resources", "owner", "engine"];
@@ -57,7 +57,7 @@ pub fn read(file: impl Into<Arc<Path>>, text: &Text) -> Overlay {
 pub(super) fn defaults<'t>(document: &mut Document<'t>, table: &DeTable<'t>) -> Layer {
     let mut layer = Layer::default();
     for field in Document::fields("defaults.", table) {
-        section(document, &field, &mut layer, &["start", "reboot", "stop", "ready", "restart"]);
+        section(document, &field, &mut layer, &["start", "reboot", "stop", "resources", "ready", "restart"]);
     }
     layer
 }
@@ -101,6 +101,7 @@ fn section<'t>(document: &mut Document<'t>, field: &Field<'_, 't>, layer: &mut L
             "timeout" => layer.stop_timeout = document.duration(field).or(layer.stop_timeout.take()),
             _ => document.unknown(field, &STOP),
         }),
+        "resources" => each(document, field, |document, field| resource::read(document, field, layer)),
         later if LATER.contains(&later) && known.contains(&later) => {
             document.warning(field, || {
                 format!("{} belongs to a later version; this one does not act on it", field.name())
@@ -118,7 +119,7 @@ fn section<'t>(document: &mut Document<'t>, field: &Field<'_, 't>, layer: &mut L
 
 /// The section that a key stands in.
 fn home(key: &str) -> Option<&'static str> {
-    [("start", &START[..]), ("reboot", &REBOOT), ("stop", &STOP)]
+    [("start", &START[..]), ("reboot", &REBOOT), ("stop", &STOP), ("resources", &resource::KEYS)]
         .into_iter()
         .find(|(_, keys)| keys.contains(&key))
         .map(|(section, _)| section)

@@ -245,6 +245,23 @@ impl<'t> Document<'t> {
         }
     }
 
+    /// A whole number, or text: both as text that `read` understands.
+    pub fn word<T>(
+        &mut self,
+        field: &Field<'_, 't>,
+        wanted: &str,
+        example: &str,
+        read: impl FnOnce(&str) -> Option<T>,
+    ) -> Option<Sourced<T>> {
+        match whole(field.value.get_ref()).map(|number| number.to_string()) {
+            Some(number) => match read(&number) {
+                Some(value) => Some(self.sourced(field, value)),
+                None => self.wrong(field, wanted, example),
+            },
+            None => self.text(field, wanted, example, read),
+        }
+    }
+
     /// A list of texts, or one text; an element that `read` refuses is reported and left out. Where it refuses all of
     /// them, so is the list.
     pub fn list<T, E: std::fmt::Display>(

@@ -5,7 +5,11 @@
 
 use std::{ffi::OsString, io, path::PathBuf, sync::Arc, time::Duration};
 
-use crate::{engine::BoxFuture, import::settings::LauncherChoice, model::GuestName};
+use crate::{
+    engine::BoxFuture,
+    import::settings::LauncherChoice,
+    model::{GuestName, Resources},
+};
 
 pub mod cgroup;
 pub mod direct;
@@ -109,12 +113,32 @@ pub trait Launcher: Send + Sync {
     /// The daemon is about to end, and what is being launched shall go on without it.
     fn let_go(&self) {}
 
+    /// Gives a guest that runs in a unit of its own these amounts until it ends; does nothing where guests have no units.
+    ///
+    /// The kind of the error is `NotFound` when the guest runs without its unit.
+    fn adjust<'a>(
+        &'a self,
+        _guest: &'a GuestName,
+        _resources: &'a Resources,
+    ) -> BoxFuture<'a, io::Result<()>> {
+        Box::pin(async { Ok(()) })
+    }
+
     /// Kills every process in these cgroups and in those below them, again and again until they are empty or `within`
     /// is over.
     fn kill<'a>(&'a self, cgroups: &'a Cgroups, within: Duration) -> BoxFuture<'a, io::Result<()>>;
 
     /// Removes these cgroups and those below them where no process is left in them; the others stay.
     fn remove(&self, cgroups: &Cgroups) -> io::Result<()>;
+}
+
+/// Whether guests get units of systemd on this host, as far as that can be told without asking it.
+pub fn is_systemd(choice: LauncherChoice) -> bool {
+    match choice {
+        LauncherChoice::Direct => false,
+        LauncherChoice::Systemd => true,
+        LauncherChoice::Auto => systemd::is_booted(),
+    }
 }
 
 /// The launcher for this host. By itself `auto` never fails: where systemd is PID 1 and does not answer, guests are
@@ -126,7 +150,7 @@ pub async fn choose(choice: LauncherChoice) -> zbus::Result<Arc<dyn Launcher>> {
     match choice {
         LauncherChoice::Direct => Ok(Arc::new(Direct::default())),
         LauncherChoice::Systemd => Ok(Arc::new(systemd::connect().await?)),
-        LauncherChoice::Auto if !systemd::is_booted() => Ok(Arc::new(Direct::default())),
+        LauncherChoice::Auto if !is_systemd(choice) => Ok(Arc::new(Direct::default())),
         LauncherChoice::Auto => match systemd::connect().await {
             Ok(systemd) => Ok(Arc::new(systemd)),
             Err(error) => {

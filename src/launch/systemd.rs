@@ -13,13 +13,18 @@ use zbus::{Connection, OwnedObjectPath, proxy::CacheProperties};
 use zbus_systemd::systemd1::{JobRemovedStream, ManagerProxy, ServiceProxy, UnitProxy};
 
 use super::{Cgroups, Direct, Launch, LaunchError, Launcher, cgroup, unit};
-use crate::{engine::BoxFuture, model::GuestName};
+use crate::{
+    engine::BoxFuture,
+    model::{GuestName, Resources},
+};
 
 const SIGKILL: i32 = 9;
 /// How much longer than a start may take PID 1 may take to say that it took too long.
 const GRACE: Duration = Duration::from_secs(5);
 /// Between two looks whether killed processes are gone, or whether a unit that ends has ended.
 const RECHECK: Duration = Duration::from_millis(10);
+/// How long PID 1 may take to answer a question.
+const ANSWER: Duration = Duration::from_secs(10);
 /// How long a unit of an earlier run may take to go away before a new one starts.
 const LEFTOVER: Duration = Duration::from_secs(10);
 /// systemd's errors for a unit that is still there, and for one that is not (sd-bus, bus-common-errors.h).
@@ -128,6 +133,23 @@ impl Systemd {
         (status != 0).then(|| format!("status {status}"))
     }
 
+    /// Sets what differs of a unit's limits, for as long as it runs.
+    async fn set(&self, name: &str, resources: &Resources) -> zbus::Result<()> {
+        let path = self.manager.get_unit(name.into()).await?;
+        let service = ServiceProxy::builder(&self.connection).path(path);
+        let service = service.cache_properties(zbus::proxy::CacheProperties::No).build().await?;
+        let mut differing = Vec::new();
+        for (property, number) in unit::limits(resources) {
+            if service.inner().get_property::<u64>(property).await? != number {
+                differing.push((property.to_owned(), number.into()));
+            }
+        }
+        if differing.is_empty() {
+            return Ok(());
+        }
+        self.manager.set_unit_properties(name.into(), true, differing).await
+    }
+
     /// Kills everything in a unit, if there is one.
     async fn kill_unit(&self, name: &str) -> zbus::Result<()> {
         match self.manager.kill_unit(name.into(), "all".into(), SIGKILL).await {
@@ -187,6 +209,20 @@ impl Launcher for Systemd {
         Box::pin(self.start(launch))
     }
 
+    fn adjust<'a>(&'a self, guest: &'a GuestName, resources: &'a Resources) -> BoxFuture<'a, io::Result<()>> {
+        Box::pin(async move {
+            let name = unit::name(guest);
+            let kind = |error: &zbus::Error| match is(error, NO_SUCH_UNIT) {
+                true => io::ErrorKind::NotFound,
+                false => io::ErrorKind::Other,
+            };
+            match timeout(ANSWER, self.set(&name, resources)).await {
+                Ok(result) => result.map_err(|error| io::Error::new(kind(&error), error)),
+                Err(_) => Err(io::ErrorKind::TimedOut.into()),
+            }
+        })
+    }
+
     fn kill<'a>(&'a self, cgroups: &'a Cgroups, within: Duration) -> BoxFuture<'a, io::Result<()>> {
         Box::pin(async move {
             let (in_units, others) = parted(cgroups);
@@ -229,15 +265,12 @@ pub fn is_booted() -> bool {
     Path::new("/run/systemd/system").is_dir()
 }
 
-/// How long PID 1 may take to answer the first question.
-const HELLO: Duration = Duration::from_secs(10);
-
 /// Connects, and gives up on a bus that does not answer.
 ///
 /// # Errors
 /// As [`Systemd::connect`].
 pub async fn connect() -> zbus::Result<Systemd> {
-    timeout(HELLO, Systemd::connect())
+    timeout(ANSWER, Systemd::connect())
         .await
         .unwrap_or_else(|_| Err(zbus::Error::Failure("PID 1 does not answer on the bus".into())))
 }

@@ -9,12 +9,10 @@ use std::{
 use zbus::{OwnedVariant, Variant};
 
 use super::{Launch, Program};
-use crate::model::GuestName;
+use crate::model::{Amount, GuestName, Resource, Resources};
 
 /// The slice of all guests, where machined's own machines are too.
 pub const SLICE: &str = "machine.slice";
-/// What every guest may have of tasks where nothing else is said: as machined has it for its machines.
-const TASKS_MAX: u64 = 16384;
 /// How much longer than the guest itself its unit may take to stop, for hooks and for the kill.
 const GRACE: Duration = Duration::from_secs(30);
 /// Whom a guest outlives at a shutdown: it is stopped before these are.
@@ -41,6 +39,8 @@ pub struct Unit {
     pub stop: Vec<OsString>,
     /// How long the guest itself may take to stop.
     pub stop_timeout: Duration,
+    /// How much of the host it may use.
+    pub resources: Resources,
 }
 
 /// The name of a guest's unit. Every name of a guest is one of a unit as it stands (systemd.unit(5)).
@@ -93,11 +93,37 @@ pub fn properties(launch: &Launch) -> zbus::Result<Properties> {
         ("KillMode", "mixed".into()),
         // One process that used up the memory is the guest's own affair.
         ("OOMPolicy", "continue".into()),
-        ("TasksMax", TASKS_MAX.into()),
         ("SyslogIdentifier", "lxc-start".into()),
     ];
     let owned = values.into_iter().map(|(name, value)| Ok((name.to_owned(), value.try_into_owned()?)));
-    owned.collect()
+    let mut owned = owned.collect::<zbus::Result<Properties>>()?;
+    // Said in any case: systemd's own default is made for services.
+    let tasks = (Resource::TasksMax, Resource::TasksMax.usual());
+    let resources: Resources = std::iter::once(tasks).chain(unit.resources.iter()).collect();
+    owned.extend(limits(&resources).map(|(name, value)| (name.to_owned(), value.into())));
+    Ok(owned)
+}
+
+/// Resources as properties of a unit, each of type `t`.
+pub fn limits(resources: &Resources) -> impl Iterator<Item = (&'static str, u64)> {
+    resources.iter().map(|(resource, amount)| (property(resource), number(amount)))
+}
+
+fn property(resource: Resource) -> &'static str {
+    match resource {
+        Resource::CpuQuota => "CPUQuotaPerSecUSec",
+        other => other.key(),
+    }
+}
+
+fn number(amount: Amount) -> u64 {
+    match amount {
+        Amount::Infinity => u64::MAX,
+        Amount::Bytes(number) | Amount::Number(number) => number,
+        // Microseconds of a second.
+        Amount::Processor(hundredths) => u64::from(hundredths) * 100,
+        Amount::Idle => 0,
+    }
 }
 
 /// A command line: the program, all words with it first, and whether its failure is ignored.
@@ -141,5 +167,37 @@ mod tests {
         let argv = ["/usr/bin/lxc-start", "-n", "web"].map(OsString::from);
         let words = argv.iter().map(|word| word.to_str().unwrap().to_owned()).collect();
         assert_eq!(command(&argv, true), ("/usr/bin/lxc-start".into(), words, true));
+    }
+
+    fn tasks_and_memory(resources: Resources) -> Vec<(String, OwnedVariant)> {
+        let program = Program { argv: Vec::new(), environment: Vec::new(), timeout: Duration::ZERO };
+        let unit = Unit { resources, ..Unit::default() };
+        let launch = Launch { guest: GuestName::new("web").unwrap(), program, unit };
+        let mut all = properties(&launch).unwrap();
+        all.retain(|(name, _)| name == "TasksMax" || name.starts_with("Memory"));
+        all
+    }
+
+    #[test]
+    fn tasks_are_always_bounded_and_the_rest_as_the_settings_say() {
+        let said = |name: &str, number: u64| (name.to_owned(), OwnedVariant::from(number));
+        assert_eq!(tasks_and_memory(Resources::default()), [said("TasksMax", 16384)]);
+        let resources =
+            [(Resource::TasksMax, Amount::Infinity), (Resource::MemoryMax, Amount::Bytes(512 << 20))];
+        let expected = [said("MemoryMax", 512 << 20), said("TasksMax", u64::MAX)];
+        assert_eq!(tasks_and_memory(resources.into_iter().collect()), expected);
+    }
+
+    #[test]
+    fn amounts_are_numbers_of_the_bus() {
+        let resources: Resources = [
+            (Resource::CpuWeight, Amount::Idle),
+            (Resource::CpuQuota, Amount::Processor(5000)),
+            (Resource::IoWeight, Amount::Number(200)),
+        ]
+        .into_iter()
+        .collect();
+        let expected = [("CPUWeight", 0), ("CPUQuotaPerSecUSec", 500_000), ("IOWeight", 200)];
+        assert_eq!(limits(&resources).collect::<Vec<_>>(), expected);
     }
 }

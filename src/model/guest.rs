@@ -4,6 +4,7 @@ use std::{fmt, path::Path, sync::Arc};
 
 use super::{
     name::{GroupName, GuestName},
+    resource::Resources,
     setting::{Groups, Reboot, Start, Stop},
 };
 
@@ -77,6 +78,8 @@ pub struct Guest {
     pub reboot: Reboot,
     /// How it is stopped.
     pub stop: Stop,
+    /// How much of the host it may use.
+    pub resources: Resources,
     /// A digest of everything that was read to make it: file names and contents. It differs when the configuration
     /// changed, which is how a reboot knows that LXC must start the guest anew.
     pub fingerprint: u64,

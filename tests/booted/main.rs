@@ -9,5 +9,6 @@ mod boot;
 mod crash;
 mod package;
 mod people;
+mod resources;
 mod shutdown;
 mod unit;

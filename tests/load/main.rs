@@ -13,6 +13,7 @@ use guestd::{
 use tempfile::TempDir;
 
 mod again;
+mod systemd;
 
 /// A host's folders under a temporary one.
 struct Host {

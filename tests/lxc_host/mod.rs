@@ -116,6 +116,7 @@ impl Host {
             start: Start { timeout: Duration::from_secs(20), ..Start::default() },
             reboot: Reboot::default(),
             stop: Stop { timeout: Duration::from_secs(5) },
+            resources: Default::default(),
             fingerprint: 0,
         }
     }

@@ -18,6 +18,7 @@ use crate::{
         settings::{ignored, toml_files},
     },
     import::{Files, Layer, ReadError, Settings, lxc, overlay},
+    launch,
     model::{Diagnostic, Guest, GuestName, Origin, Severity},
     plan::Guests,
 };
@@ -207,6 +208,9 @@ impl<'l> Pass<'l> {
         }
         let mut layer = self.settings.defaults.clone();
         layer.lay(overlay.clone());
+        if !launch::is_systemd(self.settings.launcher) {
+            self.diagnostics.extend(whole::unlimited(&layer).map(|found| found.about(name)));
+        }
         let named = whole::dependencies(&layer);
         if !named.is_empty() {
             self.dependencies.insert(name.clone(), named);
@@ -226,7 +230,8 @@ impl<'l> Pass<'l> {
             return Arc::new(read);
         };
         let name = &read.name;
-        let settings = |guest: &Guest| (guest.start.clone(), guest.reboot.clone(), guest.stop);
+        let settings =
+            |guest: &Guest| (guest.start.clone(), guest.reboot.clone(), guest.stop, guest.resources);
         if config.is_none() && settings(known) == settings(&read) || **known == read {
             return Arc::new(read);
         }
@@ -237,8 +242,8 @@ impl<'l> Pass<'l> {
         if config.is_some() {
             return Arc::clone(known);
         }
-        let (start, reboot, stop) = settings(known);
-        Arc::new(Guest { start, reboot, stop, ..read })
+        let (start, reboot, stop, resources) = settings(known);
+        Arc::new(Guest { start, reboot, stop, resources, ..read })
     }
 
     /// A container whose `config` cannot be read.

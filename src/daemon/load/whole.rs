@@ -28,6 +28,17 @@ pub(super) fn dependencies(layer: &Layer) -> Vec<Dependency> {
         .collect()
 }
 
+/// Resources that nobody limits: guests are launched without units.
+pub(super) fn unlimited(layer: &Layer) -> Option<Diagnostic> {
+    let (resource, amount) = layer.resources.first_key_value()?;
+    let message = format!(
+        "{} has no effect: [resources] need systemd, and guests are launched without it here (see launcher in \
+         guestd.toml); limit them in their LXC configuration, such as with lxc.cgroup2.memory.max",
+        resource.setting()
+    );
+    Some(Diagnostic::warning(amount.origin.clone(), message))
+}
+
 /// Dependencies on guests that do not exist.
 pub(super) fn strangers(guests: &Guests, dependencies: &Dependencies) -> Vec<Diagnostic> {
     let mut found = Vec::new();

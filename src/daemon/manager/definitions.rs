@@ -6,12 +6,13 @@ use super::{
     super::{
         load,
         watcher::{Change, Watcher},
+        worker::Work,
     },
     Manager, rules,
 };
 use crate::{
-    model::{GuestName, Severity, status::DaemonStatus},
-    supervise::effect::Level,
+    model::{Guest, GuestName, Severity, status::DaemonStatus},
+    supervise::{effect::Level, state::State},
 };
 
 /// How long a config may be missing from its folder before its guest is taken for destroyed: editors put a new file in
@@ -35,6 +36,7 @@ impl Manager {
         }
         let now = self.clock.now();
         let was_known = self.inventory.guests.contains_key(name);
+        let before = self.fleet.guest(name).cloned();
         self.inventory.refresh(&self.directories, name);
         self.show_diagnostics();
         match self.inventory.guests.get(name).cloned() {
@@ -43,6 +45,19 @@ impl Manager {
         }
         if was_known {
             self.note_gone(name);
+        }
+        if let Some(before) = before {
+            self.adjust(&before);
+        }
+    }
+
+    /// Gives a guest that runs what its settings say of resources now, where they said something else before.
+    fn adjust(&mut self, before: &Guest) {
+        let name = &before.name;
+        let Some(now) = self.fleet.guest(name) else { return };
+        let changed = now.resources.changes(&before.resources);
+        if !changed.is_empty() && self.fleet.state(name).is_some_and(State::is_running) {
+            self.give(name, Work::Adjust(changed));
         }
     }
 
@@ -121,9 +136,14 @@ impl Manager {
         }
         tracing::info!("reloaded: {} guests", self.inventory.guests.len());
         self.fleet.look_at_the_others();
+        let known: Vec<Arc<Guest>> =
+            before.guests.keys().filter_map(|name| self.fleet.guest(name)).cloned().collect();
         self.take_inventory();
         for name in before.guests.keys() {
             self.note_gone(name);
+        }
+        for guest in known {
+            self.adjust(&guest);
         }
     }
 

@@ -40,11 +40,12 @@ use self::{
     watch::Watch,
 };
 use super::{
-    BoxFuture, Capabilities, Engine, EngineResult, Epoch, Observation, Observed, Probe, Request, Sink,
+    BoxFuture, Capabilities, Engine, EngineError, EngineResult, Epoch, ErrorKind, Observation, Observed,
+    Probe, Request, Sink,
 };
 use crate::{
     launch::{Launcher, memory::KernelLog},
-    model::{EngineSpec, Guest, GuestName, LxcSpec, WaitStatus},
+    model::{EngineSpec, Guest, GuestName, LxcSpec, Resources, WaitStatus},
 };
 
 /// How many news a watch may be behind; a guest has no way to write more than a few.
@@ -155,6 +156,20 @@ impl Engine for LxcEngine {
 
     fn request<'a>(&'a self, guest: &'a Guest, request: Request) -> BoxFuture<'a, EngineResult<()>> {
         Box::pin(request::request(&self.0, guest, spec(guest), request))
+    }
+
+    fn adjust<'a>(&'a self, guest: &'a Guest, resources: &'a Resources) -> BoxFuture<'a, EngineResult<()>> {
+        Box::pin(async move {
+            let result = self.0.launcher.adjust(&guest.name, resources).await;
+            result.map_err(|error| EngineError {
+                operation: "set its [resources]",
+                kind: match error.kind() {
+                    std::io::ErrorKind::NotFound => ErrorKind::Missing,
+                    _ => ErrorKind::Failed,
+                },
+                reason: error.to_string(),
+            })
+        })
     }
 
     fn kill<'a>(&'a self, guest: &'a Guest) -> BoxFuture<'a, EngineResult<()>> {

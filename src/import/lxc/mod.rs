@@ -106,6 +106,7 @@ impl Config {
         let mut layer = defaults.clone();
         layer.lay(self.layer);
         layer.lay(overlay);
+        let resources = layer.resources();
         let (start, reboot, stop) = layer.settings();
         let spec = LxcSpec {
             lxcpath,
@@ -117,7 +118,8 @@ impl Config {
             rootfs: self.own.rootfs.map(|sourced| sourced.value),
             log_file: self.own.log_file.map(|sourced| sourced.value),
         };
-        Guest { name, engine: EngineSpec::Lxc(spec), start, reboot, stop, fingerprint: self.fingerprint }
+        let engine = EngineSpec::Lxc(spec);
+        Guest { name, engine, start, reboot, stop, resources, fingerprint: self.fingerprint }
     }
 
     /// The guest, with the place that each setting came from. `overlays` are the files that gave `overlay`.

@@ -5,7 +5,7 @@ use std::time::Duration;
 use proptest::prelude::*;
 
 use super::*;
-use crate::import::excerpt;
+use crate::{import::excerpt, model::Resources};
 
 fn parse(text: impl AsRef<[u8]>) -> (Overlay, Vec<String>) {
     let overlay = read(Path::new("/o"), &excerpt::of(text.as_ref()));
@@ -18,7 +18,8 @@ fn every_setting_is_read_with_its_line() {
     let (overlay, found) = parse(
         "[start]\nauto = true\norder = -5\ndelay = \"1m 30s\"\ngroup = [\"web\", \"web\", \"db\"]\nafter = [\"a\"]\n\
          wants = \"b\"\nrequires = [\"c\"]\ntimeout = 30\n[reboot]\naction = \"/bin/decide\"\nlimit = \"3/10s\"\n\
-         [stop]\ntimeout = 0\n",
+         [stop]\ntimeout = 0\n[resources]\nMemoryMax = \"1.5G\"\nMemoryHigh = \"infinity\"\nMemorySwapMax = 0\n\
+         CPUWeight = \"idle\"\nCPUQuota = \"150%\"\nTasksMax = 500\nIOWeight = 200\n",
     );
     assert_eq!(found, [""; 0]);
     let shown: Vec<_> = overlay.layer.effective().iter().map(ToString::to_string).collect();
@@ -36,6 +37,13 @@ fn every_setting_is_read_with_its_line() {
             "reboot.action = \"/bin/decide\"  # /o:11",
             "reboot.limit = \"3/10s\"  # /o:12",
             "stop.timeout = \"0s\"  # /o:14",
+            "resources.MemoryMax = \"1536M\"  # /o:16",
+            "resources.MemoryHigh = \"infinity\"  # /o:17",
+            "resources.MemorySwapMax = \"0\"  # /o:18",
+            "resources.CPUWeight = \"idle\"  # /o:19",
+            "resources.CPUQuota = \"150%\"  # /o:20",
+            "resources.TasksMax = 500  # /o:21",
+            "resources.IOWeight = 200  # /o:22",
         ]
     );
 }
@@ -133,6 +141,41 @@ fn a_list_of_which_nothing_can_be_used_is_left_out() {
 }
 
 #[test]
+fn resources_are_allowed_what_systemd_allows() {
+    for (line, part) in [
+        ("MemryMax = 1", "unknown key resources.MemryMax; did you mean resources.MemoryMax?"),
+        (
+            "memory = 1",
+            "unknown key resources.memory; known here: MemoryMax, MemoryHigh, MemorySwapMax, CPUWeight",
+        ),
+        (
+            "MemoryMax = \"50%\"",
+            "resources.MemoryMax must be a size such as \"512M\" or \"1.5G\", or \"infinity\"",
+        ),
+        ("MemoryHigh = 0", "resources.MemoryHigh must be a size such as"),
+        (
+            "MemorySwapMax = -1",
+            "resources.MemorySwapMax must be a size such as 0 or \"512M\", or \"infinity\", not -1",
+        ),
+        ("CPUWeight = 0", "resources.CPUWeight must be a whole number from 1 to 10000, or \"idle\", not 0"),
+        ("CPUQuota = 50", "resources.CPUQuota must be a part of one processor such as \"50%\""),
+        ("TasksMax = \"10%\"", "resources.TasksMax must be a whole number of at least 1, or \"infinity\""),
+        ("IOWeight = true", "must be a whole number from 1 to 10000, not true; write IOWeight = 100"),
+    ] {
+        let (overlay, found) = parse(format!("[resources]\n{line}\n[start]\norder = 4\n"));
+        assert_eq!(found.len(), 1, "{line}: {found:?}");
+        assert!(found[0].starts_with("/o:2: error: ") && found[0].contains(part), "{line}: {}", found[0]);
+        assert_eq!(overlay.layer.resources(), Resources::default(), "{line}");
+        assert_eq!(overlay.layer.settings().0.order, 4, "{line}");
+    }
+    let (_, found) = parse("MemoryMax = 1\n");
+    assert!(
+        found[0].ends_with("unknown key MemoryMax; MemoryMax belongs into the section [resources]"),
+        "{found:?}"
+    );
+}
+
+#[test]
 fn a_broken_heading_costs_its_section_and_gives_nothing_to_another() {
     for heading in ["[stop", "stop]", "  [stop  # the end", "[st op]", "[reboot]"] {
         let text = format!(
@@ -198,9 +241,9 @@ proptest! {
 
     #[test]
     fn no_toml_makes_it_panic(
-        section in "(start|reboot|stop|ready|x)",
-        key in "(auto|order|delay|group|timeout|action|limit|[a-z-]{1,8})",
-        value in "(true|-?[0-9]{1,25}|0x[0-9a-f]{1,20}|\"[^\"\\\\]{0,20}\"|\\[[0-9\", a-z]{0,20}\\]|[0-9.e]{1,8}|\\{\\})",
+        section in "(start|reboot|stop|resources|ready|x)",
+        key in "(auto|order|delay|group|timeout|action|limit|MemoryMax|CPUQuota|TasksMax|[a-z-]{1,8})",
+        value in "(true|-?[0-9]{1,25}|0x[0-9a-f]{1,20}|\"[^\"\\\\]{0,20}\"|\\[[0-9\", a-z]{0,20}\\]|[0-9.e]{1,8}|\"[0-9.]{1,25}[KMGE%]?\"|\\{\\})",
     ) {
         let (_, found) = parse(format!("[{section}]\n{key} = {value}\n"));
         prop_assert!(found.iter().all(|message| message.len() < 1000));

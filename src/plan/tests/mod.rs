@@ -29,6 +29,7 @@ fn guest(name: &str, lxcpath: &str, start: Start) -> Guest {
         start,
         reboot: Reboot::default(),
         stop: Stop::default(),
+        resources: Default::default(),
         fingerprint: 0,
     }
 }

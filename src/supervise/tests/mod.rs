@@ -40,6 +40,7 @@ pub(super) fn guest(text: &str) -> Guest {
         start: Start { auto: true, ..Start::default() },
         reboot: Reboot::default(),
         stop: Stop::default(),
+        resources: Default::default(),
         fingerprint: 1,
     }
 }
