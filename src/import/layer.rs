@@ -43,6 +43,8 @@ pub struct Layer {
     pub requires: Option<Sourced<Vec<GuestName>>>,
     /// `start.timeout`.
     pub start_timeout: Option<Sourced<Duration>>,
+    /// `start.network-online`.
+    pub network_online: Option<Sourced<bool>>,
     /// `reboot.action`.
     pub reboot_action: Option<Sourced<RebootAction>>,
     /// `reboot.limit`.
@@ -76,6 +78,7 @@ impl Layer {
         take(&mut self.wants, over.wants);
         take(&mut self.requires, over.requires);
         take(&mut self.start_timeout, over.start_timeout);
+        take(&mut self.network_online, over.network_online);
         take(&mut self.reboot_action, over.reboot_action);
         take(&mut self.reboot_limit, over.reboot_limit);
         take(&mut self.stop_timeout, over.stop_timeout);
@@ -94,6 +97,7 @@ impl Layer {
             wants: or(self.wants, start.wants),
             requires: or(self.requires, start.requires),
             timeout: or(self.start_timeout, start.timeout),
+            network_online: or(self.network_online, start.network_online),
         };
         let reboot = Reboot {
             action: or(self.reboot_action, reboot.action),
@@ -121,6 +125,7 @@ impl Layer {
             row("start.wants", list(&start.wants), origin(&self.wants)),
             row("start.requires", list(&start.requires), origin(&self.requires)),
             row("start.timeout", time(start.timeout), origin(&self.start_timeout)),
+            row("start.network-online", start.network_online.to_string(), origin(&self.network_online)),
             row("reboot.action", quoted(reboot.action), origin(&self.reboot_action)),
             row("reboot.limit", quoted(reboot.limit), origin(&self.reboot_limit)),
             row("stop.timeout", time(stop.timeout), origin(&self.stop_timeout)),
@@ -212,6 +217,7 @@ mod tests {
                 "start.wants = []  # default",
                 "start.requires = []  # default",
                 "start.timeout = \"1m 30s\"  # default",
+                "start.network-online = false  # default",
                 "reboot.action = \"stop\"  # /f:10",
                 "reboot.limit = \"5/1m\"  # default",
                 "stop.timeout = \"1m\"  # default",

@@ -15,7 +15,8 @@ use super::{
     value,
 };
 
-const START: [&str; 8] = ["auto", "order", "delay", "group", "after", "wants", "requires", "timeout"];
+const START: [&str; 9] =
+    ["auto", "order", "delay", "group", "after", "wants", "requires", "timeout", "network-online"];
 const REBOOT: [&str; 2] = ["action", "limit"];
 const STOP: [&str; 1] = ["timeout"];
 /// Known names that this version does not act on yet.
@@ -148,6 +149,7 @@ fn start<'t>(document: &mut Document<'t>, field: &Field<'_, 't>, layer: &mut Lay
         "wants" => layer.wants = guests(document, field),
         "requires" => layer.requires = guests(document, field),
         "timeout" => layer.start_timeout = patience(document, field),
+        "network-online" => layer.network_online = document.boolean(field),
         _ => document.unknown(field, &START),
     }
 }

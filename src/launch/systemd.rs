@@ -64,9 +64,18 @@ impl Systemd {
         let mut ends = self.manager.receive_job_removed().await.map_err(refused)?;
         // Or it runs already: a daemon before this one was killed over its start.
         let Some(job) = self.transient(launch, &name).await.map_err(refused)? else { return Ok(()) };
-        let timed_out =
-            || LaunchError::TimedOut { program: launch.program.name(), timeout: launch.program.timeout };
-        match timeout_at(deadline, end_of(&mut ends, &job)).await {
+        let mut pending = Pending { manager: self.manager.clone(), job: Some(job.clone()) };
+        let timeout = launch.program.timeout;
+        let timed_out = || LaunchError::TimedOut { program: launch.program.name(), timeout };
+        let end = timeout_at(deadline, end_of(&mut ends, &job)).await;
+        if end.is_ok() {
+            pending.job = None;
+        }
+        match end {
+            Err(_) if launch.unit.network_online && self.is_inactive(&name).await => {
+                let text = format!("the network was not online within {timeout:?} (start.network-online)");
+                Err(refused(zbus::Error::Failure(text)))
+            }
             Err(_) => Err(timed_out()),
             Ok(Some(result)) if result == "done" => Ok(()),
             Ok(Some(result)) if result == "timeout" => Err(timed_out()),
@@ -102,8 +111,7 @@ impl Systemd {
     /// How it stands with a unit that is there already. A failed one is taken away.
     async fn present(&self, name: &str) -> zbus::Result<Present> {
         let Some(path) = self.known(name).await? else { return Ok(Present::Passes) };
-        let unit = UnitProxy::builder(&self.connection).path(&path).cache_properties(CacheProperties::No);
-        match unit.build().await?.active_state().await.as_deref() {
+        match self.active_state(&path).await.as_deref() {
             Ok("failed") => self.manager.reset_failed_unit(name.into()).await?,
             Ok("active") => {
                 let service = ServiceProxy::builder(&self.connection).path(path);
@@ -116,6 +124,17 @@ impl Systemd {
             _ => {}
         }
         Ok(Present::Passes)
+    }
+
+    async fn active_state(&self, unit: &OwnedObjectPath) -> zbus::Result<String> {
+        let unit = UnitProxy::builder(&self.connection).path(unit).cache_properties(CacheProperties::No);
+        unit.build().await?.active_state().await
+    }
+
+    /// Whether a unit has not begun to start.
+    async fn is_inactive(&self, name: &str) -> bool {
+        let Ok(Some(unit)) = self.known(name).await else { return false };
+        self.active_state(&unit).await.as_deref() == Ok("inactive")
     }
 
     async fn known(&self, name: &str) -> zbus::Result<Option<OwnedObjectPath>> {
@@ -137,7 +156,7 @@ impl Systemd {
     async fn set(&self, name: &str, resources: &Resources) -> zbus::Result<()> {
         let path = self.manager.get_unit(name.into()).await?;
         let service = ServiceProxy::builder(&self.connection).path(path);
-        let service = service.cache_properties(zbus::proxy::CacheProperties::No).build().await?;
+        let service = service.cache_properties(CacheProperties::No).build().await?;
         let mut differing = Vec::new();
         for (property, number) in unit::limits(resources) {
             if service.inner().get_property::<u64>(property).await? != number {
@@ -243,6 +262,25 @@ fn parted(cgroups: &Cgroups) -> (Cgroups, Cgroups) {
     let is_in_unit = |path: &&std::path::PathBuf| unit::of_cgroup(path).is_some();
     let (in_units, others): (Vec<_>, Vec<_>) = cgroups.0.iter().partition(is_in_unit);
     (Cgroups(in_units.into_iter().cloned().collect()), Cgroups(others.into_iter().cloned().collect()))
+}
+
+/// A start that PID 1 has queued. It may wait for mounts and for the network: where nobody waits for it any more, it is
+/// taken out of the queue again, so that no guest starts that was given up. When the daemon ends, it stays: its runtime
+/// begins nothing more.
+struct Pending {
+    manager: ManagerProxy<'static>,
+    job: Option<OwnedObjectPath>,
+}
+
+impl Drop for Pending {
+    fn drop(&mut self) {
+        let number = self.job.take().and_then(|job| job.as_str().rsplit('/').next()?.parse().ok());
+        if let (Some(number), Ok(runtime)) = (number, tokio::runtime::Handle::try_current()) {
+            let manager = self.manager.clone();
+            // One that is over in this moment is not known any more, and that is all.
+            runtime.spawn(async move { drop(manager.cancel_job(number).await) });
+        }
+    }
 }
 
 /// Waits for the end of a job; its result, or none when the bus is gone.

@@ -18,6 +18,8 @@ const GRACE: Duration = Duration::from_secs(30);
 /// Whom a guest outlives at a shutdown: it is stopped before these are.
 const AFTER: [&str; 5] =
     ["guestd.service", "dbus.service", "network.target", "remote-fs.target", "lxc-net.service"];
+/// Reached when the network is online. Nothing reaches it unless somebody wants it: systemd.special(7).
+const ONLINE: &str = "network-online.target";
 /// Stops all guests in their order; until it is done, no guest's unit is stopped.
 const BEFORE: [&str; 1] = ["guests-shutdown.service"];
 
@@ -39,6 +41,8 @@ pub struct Unit {
     pub stop: Vec<OsString>,
     /// How long the guest itself may take to stop.
     pub stop_timeout: Duration,
+    /// It starts only once the host's network is online.
+    pub network_online: bool,
     /// How much of the host it may use.
     pub resources: Resources,
 }
@@ -71,13 +75,15 @@ pub type Properties = Vec<(String, OwnedVariant)>;
 pub fn properties(launch: &Launch) -> zbus::Result<Properties> {
     let Launch { program, unit, .. } = launch;
     let texts = |words: &[&str]| words.iter().map(|word| (*word).to_owned()).collect::<Vec<_>>();
+    let online: &[&str] = if unit.network_online { &[ONLINE] } else { &[] };
     let mounts: Vec<String> = unit.mounts.iter().map(|path| path.display().to_string()).collect();
     let stop = [UNLESS_ENDED.map(OsString::from).as_slice(), &unit.stop].concat();
     let values: Vec<(&str, Variant<'static>)> = vec![
         ("Description", unit.description.clone().into()),
         ("Documentation", texts(&["man:guestd(8)"]).into()),
         ("Slice", SLICE.into()),
-        ("After", texts(&AFTER).into()),
+        ("After", texts(&[&AFTER, online].concat()).into()),
+        ("Wants", texts(online).into()),
         ("Before", texts(&BEFORE).into()),
         ("RequiresMountsFor", mounts.into()),
         ("CollectMode", "inactive-or-failed".into()),
@@ -169,11 +175,13 @@ mod tests {
         assert_eq!(command(&argv, true), ("/usr/bin/lxc-start".into(), words, true));
     }
 
-    fn tasks_and_memory(resources: Resources) -> Vec<(String, OwnedVariant)> {
+    fn launch(unit: Unit) -> Launch {
         let program = Program { argv: Vec::new(), environment: Vec::new(), timeout: Duration::ZERO };
-        let unit = Unit { resources, ..Unit::default() };
-        let launch = Launch { guest: GuestName::new("web").unwrap(), program, unit };
-        let mut all = properties(&launch).unwrap();
+        Launch { guest: GuestName::new("web").unwrap(), program, unit }
+    }
+
+    fn tasks_and_memory(resources: Resources) -> Vec<(String, OwnedVariant)> {
+        let mut all = properties(&launch(Unit { resources, ..Unit::default() })).unwrap();
         all.retain(|(name, _)| name == "TasksMax" || name.starts_with("Memory"));
         all
     }
@@ -186,6 +194,19 @@ mod tests {
             [(Resource::TasksMax, Amount::Infinity), (Resource::MemoryMax, Amount::Bytes(512 << 20))];
         let expected = [said("MemoryMax", 512 << 20), said("TasksMax", u64::MAX)];
         assert_eq!(tasks_and_memory(resources.into_iter().collect()), expected);
+    }
+
+    #[test]
+    fn the_network_is_wanted_by_those_who_ask() {
+        let texts = |network_online, key: &str| {
+            let unit = Unit { network_online, ..Unit::default() };
+            let all = properties(&launch(unit)).unwrap().into_iter().find(|(name, _)| name == key).unwrap();
+            Vec::<String>::try_from(all.1).unwrap()
+        };
+        assert_eq!(texts(true, "Wants"), [ONLINE]);
+        assert!(texts(true, "After").ends_with(&[ONLINE.to_owned()]));
+        assert_eq!(texts(false, "Wants"), [""; 0]);
+        assert_eq!(texts(false, "After"), AFTER);
     }
 
     #[test]

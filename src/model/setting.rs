@@ -64,6 +64,8 @@ pub struct Start {
     pub requires: Vec<GuestName>,
     /// Longest time from the request to the running guest.
     pub timeout: Duration,
+    /// Only once the host's network is online.
+    pub network_online: bool,
 }
 
 impl Default for Start {
@@ -77,6 +79,7 @@ impl Default for Start {
             wants: Vec::new(),
             requires: Vec::new(),
             timeout: Duration::from_secs(90),
+            network_online: false,
         }
     }
 }

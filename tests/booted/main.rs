@@ -7,6 +7,7 @@ mod machine;
 
 mod boot;
 mod crash;
+mod network;
 mod package;
 mod people;
 mod resources;

@@ -3,13 +3,16 @@
 use super::{Host, WRITTEN};
 
 #[test]
-fn resources_need_systemd() {
+fn some_settings_need_systemd() {
     let load = |launcher| {
         let host = Host::new(&format!(
             "{WRITTEN}\nlauncher = \"{launcher}\"\n[defaults.resources]\nTasksMax = 500\nCPUQuota = \"50%\"\n"
         ));
         host.write("lxc/a/config", "").write("lxc/b/config", "").write("lxc/web/config", "");
-        host.write("etc/guests/web.toml", "[resources]\n\nMemoryMax = \"1G\"\n");
+        host.write(
+            "etc/guests/web.toml",
+            "[resources]\n\nMemoryMax = \"1G\"\n[start]\nnetwork-online = true\n",
+        );
         let inventory = host.load();
         (host.said(&inventory), inventory)
     };
@@ -22,9 +25,13 @@ fn resources_need_systemd() {
     assert_eq!(shown("a"), ["CPUQuota=50%", "TasksMax=500"]);
     assert_eq!(shown("web"), ["MemoryMax=1G", "CPUQuota=50%", "TasksMax=500"]);
     let (said, _) = load("direct");
-    assert_eq!(said.len(), 2, "{said:#?}");
+    assert_eq!(said.len(), 3, "{said:#?}");
     assert!(said[0].starts_with("etc/guestd.toml:5: warning: resources.CPUQuota has no effect"), "{said:#?}");
     assert!(said[1].starts_with(
         "etc/guests/web.toml:3: warning: resources.MemoryMax has no effect: [resources] need systemd"
     ));
+    assert!(
+        said[2].starts_with("etc/guests/web.toml:5: warning: start.network-online has no effect"),
+        "{said:#?}"
+    );
 }

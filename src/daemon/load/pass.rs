@@ -209,7 +209,7 @@ impl<'l> Pass<'l> {
         let mut layer = self.settings.defaults.clone();
         layer.lay(overlay.clone());
         if !launch::is_systemd(self.settings.launcher) {
-            self.diagnostics.extend(whole::unlimited(&layer).map(|found| found.about(name)));
+            self.diagnostics.extend(whole::without_systemd(&layer).map(|found| found.about(name)));
         }
         let named = whole::dependencies(&layer);
         if !named.is_empty() {

@@ -28,15 +28,24 @@ pub(super) fn dependencies(layer: &Layer) -> Vec<Dependency> {
         .collect()
 }
 
-/// Resources that nobody limits: guests are launched without units.
-pub(super) fn unlimited(layer: &Layer) -> Option<Diagnostic> {
-    let (resource, amount) = layer.resources.first_key_value()?;
-    let message = format!(
-        "{} has no effect: [resources] need systemd, and guests are launched without it here (see launcher in \
-         guestd.toml); limit them in their LXC configuration, such as with lxc.cgroup2.memory.max",
-        resource.setting()
-    );
-    Some(Diagnostic::warning(amount.origin.clone(), message))
+/// Settings that only a unit of systemd can keep, where guests are launched without one.
+pub(super) fn without_systemd(layer: &Layer) -> impl Iterator<Item = Diagnostic> {
+    const WHY: &str = "systemd, and guests are launched without it here (see launcher in guestd.toml)";
+    let resources = layer.resources.first_key_value().map(|(resource, amount)| {
+        let message = format!(
+            "{} has no effect: [resources] need {WHY}; limit guests in their LXC configuration, such as with \
+             lxc.cgroup2.memory.max",
+            resource.setting()
+        );
+        Diagnostic::warning(amount.origin.clone(), message)
+    });
+    let online = layer.network_online.as_ref().filter(|wanted| wanted.value).map(|wanted| {
+        let message = format!(
+            "start.network-online has no effect: it needs {WHY}; let what calls autostart wait for the network"
+        );
+        Diagnostic::warning(wanted.origin.clone(), message)
+    });
+    resources.into_iter().chain(online)
 }
 
 /// Dependencies on guests that do not exist.

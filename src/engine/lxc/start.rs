@@ -76,6 +76,7 @@ fn unit(hook: &Hook, guest: &Guest, spec: &LxcSpec) -> Unit {
         pid_file: hook.runtime_dir.join(format!("{name}.pid")),
         stop,
         stop_timeout: guest.stop.timeout,
+        network_online: guest.start.network_online,
         resources: guest.resources,
     }
 }

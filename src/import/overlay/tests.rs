@@ -17,7 +17,7 @@ fn parse(text: impl AsRef<[u8]>) -> (Overlay, Vec<String>) {
 fn every_setting_is_read_with_its_line() {
     let (overlay, found) = parse(
         "[start]\nauto = true\norder = -5\ndelay = \"1m 30s\"\ngroup = [\"web\", \"web\", \"db\"]\nafter = [\"a\"]\n\
-         wants = \"b\"\nrequires = [\"c\"]\ntimeout = 30\n[reboot]\naction = \"/bin/decide\"\nlimit = \"3/10s\"\n\
+         wants = \"b\"\nrequires = [\"c\"]\ntimeout = 30\nnetwork-online = true\n[reboot]\naction = \"/bin/decide\"\nlimit = \"3/10s\"\n\
          [stop]\ntimeout = 0\n[resources]\nMemoryMax = \"1.5G\"\nMemoryHigh = \"infinity\"\nMemorySwapMax = 0\n\
          CPUWeight = \"idle\"\nCPUQuota = \"150%\"\nTasksMax = 500\nIOWeight = 200\n",
     );
@@ -34,16 +34,17 @@ fn every_setting_is_read_with_its_line() {
             "start.wants = [\"b\"]  # /o:7",
             "start.requires = [\"c\"]  # /o:8",
             "start.timeout = \"30s\"  # /o:9",
-            "reboot.action = \"/bin/decide\"  # /o:11",
-            "reboot.limit = \"3/10s\"  # /o:12",
-            "stop.timeout = \"0s\"  # /o:14",
-            "resources.MemoryMax = \"1536M\"  # /o:16",
-            "resources.MemoryHigh = \"infinity\"  # /o:17",
-            "resources.MemorySwapMax = \"0\"  # /o:18",
-            "resources.CPUWeight = \"idle\"  # /o:19",
-            "resources.CPUQuota = \"150%\"  # /o:20",
-            "resources.TasksMax = 500  # /o:21",
-            "resources.IOWeight = 200  # /o:22",
+            "start.network-online = true  # /o:10",
+            "reboot.action = \"/bin/decide\"  # /o:12",
+            "reboot.limit = \"3/10s\"  # /o:13",
+            "stop.timeout = \"0s\"  # /o:15",
+            "resources.MemoryMax = \"1536M\"  # /o:17",
+            "resources.MemoryHigh = \"infinity\"  # /o:18",
+            "resources.MemorySwapMax = \"0\"  # /o:19",
+            "resources.CPUWeight = \"idle\"  # /o:20",
+            "resources.CPUQuota = \"150%\"  # /o:21",
+            "resources.TasksMax = 500  # /o:22",
+            "resources.IOWeight = 200  # /o:23",
         ]
     );
 }
