@@ -10,14 +10,16 @@ use std::{
 
 use crate::{
     import::{Imported, ReadError, Settings},
+    launch,
     model::{Diagnostic, GuestName, Origin, Severity, path},
     plan::Guests,
 };
 
 mod pass;
+mod rivals;
 mod whole;
 
-use self::{pass::Pass, whole::Dependencies};
+use self::{pass::Pass, rivals::Rivals, whole::Dependencies};
 use super::{disk::Disk, settings};
 
 pub use super::settings::Directories;
@@ -31,9 +33,11 @@ pub struct Inventory {
     pub guests: Guests,
     /// What is wrong with single files.
     pub in_files: Vec<Diagnostic>,
-    /// What is wrong with all of it together: dependencies that cannot be kept, and an order that nobody chose.
+    /// What is wrong with all of it together: dependencies that cannot be kept, an order that nobody chose, and units that
+    /// start the same guests.
     pub in_whole: Vec<Diagnostic>,
     dependencies: Dependencies,
+    rivals: Rivals,
     /// Whether every lxcpath could be read. If not, what is missing proves nothing.
     complete: bool,
 }
@@ -80,12 +84,13 @@ impl Inventory {
 
     /// Finds what no file shows by itself.
     fn look_at_whole(&mut self, directories: &Directories) {
-        let Self { settings, guests, dependencies, complete, .. } = &*self;
+        let Self { settings, guests, dependencies, rivals, complete, .. } = &*self;
         let mut found = whole::cycles(guests, dependencies);
         if *complete {
             found.extend(whole::strangers(guests, dependencies));
         }
         found.extend(whole::order(settings, &directories.settings_file(), guests));
+        found.extend(rivals.diagnostics(guests));
         self.in_whole = found;
     }
 }
@@ -133,10 +138,19 @@ fn read(directories: &Directories, lxc_path: Option<&Path>, before: Option<&Inve
     let (guests, dependencies, found) = pass.finish();
     in_files.extend(found);
     let in_files = tidy(in_files);
+    let rivals = rivals();
     let mut inventory =
-        Inventory { settings, guests, in_files, in_whole: Vec::new(), dependencies, complete };
+        Inventory { settings, guests, in_files, in_whole: Vec::new(), dependencies, rivals, complete };
     inventory.look_at_whole(directories);
     inventory
+}
+
+/// LXC's own units that start and stop guests of this host, if it is systemd's.
+fn rivals() -> Rivals {
+    if !launch::systemd::is_booted() {
+        return Rivals::default();
+    }
+    Rivals::look(Path::new("/"), settings::lxcpath(&Disk).map(|path| path.value.into()))
 }
 
 /// Why a guest cannot be shown.

@@ -9,7 +9,7 @@ use std::{
 
 use super::disk::hidden_from_user;
 use crate::{
-    import::{Files, ReadError, Settings, lxc, settings::Written},
+    import::{Files, ReadError, Settings, Sourced, lxc, settings::Written},
     model::{Diagnostic, Origin},
 };
 
@@ -77,12 +77,16 @@ pub fn load(directories: &Directories, files: &dyn Files) -> (Settings, Vec<Diag
         take(path);
     }
     diagnostics.extend(unreadable);
-    let lxc_conf = Path::new(LXC_CONF);
-    let lxcpath = files.read(lxc_conf).ok().and_then(|text| lxc::lxcpath(lxc_conf, &text));
     let processors = std::thread::available_parallelism().map_or(1, |number| number.get());
-    let (settings, more) = written.settle(u32::try_from(processors).unwrap_or(u32::MAX), lxcpath);
+    let (settings, more) = written.settle(u32::try_from(processors).unwrap_or(u32::MAX), lxcpath(files));
     diagnostics.extend(more);
     (settings, diagnostics)
+}
+
+/// The lxcpath that LXC's own settings name.
+pub(super) fn lxcpath(files: &dyn Files) -> Option<Sourced<String>> {
+    let file = Path::new(LXC_CONF);
+    lxc::lxcpath(file, &files.read(file).ok()?)
 }
 
 /// The drop-ins that count, sorted by name.

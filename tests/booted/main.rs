@@ -11,5 +11,6 @@ mod network;
 mod package;
 mod people;
 mod resources;
+mod rivals;
 mod shutdown;
 mod unit;
