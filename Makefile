@@ -21,6 +21,10 @@ ACTIONS  = $(DESTDIR)/usr/share/polkit-1/actions
 UNITDIR  = $(DESTDIR)/lib/systemd/system
 TMPFILES = $(DESTDIR)/usr/lib/tmpfiles.d
 UNITS    = guestd.service autostart.service autostart@.service guests-shutdown.service guest@.service
+# Written pages, and what else they are found under.
+MAN5      = guestd.toml.5 org.guestd1.5
+MAN8      = guestd.8 guest-helper.8 autostart.service.8 guest@.service.8
+MAN8LINKS = guestd.service.8 autostart@.service.8 guests-shutdown.service.8
 DOCDIR   = $(DESTDIR)$(PREFIX)/share/doc/guestd
 BASHDIR  = $(DESTDIR)$(PREFIX)/share/bash-completion/completions
 ZSHDIR   = $(DESTDIR)$(PREFIX)/share/zsh/vendor-completions
@@ -83,8 +87,11 @@ install: generated ## Install what was built below DESTDIR and PREFIX ("make bui
 		-e 's|^ExecStart=/usr/sbin/guestd|Environment=GUESTD_HELPER=$(PREFIX)/lib/guestd/guest-helper\n&|' \
 		-e 's|=/usr/sbin/guestd|=$(PREFIX)/sbin/guestd|; s#=/usr/bin/\(autostart\|guestctl\)#=$(PREFIX)/bin/\1#' $(UNITS))
 	install -D -m 644 -t "$(MANDIR)/man1" "$(GENERATED)"/*.1
-	install -D -m 644 -t "$(MANDIR)/man5" man/guestd.toml.5
-	install -D -m 644 -t "$(MANDIR)/man8" man/guestd.8 man/guest-helper.8 "$(GENERATED)"/*.8
+	install -D -m 644 -t "$(MANDIR)/man5" $(addprefix man/,$(MAN5))
+	install -D -m 644 -t "$(MANDIR)/man8" $(addprefix man/,$(MAN8)) "$(GENERATED)"/*.8
+	ln -sf guestd.8 "$(MANDIR)/man8/guestd.service.8"
+	ln -sf autostart.service.8 "$(MANDIR)/man8/autostart@.service.8"
+	ln -sf autostart.service.8 "$(MANDIR)/man8/guests-shutdown.service.8"
 	install -D -m 644 "$(GENERATED)/guestctl.bash" "$(BASHDIR)/guestctl"
 	install -D -m 644 "$(GENERATED)/autostart.bash" "$(BASHDIR)/autostart"
 	install -D -m 644 -t "$(ZSHDIR)" "$(GENERATED)/_guestctl" "$(GENERATED)/_autostart"
@@ -100,8 +107,9 @@ uninstall: ## Remove what "make install" installed; settings and state stay
 	rm -f "$(DBUSDIR)/system.d/org.guestd1.conf" "$(DBUSDIR)/system-services/org.guestd1.service"
 	rm -f "$(DBUSDIR)/interfaces"/org.guestd1.*.xml "$(ACTIONS)/org.guestd1.policy" "$(TMPFILES)/guestd.conf"
 	cd "$(UNITDIR)" && rm -f $(UNITS) lxc.service.d/guestd.conf
-	rm -f "$(MANDIR)/man1/guestctl.1" "$(MANDIR)/man1"/guestctl-*.1 "$(MANDIR)/man5/guestd.toml.5"
-	rm -f "$(MANDIR)/man8/guestd.8" "$(MANDIR)/man8/guest-helper.8" "$(MANDIR)/man8/autostart.8"
+	rm -f "$(MANDIR)/man1/guestctl.1" "$(MANDIR)/man1"/guestctl-*.1
+	cd "$(MANDIR)/man5" && rm -f $(MAN5)
+	cd "$(MANDIR)/man8" && rm -f $(MAN8) $(MAN8LINKS) autostart.8
 	rm -f "$(BASHDIR)/guestctl" "$(BASHDIR)/autostart" "$(ZSHDIR)/_guestctl" "$(ZSHDIR)/_autostart"
 	rm -f "$(FISHDIR)/guestctl.fish" "$(FISHDIR)/autostart.fish"
 	rm -rf "$(LIBDIR)" "$(DOCDIR)"

@@ -9,13 +9,16 @@ use std::{
 };
 
 /// Some of what is installed with the prefix /opt.
-const INSTALLED: [&str; 10] = [
+const INSTALLED: [&str; 13] = [
     "opt/sbin/guestd",
     "opt/bin/autostart",
     "opt/bin/guestctl",
     "opt/lib/guestd/guest-helper",
     "opt/share/man/man8/autostart.8",
     "opt/share/man/man1/guestctl-stop.1",
+    "opt/share/man/man5/org.guestd1.5",
+    "opt/share/man/man8/guest@.service.8",
+    "opt/share/man/man8/guests-shutdown.service.8",
     "opt/share/bash-completion/completions/guestctl",
     "usr/share/dbus-1/system.d/org.guestd1.conf",
     "usr/share/dbus-1/interfaces/org.guestd1.Job.xml",

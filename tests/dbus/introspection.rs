@@ -42,3 +42,21 @@ async fn the_committed_descriptions_are_what_is_offered() {
         assert_eq!(committed, offered, "{} should say:\n{}", file.display(), offered.join("\n"));
     }
 }
+
+#[test]
+fn the_manual_page_names_all_of_it() {
+    let at = |path: &str| Path::new(env!("CARGO_MANIFEST_DIR")).join(path);
+    let page = std::fs::read_to_string(at("man/org.guestd1.5")).unwrap();
+    let words: Vec<&str> = page.split(|c: char| !c.is_ascii_alphanumeric()).collect();
+    let mut names = Vec::new();
+    for name in ["Manager", "Guest", "Job"] {
+        let file = at(&format!("src/dbus/introspection/org.guestd1.{name}.xml"));
+        let xml = std::fs::read_to_string(file).unwrap();
+        for tag in ["<method name=\"", "<property name=\""] {
+            names.extend(xml.split(tag).skip(1).filter_map(|rest| Some(rest.split_once('"')?.0.to_owned())));
+        }
+    }
+    assert!(names.len() > 50, "{names:?}");
+    names.retain(|name| !words.contains(&name.as_str()));
+    assert_eq!(names, [""; 0], "org.guestd1(5) does not name these");
+}
