@@ -5,6 +5,7 @@
 mod bus;
 mod machine;
 
+mod autopkgtest;
 mod boot;
 mod crash;
 mod network;
