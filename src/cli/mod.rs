@@ -77,7 +77,8 @@ pub fn guestd() -> ExitCode {
         Ok(arguments) => arguments,
         Err(exit) => return exit,
     };
-    journal::init();
+    // Dropped last: what was logged is in the journal by then.
+    let _journal = journal::init();
     let Places { config_dir, runtime_dir, state_dir } = arguments.places;
     let directories = Directories::new(config_dir, runtime_dir, state_dir);
     let done = block_on(async { daemon::run(directories).await.map_err(Error::Daemon) });
