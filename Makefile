@@ -20,6 +20,7 @@ DBUSDIR  = $(DESTDIR)/usr/share/dbus-1
 ACTIONS  = $(DESTDIR)/usr/share/polkit-1/actions
 UNITDIR  = $(DESTDIR)/lib/systemd/system
 TMPFILES = $(DESTDIR)/usr/lib/tmpfiles.d
+CATALOG  = $(DESTDIR)/usr/lib/systemd/catalog
 UNITS    = guestd.service autostart.service autostart@.service guests-shutdown.service guest@.service
 # Written pages, and what else they are found under.
 MAN5      = guestd.toml.5 org.guestd1.5
@@ -82,6 +83,7 @@ install: generated ## Install what was built below DESTDIR and PREFIX ("make bui
 	install -D -m 644 -t "$(UNITDIR)" $(addprefix units/,$(UNITS))
 	install -D -m 644 -t "$(UNITDIR)/lxc.service.d" units/lxc.service.d/guestd.conf
 	install -D -m 644 units/guestd.tmpfiles "$(TMPFILES)/guestd.conf"
+	install -D -m 644 -t "$(CATALOG)" units/guestd.catalog
 	install -D -m 644 units/guestd.default "$(DESTDIR)/etc/default/guestd"
 	$(if $(filter-out /usr,$(PREFIX)),cd "$(UNITDIR)" && sed -i \
 		-e 's|^ExecStart=/usr/sbin/guestd|Environment=GUESTD_HELPER=$(PREFIX)/lib/guestd/guest-helper\n&|' \
@@ -106,6 +108,7 @@ uninstall: ## Remove what "make install" installed; settings and state stay
 	rm -f "$(SBINDIR)/guestd" "$(BINDIR)/autostart" "$(BINDIR)/guestctl"
 	rm -f "$(DBUSDIR)/system.d/org.guestd1.conf" "$(DBUSDIR)/system-services/org.guestd1.service"
 	rm -f "$(DBUSDIR)/interfaces"/org.guestd1.*.xml "$(ACTIONS)/org.guestd1.policy" "$(TMPFILES)/guestd.conf"
+	rm -f "$(CATALOG)/guestd.catalog"
 	cd "$(UNITDIR)" && rm -f $(UNITS) lxc.service.d/guestd.conf
 	rm -f "$(MANDIR)/man1/guestctl.1" "$(MANDIR)/man1"/guestctl-*.1
 	cd "$(MANDIR)/man5" && rm -f $(MAN5)

@@ -9,7 +9,7 @@ use std::{
 };
 
 /// Some of what is installed with the prefix /opt.
-const INSTALLED: [&str; 13] = [
+const INSTALLED: [&str; 14] = [
     "opt/sbin/guestd",
     "opt/bin/autostart",
     "opt/bin/guestctl",
@@ -22,6 +22,7 @@ const INSTALLED: [&str; 13] = [
     "opt/share/bash-completion/completions/guestctl",
     "usr/share/dbus-1/system.d/org.guestd1.conf",
     "usr/share/dbus-1/interfaces/org.guestd1.Job.xml",
+    "usr/lib/systemd/catalog/guestd.catalog",
     "opt/share/doc/guestd/examples/failed-guests",
 ];
 

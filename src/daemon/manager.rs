@@ -19,17 +19,17 @@ use super::{
 };
 use crate::{
     engine::{Observation, Observed},
-    helper::wire::{self, Answer},
+    helper::wire::{self, Answer, Decision},
     model::{
         GuestName, Instant, Now,
         status::{DaemonStatus, Snapshot},
     },
     supervise::{
-        effect::{Effect, Level, Task},
+        effect::{Effect, Task, Topic},
         event::HelperId,
         fleet::{Fleet, Rules},
     },
-    systemd::notify::Watchdog,
+    systemd::{message, notify::Watchdog},
 };
 
 mod definitions;
@@ -243,7 +243,8 @@ impl Manager {
         self.last_helper += 1;
         let id = HelperId(self.last_helper);
         self.waiting_helpers.insert(id, reply);
-        tracing::info!(guest = %request.guest, "{} sent a helper request: {}", request.guest, request.event.as_str());
+        let text = format!("sent a helper request: {}", request.event.as_str());
+        message::info(&request.guest, Topic::Other, text);
         if request.event == wire::Event::Reboot {
             // Includes lie outside of what is watched: whether the configuration changed must be known now.
             self.reread(&request.guest);
@@ -257,10 +258,9 @@ impl Manager {
         for recalled in self.store.spooled() {
             let (guest, decision) = (&recalled.guest, recalled.decision.as_str());
             let (event, reason) = (recalled.event.as_str(), &recalled.reason);
-            tracing::info!(
-                guest = %guest,
-                "{guest} sent a helper request while guestd was away: {event}; decision: {decision}: {reason}"
-            );
+            let topic = if recalled.decision == Decision::Stop { Topic::RebootRefused } else { Topic::Other };
+            let text = format!("while guestd was away: {event}; decision: {decision}: {reason}");
+            message::info(guest, topic, format!("sent a helper request {text}"));
             self.fleet.recall(recalled, now);
         }
     }
@@ -277,15 +277,17 @@ impl Manager {
     }
 
     fn dispatch(&mut self) {
+        let (begun, ended): (Vec<_>, Vec<_>) =
+            self.fleet.take_job_lines().into_iter().partition(|job| job.line.topic == Topic::JobBegun);
+        begun.iter().for_each(message::of_job);
         for Task { guest, effect } in self.fleet.take_tasks() {
             match effect {
-                Effect::Log(Level::Warning, text) => tracing::warn!(guest = %guest, "{guest} {text}"),
-                Effect::Log(Level::Info, text) => tracing::info!(guest = %guest, "{guest} {text}"),
+                Effect::Log(line) => message::of_guest(&guest, &line),
                 Effect::Answer(id, answer) => {
                     if let Some(waiting) = self.waiting_helpers.remove(&id)
                         && waiting.send(answer).is_err()
                     {
-                        tracing::warn!(guest = %guest, "{guest}'s helper has not waited for the answer");
+                        message::warn(&guest, format_args!("{guest}'s helper has not waited for the answer"));
                     }
                 }
                 Effect::RunScript(id, script) => {
@@ -299,6 +301,7 @@ impl Manager {
                 Effect::Probe => self.give(&guest, Work::Probe),
             }
         }
+        ended.iter().for_each(message::of_job);
     }
 
     fn give(&mut self, guest: &GuestName, work: Work) {

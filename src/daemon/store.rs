@@ -24,6 +24,7 @@ use crate::{
         fleet::{Fleet, Recalled},
         state::{Phase, State, Then},
     },
+    systemd::message,
 };
 
 const BOOTED: &str = "booted.json";
@@ -103,7 +104,7 @@ impl Store {
             return;
         }
         if let Err(error) = policy::write(&self.runtime, &policy) {
-            tracing::warn!(guest = %policy.guest, "{}", in_full(&error));
+            message::warn(&policy.guest, format_args!("{}", in_full(&error)));
         }
         self.written.insert(policy.guest.clone(), (policy, reboots));
     }
@@ -114,7 +115,7 @@ impl Store {
         if (self.written.remove(name).is_some() || looked_at)
             && let Err(error) = policy::remove(&self.runtime, name)
         {
-            tracing::warn!(guest = %name, "{}", in_full(&error));
+            message::warn(name, format_args!("{}", in_full(&error)));
         }
     }
 }
@@ -152,7 +153,7 @@ fn stored_policy(
 /// What is remembered of a guest that an earlier daemon started, if what runs now is still that run.
 pub fn remembered(runtime: &Path, guest: &GuestName, init: Init, now: Now) -> Option<Remembered> {
     let stored = policy::read(runtime, guest).unwrap_or_else(|error| {
-        tracing::warn!(guest = %guest, "{}", in_full(&error));
+        message::warn(guest, format_args!("{}", in_full(&error)));
         None
     })?;
     // None is known from before its init was seen, and from earlier versions.

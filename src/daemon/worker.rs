@@ -21,6 +21,7 @@ use crate::{
     },
     model::{Guest, GuestName, Resources},
     supervise::event::{Event, Found, HelperId},
+    systemd::message,
 };
 
 /// Between two looks at a guest that others start or stop while it is to be started; doubled up to the second.
@@ -179,11 +180,14 @@ impl Workers {
                 ScriptEnd::Agreed => Some(0),
                 ScriptEnd::Declined(status) => Some(status.code().unwrap_or(1)),
                 ScriptEnd::Failed(error) => {
-                    tracing::warn!(guest = %guest, "{guest}: cannot run {shown}: {error}");
+                    message::warn(&guest, format_args!("{guest}: cannot run {shown}: {error}"));
                     None
                 }
                 ScriptEnd::NotFinished => {
-                    tracing::warn!(guest = %guest, "{guest}: {shown} took longer than {timeout:?}: killed");
+                    message::warn(
+                        &guest,
+                        format_args!("{guest}: {shown} took longer than {timeout:?}: killed"),
+                    );
                     None
                 }
             };

@@ -19,6 +19,7 @@ use super::wire::{About, Answer, ContextEvent, Decision, Event, PACKET_MAX, Repl
 use crate::{
     daemon::handle::{Handle, HelperRequest},
     model::GuestName,
+    systemd::message,
 };
 
 /// At most so many connections are served at once; more wait in the kernel's queue.
@@ -218,7 +219,8 @@ impl Asked<'_> {
             None => false,
         };
         if !handed_over {
-            tracing::warn!(guest = %self.guest, "a helper request of {} was not answered in time; it lies in the spool", self.guest);
+            let text = "was not answered in time; it lies in the spool";
+            message::warn(&self.guest, format_args!("a helper request of {} {text}", self.guest));
             facts.abandoned(&self.guest);
         }
     }

@@ -6,7 +6,7 @@ use super::event::HelperId;
 use crate::{
     engine::{Epoch, Request},
     helper::wire::Answer,
-    model::GuestName,
+    model::{GuestName, JobId},
 };
 
 /// Something to be done about one guest.
@@ -27,7 +27,41 @@ pub enum Effect {
     /// Answer a helper request.
     Answer(HelperId, Answer),
     /// Say something about it in the journal.
-    Log(Level, String),
+    Log(Line),
+}
+
+/// A line for the journal.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Line {
+    /// How important it is.
+    pub level: Level,
+    /// What it tells of.
+    pub topic: Topic,
+    /// The job in which it happened, where there was one.
+    pub job: Option<JobId>,
+    /// In words. Of a guest's line these follow its name.
+    pub text: String,
+}
+
+/// What a line tells of: what somebody may wait for, or look for later.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Topic {
+    /// A guest runs: it was started, or was found running.
+    Up,
+    /// A guest has ended, and stays down.
+    Down,
+    /// A guest has failed.
+    Failed,
+    /// A guest has rebooted, and is up again.
+    Rebooted,
+    /// A guest's reboot is not carried out.
+    RebootRefused,
+    /// A job has begun.
+    JobBegun,
+    /// A job is over.
+    JobEnded,
+    /// Anything else.
+    Other,
 }
 
 /// How important a log line is.

@@ -13,6 +13,7 @@ use super::{
     machine,
     state::State,
     status,
+    told::{self, JobLine},
 };
 use crate::{
     engine::Observation,
@@ -60,7 +61,7 @@ pub struct Fleet {
     pub(super) states: BTreeMap<GuestName, State>,
     /// Run on, although their configuration is gone or is another container's; with what comes once they are down.
     successors: BTreeMap<GuestName, Option<Arc<Guest>>>,
-    jobs: BTreeMap<JobId, Job>,
+    pub(super) jobs: BTreeMap<JobId, Job>,
     /// Those of the jobs that have ended.
     ended: Ended,
     last_job: u32,
@@ -68,7 +69,9 @@ pub struct Fleet {
     pub(super) booted: BTreeSet<Option<GroupName>>,
     /// The groups that jobs are bringing up for the boot; they count once their job is over and was not cancelled.
     booting: BTreeMap<JobId, BTreeSet<Option<GroupName>>>,
-    tasks: Vec<Task>,
+    pub(super) tasks: Vec<Task>,
+    /// What is to be said of jobs.
+    pub(super) job_lines: Vec<JobLine>,
     /// Whose deadline is when.
     deadlines: BTreeSet<(Instant, GuestName)>,
     changed: BTreeSet<GuestName>,
@@ -93,6 +96,7 @@ impl Fleet {
             booted,
             booting: BTreeMap::new(),
             tasks: Vec::new(),
+            job_lines: Vec::new(),
             deadlines: BTreeSet::new(),
             changed: BTreeSet::new(),
             stirred: BTreeSet::new(),
@@ -262,6 +266,7 @@ impl Fleet {
         }
         self.changed.insert(name.clone());
         self.stirred.insert(name.clone());
+        let effects = self.in_its_job(name, effects);
         self.tasks.extend(effects.into_iter().map(|effect| Task { guest: name.clone(), effect }));
     }
 
@@ -295,6 +300,7 @@ impl Fleet {
         let Some(job) = self.jobs.get_mut(&id) else { return Turns::new() };
         let turns = job.advance(&look, stirred, &mut slots, now);
         if job.is_over() {
+            self.job_lines.push(told::ended(job));
             self.changed.extend(job.guests().cloned());
             self.ended.add(id, job.guests().count(), now.instant);
             let brought_up = self.booting.remove(&id).filter(|_| !job.canceled);
@@ -317,6 +323,7 @@ impl Fleet {
         self.last_job += 1;
         let id = JobId(self.last_job);
         let job = Job::new(id, verb, wait, plan, now);
+        self.job_lines.push(told::begun(&job));
         let concerned: BTreeSet<GuestName> = job.guests().cloned().collect();
         for earlier in self.jobs.values_mut().filter(|job| !job.is_over()) {
             earlier.yield_to(verb, |name| concerned.contains(name));
@@ -343,11 +350,6 @@ impl Fleet {
             self.advance(now);
         }
         Ok(())
-    }
-
-    /// Notes something about a guest in the journal.
-    pub fn note(&mut self, name: &GuestName, level: Level, text: String) {
-        self.tasks.push(Task { guest: name.clone(), effect: Effect::Log(level, text) });
     }
 
     /// The guests whose state or configuration changed since the last publishing.

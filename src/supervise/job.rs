@@ -136,6 +136,12 @@ impl Job {
         self.verb == Verb::Start && !self.is_over() && self.places.get(guest).is_some_and(is_waiting)
     }
 
+    /// Whether a guest's turn has begun and is not over.
+    pub(super) fn has_turn(&self, guest: &GuestName) -> bool {
+        let has_begun = |at: &usize| matches!(self.entries[*at].progress, Progress::Begun(_));
+        self.places.get(guest).is_some_and(has_begun)
+    }
+
     /// What has not begun never will. What has begun goes on.
     pub fn cancel(&mut self) {
         self.canceled = true;

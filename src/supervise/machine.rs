@@ -3,7 +3,7 @@
 use std::{mem, time::Duration};
 
 use super::{
-    effect::{Effect, Level},
+    effect::{Effect, Level, Line, Topic},
     event::{Event, Found, Remembered},
     ladder::overdue,
     state::{Doubt, Failure, Intent, Phase, Rebooting, Run, Rung, State, Then},
@@ -99,7 +99,12 @@ impl Turn<'_> {
     }
 
     pub(super) fn log(&mut self, level: Level, text: impl Into<String>) {
-        self.effects.push(Effect::Log(level, text.into()));
+        self.tell(Topic::Other, level, text);
+    }
+
+    /// Logs something that others may wait for.
+    pub(super) fn tell(&mut self, topic: Topic, level: Level, text: impl Into<String>) {
+        self.effects.push(Effect::Log(Line { level, topic, job: None, text: text.into() }));
     }
 
     /// Begins a new run.
@@ -170,7 +175,7 @@ impl Turn<'_> {
     fn start_returned(&mut self, phase: Phase, result: EngineResult<()>) -> Phase {
         match (phase, result) {
             (Phase::Starting { .. }, Err(error)) => {
-                self.log(Level::Warning, format!("start failed: {error}"));
+                self.tell(Topic::Failed, Level::Warning, format!("start failed: {error}"));
                 Phase::Failed { why: Failure::Start(error.to_string()), remains: None }
             }
             // Its watch reports the init, unless the container's own monitor is stuck.
@@ -213,10 +218,10 @@ impl Turn<'_> {
         match (phase, result) {
             (Phase::Stopping { then, .. }, Ok(())) => self.ended(then),
             (Phase::Stopping { run, .. } | Phase::Up(run), Err(error)) => {
-                self.log(Level::Warning, error.to_string());
+                self.tell(Topic::Failed, Level::Warning, error.to_string());
                 Phase::Failed { why: Failure::Stuck(error.reason), remains: Some(run.epoch) }
             }
-            (Phase::Failed { .. }, Ok(())) => Phase::Down(Some(End::Asked { killed: true })),
+            (Phase::Failed { .. }, Ok(())) => self.ended(Then::Stay(End::Asked { killed: true })),
             (phase, _) => phase,
         }
     }
@@ -228,11 +233,11 @@ impl Turn<'_> {
                 if matches!(end, End::GuestHalt | End::GuestReboot { .. }) {
                     self.state.intent = Intent::Down;
                 }
-                self.log(Level::Info, format!("is down: {end}"));
+                self.tell(Topic::Down, Level::Info, format!("is down: {end}"));
                 Phase::Down(Some(end))
             }
             Then::Fail(why) => {
-                self.log(Level::Warning, format!("has failed: {why}"));
+                self.tell(Topic::Failed, Level::Warning, format!("has failed: {why}"));
                 Phase::Failed { why, remains: None }
             }
             Then::Start => {
@@ -300,7 +305,7 @@ impl Turn<'_> {
         let fingerprint = remembered.as_ref().map(|remembered| remembered.fingerprint);
         self.state.reboots.extend(remembered.into_iter().flat_map(|remembered| remembered.reboots));
         self.effects.push(Effect::Watch(epoch));
-        self.log(Level::Info, format!("runs already, with init {}: adopted", init.pid));
+        self.tell(Topic::Up, Level::Info, format!("runs already, with init {}: adopted", init.pid));
         let run = Run::new(epoch, fingerprint, self.now.instant);
         Run { init: Some(init), adopted, ..run }
     }

@@ -9,6 +9,7 @@
 //! - `admission`: accept, already so, or deny with a reason.
 //! - `job`: one requested operation over several guests, working through a plan; `verdict` tells how a guest came out,
 //!   `progress` how far it is.
+//! - `told`: what the journal is told of jobs, and in which job a guest's line was.
 //! - `fleet`: all guests and all jobs: the one thing that the manager loop owns. `request` is its part that plans,
 //!   `ended` says how long ended jobs are kept.
 //! - `status`: what readers see of it.
@@ -32,6 +33,7 @@ mod recall;
 mod request;
 pub mod state;
 pub mod status;
+pub mod told;
 mod verdict;
 
 #[cfg(test)]

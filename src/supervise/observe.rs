@@ -3,7 +3,7 @@
 use std::path::PathBuf;
 
 use super::{
-    effect::{Effect, Level},
+    effect::{Effect, Level, Topic},
     event::HelperId,
     ladder::request_of,
     machine::Turn,
@@ -43,7 +43,7 @@ impl Turn<'_> {
     fn running(&mut self, phase: Phase, init: Init) -> Phase {
         match phase {
             Phase::Starting { epoch, fingerprint, .. } => {
-                self.log(Level::Info, format!("is up, with init {}", init.pid));
+                self.tell(Topic::Up, Level::Info, format!("is up, with init {}", init.pid));
                 let run = Run::new(epoch, Some(fingerprint), self.now.instant);
                 Phase::Up(Run { init: Some(init), ..run })
             }
@@ -75,7 +75,7 @@ impl Turn<'_> {
 
     fn came_back(&mut self, run: Run, init: Init) -> Phase {
         self.state.restarts += 1;
-        self.log(Level::Info, format!("has rebooted: its new init is {}", init.pid));
+        self.tell(Topic::Rebooted, Level::Info, format!("has rebooted: its new init is {}", init.pid));
         Phase::Up(Run { init: Some(init), decided_until: None, ran_at: self.now.instant, ..run })
     }
 
@@ -87,7 +87,8 @@ impl Turn<'_> {
                 self.came_back(run, init)
             }
             Ruling::Refuse(why, then) => {
-                self.log(Level::Warning, format!("has rebooted unasked; its new init is stopped: {why}"));
+                let text = format!("has rebooted unasked; its new init is stopped: {why}");
+                self.tell(Topic::RebootRefused, Level::Warning, text);
                 let run = Run { init: Some(init), ..run };
                 self.ask_to_stop(run, then)
             }
@@ -183,7 +184,7 @@ impl Turn<'_> {
         match phase {
             Phase::Starting { .. } => {
                 let reason = "it ended while it was starting".to_owned();
-                self.log(Level::Warning, reason.clone());
+                self.tell(Topic::Failed, Level::Warning, reason.clone());
                 Phase::Failed { why: Failure::Start(reason), remains: None }
             }
             Phase::Up(_) | Phase::Frozen(_) => self.ended(Then::Stay(End::Unknown)),
@@ -345,7 +346,9 @@ impl Turn<'_> {
             return;
         }
         let how = if anew { " with its new configuration" } else { "" };
-        self.log(Level::Info, format!("asked to reboot; decision: {}{how}: {reason}", decision.as_str()));
+        let topic = if decision == Decision::Stop { Topic::RebootRefused } else { Topic::Other };
+        let text = format!("asked to reboot; decision: {}{how}: {reason}", decision.as_str());
+        self.tell(topic, Level::Info, text);
         self.state.helper = Some(HelperReport {
             event: "reboot".to_owned(),
             decision: decision.as_str(),

@@ -30,16 +30,12 @@ impl Job {
     }
 
     fn words(&self, under_way: &[&str]) -> String {
-        const SHOWN: usize = 4;
         if self.is_over() {
             return String::new();
         }
         let mut words = String::new();
         if !under_way.is_empty() {
-            words = format!("{}: {}", self.verb(), under_way[..under_way.len().min(SHOWN)].join(", "));
-        }
-        if under_way.len() > SHOWN {
-            words.push_str(&format!(" and {} more", under_way.len() - SHOWN));
+            words = format!("{}: {}", self.verb(), some_of(under_way));
         }
         if !self.waiting_for.is_empty() {
             let joint = if words.is_empty() { "" } else { "; " };
@@ -47,6 +43,15 @@ impl Job {
         }
         words
     }
+}
+
+/// The first few of them, and how many more there are.
+pub(super) fn some_of<T: AsRef<str>>(all: &[T]) -> String {
+    const SHOWN: usize = 4;
+    let shown: Vec<&str> = all.iter().take(SHOWN).map(AsRef::as_ref).collect();
+    let more = all.len() - shown.len();
+    let end = if more > 0 { format!(" and {more} more") } else { String::new() };
+    shown.join(", ") + &end
 }
 
 fn count(n: usize) -> u32 {

@@ -8,6 +8,7 @@ mod machine;
 mod autopkgtest;
 mod boot;
 mod crash;
+mod journal;
 mod network;
 mod package;
 mod people;

@@ -59,7 +59,7 @@ impl World {
         world
     }
 
-    fn tasks(&mut self) -> Vec<Task> {
+    pub(super) fn tasks(&mut self) -> Vec<Task> {
         let tasks = self.fleet.take_tasks();
         for Task { guest, effect } in &tasks {
             match effect {

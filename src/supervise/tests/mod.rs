@@ -8,6 +8,7 @@ mod machine;
 mod meanwhile;
 mod reports;
 mod table;
+mod told;
 
 use std::{sync::Arc, time::Duration};
 
