@@ -41,7 +41,7 @@ use crate::{
         GuestName,
         status::{DaemonStatus, PhaseWord, Snapshot},
     },
-    systemd::notify,
+    systemd::{machined, notify},
 };
 
 /// Names the helper where it lies elsewhere than it is looked for.
@@ -107,7 +107,7 @@ pub async fn run(directories: Directories) -> Result<(), DaemonError> {
     let bus = dbus::serve_system_bus(handle.clone()).await.map_err(DaemonError::Bus)?;
     notify::ready();
     tracing::info!("ready; state in {}", runtime_dir.display());
-    tokio::spawn(show_status(handle));
+    tell_others(handle, &bus, &*launcher);
     let mut terminate = signal(SignalKind::terminate()).map_err(DaemonError::Signals)?;
     let mut interrupt = signal(SignalKind::interrupt()).map_err(DaemonError::Signals)?;
     let mut hangup = signal(SignalKind::hangup()).map_err(DaemonError::Signals)?;
@@ -198,6 +198,14 @@ fn find_helper() -> Option<PathBuf> {
         );
     }
     found
+}
+
+/// Tells systemd and machined how things are, from now on.
+fn tell_others(handle: Handle, bus: &dbus::Service, launcher: &dyn Launcher) {
+    if launcher.name() == "systemd" {
+        tokio::spawn(machined::register(bus.connection().clone(), handle.clone()));
+    }
+    tokio::spawn(show_status(handle));
 }
 
 /// Keeps the line in `systemctl status` up to date. Sending may block while the service manager is busy: that may

@@ -66,6 +66,11 @@ pub fn top_level(wanted: impl Fn(&str) -> bool) -> io::Result<BTreeSet<String>> 
     Ok(found)
 }
 
+/// The paths in a process's `/proc/PID/cgroup`: lines are `ID:CONTROLLERS:PATH` (cgroups(7)).
+pub fn paths(table: &str) -> impl Iterator<Item = &Path> {
+    table.lines().filter_map(|line| line.splitn(3, ':').nth(2)).map(Path::new)
+}
+
 /// Whether a path stays below the hierarchy's top and is not the top itself.
 pub(super) fn is_inside(path: &Path) -> bool {
     path.components().next().is_some() && path.components().all(|part| matches!(part, Component::Normal(_)))

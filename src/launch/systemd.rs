@@ -294,7 +294,8 @@ async fn end_of(ends: &mut JobRemovedStream, job: &OwnedObjectPath) -> Option<St
     None
 }
 
-fn is(error: &zbus::Error, name: &str) -> bool {
+/// Whether a call was answered with the error of this name.
+pub fn is(error: &zbus::Error, name: &str) -> bool {
     matches!(error, zbus::Error::MethodError(found, _, _) if found.as_str() == name)
 }
 

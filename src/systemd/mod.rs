@@ -1,6 +1,7 @@
-//! What the service manager and the journal expect of a daemon.
+//! What the service manager, the journal and machined expect of a daemon.
 
 pub mod journal;
+pub mod machined;
 pub mod message;
 pub mod notify;
 pub mod queue;

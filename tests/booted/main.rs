@@ -9,6 +9,7 @@ mod autopkgtest;
 mod boot;
 mod crash;
 mod journal;
+mod machined;
 mod network;
 mod package;
 mod people;

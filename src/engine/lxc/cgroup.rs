@@ -50,10 +50,8 @@ pub(super) fn of_processes(pids: impl IntoIterator<Item = i32>, name: &str) -> B
     tables.flat_map(|table| of_table(&table, name)).collect()
 }
 
-/// Lines are `ID:CONTROLLERS:PATH` (cgroups(7)).
 fn of_table(table: &str, name: &str) -> BTreeSet<PathBuf> {
-    let paths = table.lines().filter_map(|line| line.splitn(3, ':').nth(2));
-    paths.filter_map(|path| up_to_lxc(Path::new(path), name)).collect()
+    cgroup::paths(table).filter_map(|path| up_to_lxc(path, name)).collect()
 }
 
 fn up_to_lxc(path: &Path, name: &str) -> Option<PathBuf> {

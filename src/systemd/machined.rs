@@ -1,0 +1,157 @@
+//! Guests in units of their own, registered with systemd-machined: `machinectl list` shows them. It takes the unit of
+//! the leader for the machine's, and stops that on `machinectl terminate`; so a guest that is in no unit of its own is
+//! not registered. It forgets a machine by itself when its unit has ended.
+
+use std::{collections::BTreeMap, fs, path::Path, time::Duration};
+
+use tokio::time::timeout;
+use zbus::{Connection, fdo, proxy::CacheProperties};
+use zbus_systemd::machine1::{MachineProxy, ManagerProxy};
+
+use crate::{
+    daemon::handle::Handle,
+    launch::{cgroup, systemd, unit},
+    model::GuestName,
+};
+
+/// Who registers, in machined's words.
+const SERVICE: &str = "guestd";
+/// machined's errors for a machine that is known already, and for one that is not (sd-bus, bus-common-errors.h).
+const EXISTS: &str = "org.freedesktop.machine1.MachineExists";
+const NO_SUCH_MACHINE: &str = "org.freedesktop.machine1.NoSuchMachine";
+/// How long machined may take for one guest.
+const WITHIN: Duration = Duration::from_secs(10);
+/// The longest name of a machine: that of a host on Linux.
+const NAME_MAX: usize = 64;
+
+/// Registers every guest whose init is seen, and again when it has another one. Runs for as long as there are snapshots;
+/// nobody waits for it.
+pub async fn register(connection: Connection, handle: Handle) {
+    let manager = match ManagerProxy::new(&connection).await {
+        Ok(manager) => manager,
+        Err(error) => return tracing::debug!("guests are not registered with machined: {error}"),
+    };
+    let machined = Machined { connection, manager };
+    let mut snapshots = handle.subscribe();
+    let mut leaders = BTreeMap::new();
+    let mut missed = false;
+    loop {
+        let snapshot = snapshots.borrow_and_update().clone();
+        leaders.retain(|name, _| snapshot.guests.contains_key(name));
+        for (name, guest) in &snapshot.guests {
+            let Some(leader) = guest.init_pid else {
+                leaders.remove(name);
+                continue;
+            };
+            if leaders.insert(name.clone(), leader) == Some(leader) || !is_in_its_unit(leader, name) {
+                continue;
+            }
+            match machined.take(name, leader).await {
+                Err(zbus::Error::FDO(error)) if matches!(*error, fdo::Error::ServiceUnknown(_)) => {
+                    if !std::mem::replace(&mut missed, true) {
+                        tracing::debug!("systemd-machined is not installed: machinectl shows no guests");
+                    }
+                }
+                Err(error) => tracing::debug!("{name} is not registered with machined: {error}"),
+                Ok(()) => {}
+            }
+        }
+        if snapshots.changed().await.is_err() {
+            return;
+        }
+    }
+}
+
+struct Machined {
+    connection: Connection,
+    manager: ManagerProxy<'static>,
+}
+
+impl Machined {
+    async fn take(&self, name: &GuestName, leader: i32) -> zbus::Result<()> {
+        if !is_host_name(name.as_str()) {
+            return Err(zbus::Error::Failure("its name is none that a host could have".into()));
+        }
+        let leader = leader.cast_unsigned();
+        timeout(WITHIN, self.registered(name.as_str(), leader))
+            .await
+            .unwrap_or_else(|_| Err(zbus::Error::Failure("machined does not answer".into())))
+    }
+
+    async fn registered(&self, name: &str, leader: u32) -> zbus::Result<()> {
+        match self.register(name, leader).await {
+            Err(error) if systemd::is(&error, EXISTS) => {}
+            result => return result,
+        }
+        if self.is_right(name, leader).await? {
+            return Ok(());
+        }
+        // It has another init since then: machined has no other way to be told. The unit is left alone.
+        match self.manager.unregister_machine(name.into()).await {
+            Err(error) if !systemd::is(&error, NO_SUCH_MACHINE) => return Err(error),
+            _ => {}
+        }
+        self.register(name, leader).await
+    }
+
+    async fn register(&self, name: &str, leader: u32) -> zbus::Result<()> {
+        let (no_id, no_root) = (vec![0; 16], String::new());
+        let class = "container".to_owned();
+        self.manager
+            .register_machine(name.into(), no_id, SERVICE.into(), class, leader, no_root)
+            .await
+            .map(drop)
+    }
+
+    /// Whether a machine that is registered already is this guest with this leader: the guestd before this one may have
+    /// done it.
+    async fn is_right(&self, name: &str, leader: u32) -> zbus::Result<bool> {
+        let path = match self.manager.get_machine(name.into()).await {
+            Err(error) if systemd::is(&error, NO_SUCH_MACHINE) => return Ok(false),
+            path => path?,
+        };
+        let machine = MachineProxy::builder(&self.connection).path(path);
+        let machine = machine.cache_properties(CacheProperties::No).build().await?;
+        let service = machine.service().await?;
+        if service != SERVICE {
+            return Err(zbus::Error::Failure(format!("{service} has a machine of this name")));
+        }
+        Ok(machine.leader().await? == leader)
+    }
+}
+
+/// Whether a guest's init is in the guest's own unit, as machined will look at it.
+fn is_in_its_unit(init: i32, guest: &GuestName) -> bool {
+    let table = fs::read_to_string(format!("/proc/{init}/cgroup")).unwrap_or_default();
+    // From the root on: below its own cgroup a guest names them as it likes.
+    let slice = Path::new("/").join(unit::SLICE);
+    let mut paths = cgroup::paths(&table).filter(|path| path.starts_with(&slice));
+    paths.any(|path| unit::of_cgroup(path) == Some(&unit::name(guest)))
+}
+
+/// Whether machined takes this name: labels of letters, digits and inner hyphens, with dots between them
+/// (hostname(7)).
+fn is_host_name(name: &str) -> bool {
+    let is_label = |label: &str| {
+        !label.is_empty()
+            && !label.starts_with('-')
+            && !label.ends_with('-')
+            && label.bytes().all(|byte| byte.is_ascii_alphanumeric() || byte == b'-')
+    };
+    name.len() <= NAME_MAX && name.split('.').all(is_label)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn machines_have_names_of_hosts() {
+        for name in ["web", "web-1", "a.b-c.d", "0", &"x".repeat(64)] {
+            assert!(is_host_name(name), "{name}");
+        }
+        for name in ["", "a_b", "-a", "a-", "a..b", ".a", "a.", "a.-b", "ä", &"x".repeat(65)] {
+            assert!(!is_host_name(name), "{name}");
+        }
+    }
+}
