@@ -12,7 +12,6 @@ use super::{
     job::{Job, Turns},
     machine,
     state::State,
-    status,
     told::{self, JobLine},
 };
 use crate::{
@@ -20,7 +19,7 @@ use crate::{
     helper::wire::{self, Answer, Decision},
     model::{
         GroupName, Guest, GuestName, Instant, JobId, Limit, Now, Order, Rejection, StopWait, Timestamp, Verb,
-        status::{DaemonStatus, Snapshot},
+        status::Snapshot,
     },
     plan::{Guests, Plan},
 };
@@ -74,7 +73,7 @@ pub struct Fleet {
     pub(super) job_lines: Vec<JobLine>,
     /// Whose deadline is when.
     deadlines: BTreeSet<(Instant, GuestName)>,
-    changed: BTreeSet<GuestName>,
+    pub(super) changed: BTreeSet<GuestName>,
     /// Whose state the jobs have not looked at since it last changed.
     stirred: BTreeSet<GuestName>,
     /// How many take a slot to start in.
@@ -350,52 +349,5 @@ impl Fleet {
             self.advance(now);
         }
         Ok(())
-    }
-
-    /// The guests whose state or configuration changed since the last publishing.
-    pub fn changed(&self) -> &BTreeSet<GuestName> {
-        &self.changed
-    }
-
-    /// What readers should see.
-    pub fn published(&self) -> &Snapshot {
-        &self.published
-    }
-
-    /// Brings up to date what readers should see; whether it is another now. Only what changed is made anew.
-    pub fn publish(&mut self, daemon: &Arc<DaemonStatus>) -> bool {
-        let mut differs = !Arc::ptr_eq(&self.published.daemon, daemon);
-        self.published.daemon = daemon.clone();
-        for name in std::mem::take(&mut self.changed) {
-            let (Some(guest), Some(state)) = (self.guests.get(&name), self.states.get(&name)) else {
-                differs |= self.published.guests.remove(&name).is_some();
-                continue;
-            };
-            let waits = self.jobs.values().any(|job| job.keeps_waiting(&name));
-            let status = status::of(guest, state, waits);
-            if self.published.guests.get(&name).is_none_or(|known| **known != status) {
-                self.published.guests.insert(name, Arc::new(status));
-                differs = true;
-            }
-        }
-        self.publish_jobs() || differs
-    }
-
-    fn publish_jobs(&mut self) -> bool {
-        let before = self.published.jobs.len();
-        self.published.jobs.retain(|id, _| self.jobs.contains_key(id));
-        let mut differs = self.published.jobs.len() != before;
-        for (id, job) in &self.jobs {
-            let known = self.published.jobs.get(id);
-            if known.is_some_and(|known| known.state.is_over()) {
-                continue;
-            }
-            let status = job.status();
-            if known.is_none_or(|known| **known != status) {
-                self.published.jobs.insert(*id, Arc::new(status));
-                differs = true;
-            }
-        }
-        differs
     }
 }

@@ -28,6 +28,7 @@ mod ladder;
 pub mod machine;
 mod observe;
 mod progress;
+mod publish;
 pub mod reboot;
 mod recall;
 mod request;
