@@ -110,7 +110,9 @@ fn the_readme_shows_what_the_demo_prints() {
     let readme = fs::read_to_string(at("README.md")).expect("the README");
     let section = readme.split("\n## ").find(|section| section.starts_with("Five minutes")).expect("it");
     let shown = section.split("```").skip(1).step_by(2).flat_map(str::lines).filter(|line| !line.is_empty());
-    let missing: Vec<_> = shown.filter(|line| !printed.contains(&masked(line))).collect();
+    // What is being started at one moment is only seen where somebody looks at that moment.
+    let lasting = shown.filter(|line| !(line.starts_with("autostart: ") && line.contains(" start: ")));
+    let missing: Vec<_> = lasting.filter(|line| !printed.contains(&masked(line))).collect();
     assert!(missing.is_empty(), "{missing:#?}\n{printed:#?}");
 }
 
