@@ -241,9 +241,10 @@ async fn adjust(engine: &dyn Engine, guest: &Guest, resources: &Resources) {
     match engine.adjust(guest, resources).await {
         Ok(()) => {}
         Err(error) if error.kind == ErrorKind::Missing => {
-            tracing::warn!(guest = %name, "{name} has no unit of its own: its [resources] count from its next start");
+            let text = "has no unit of its own: its [resources] count from its next start";
+            message::warn(name, format_args!("{name} {text}"));
         }
-        Err(error) => tracing::warn!(guest = %name, "{name}: {error}; they count from its next start"),
+        Err(error) => message::warn(name, format_args!("{name}: {error}; they count from its next start")),
     }
 }
 

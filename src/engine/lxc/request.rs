@@ -13,6 +13,7 @@ use super::{
 };
 use crate::{
     engine::{EngineError, EngineResult, ErrorKind, Request},
+    launch::unit,
     model::{Guest, LxcSpec, end::SignalName},
 };
 
@@ -60,8 +61,10 @@ async fn stop(lxc: &Lxc, guest: &Guest, spec: &LxcSpec, within: Option<Duration>
     // LXC's rule: systemd blocks SIGRTMIN+3 to fetch it by signalfd.
     let by_init = |pid| if blocks(pid, SIGRTMIN_3) { SIGRTMIN_3 } else { SIGPWR };
     let thaw = || {
-        thaw_by_cgroup(lxc, guest, spec, &init)
-            .unwrap_or_else(|error| tracing::warn!("guest {}: {error}", guest.name));
+        thaw_by_cgroup(lxc, guest, spec, &init).unwrap_or_else(|error| {
+            let name = &guest.name;
+            tracing::warn!(guest = %name, object_systemd_unit = unit::name(name), "{name}: {error}");
+        });
     };
     asking.go_on(&init, |pid| spec.halt_signal.unwrap_or_else(|| by_init(pid)), thaw).await
 }

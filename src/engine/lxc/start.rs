@@ -17,7 +17,7 @@ use super::{
 };
 use crate::{
     engine::{EngineError, EngineResult, ErrorKind},
-    launch::{Launch, LaunchError, Program, Unit},
+    launch::{Launch, LaunchError, Program, Unit, unit},
     model::{Guest, GuestName, LxcSpec},
 };
 
@@ -53,7 +53,9 @@ pub(super) async fn start(lxc: &Lxc, guest: &Guest, spec: &LxcSpec) -> EngineRes
             let error = explained(error, &log, spec, guest);
             // What the start left behind would be in the way of the next one. The reason to tell is the first one.
             if let Err(left) = kill::sweep(lxc, guest, spec, listening).await {
-                tracing::warn!("guest {}: a failed start left something behind: {}", guest.name, left.reason);
+                let (name, reason) = (&guest.name, left.reason);
+                let unit = unit::name(name);
+                tracing::warn!(guest = %name, object_systemd_unit = unit, "{name}: a failed start left something behind: {reason}");
             }
             Err(error)
         }

@@ -34,6 +34,7 @@ use crate::{
         cgroup::{Folders, folders, remove_same},
         freezer::is_frozen,
         memory::{self, KernelLog},
+        unit,
     },
     model::{Guest, LxcSpec, Timestamp, WaitStatus},
 };
@@ -103,7 +104,11 @@ impl Watch {
     async fn clear_up(&self, spec: &LxcSpec) {
         match cgroup::removable(&self.guest, spec).await {
             Ok(cgroups) => tidy(&cgroups),
-            Err(error) => tracing::warn!("guest {}: its cgroups: {error}", self.guest.name),
+            Err(error) => {
+                let name = &self.guest.name;
+                let unit = unit::name(name);
+                tracing::warn!(guest = %name, object_systemd_unit = unit, "{name}: its cgroups: {error}");
+            }
         }
     }
 
