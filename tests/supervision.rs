@@ -108,9 +108,10 @@ fn an_init_that_ends_at_once_is_known_for_what_it_is() {
         host.guest(name, &[&format!("lxc.init.cmd = {init}")]);
         let started = host.guestctl(&["start", name]);
         let said = String::from_utf8_lossy(&started.stderr).into_owned();
-        assert!(started.status.code() == Some(1) && said.contains(reason), "{said}");
-        let status = host.status(name);
-        assert_eq!((text(&status, "phase"), text(&status, "reason")), (phase, reason));
+        // On a busy machine it may be seen to run first: then it was started, and has ended since.
+        let expected = if started.status.success() { "" } else { reason };
+        assert!(started.status.code() <= Some(1) && said.contains(expected), "{said}");
+        host.until(name, reason, |status| status["phase"] == phase && status["reason"] == reason);
     }
     host.guest("off", &["lxc.init.cmd = /bin/poweroff -f"]);
     host.until_phase("off", "down");
