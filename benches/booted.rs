@@ -2,13 +2,15 @@
 
 #[path = "../tests/bus/mod.rs"]
 mod bus;
+#[path = "../tests/debian/mod.rs"]
+mod debian;
 #[path = "../tests/booted/machine.rs"]
 #[allow(dead_code, reason = "its other parts are for tests")]
 mod machine;
 #[allow(dead_code, reason = "its other parts are for other benchmarks")]
 mod report;
 
-use machine::{Machine, guests};
+use machine::{Host, Machine, guests};
 use report::{Report, Unit, median};
 
 /// Containers, and how often they are started.

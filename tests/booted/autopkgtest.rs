@@ -2,7 +2,7 @@
 
 use std::fs;
 
-use super::machine::{Machine, write};
+use super::machine::{Host, Machine, write};
 
 #[test]
 fn they_pass() {

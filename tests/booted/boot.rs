@@ -1,14 +1,7 @@
 //! Power-on: the boot groups come up by themselves, in order.
 
-use super::machine::{Machine, guests};
-
-/// A database, and two that come after it.
-pub const HOST: [&[&str]; 4] = [
-    &["db", "lxc.start.auto = 1", "lxc.group = onboot", "lxc.start.order = 100", "lxc.start.delay = 1"],
-    &["mail", "lxc.start.auto = 1", "lxc.group = onboot", "lxc.start.order = 50"],
-    &["web", "lxc.start.auto = 1", "lxc.group = onboot", "lxc.start.order = 50"],
-    &["lab", "lxc.group = lab"],
-];
+pub use super::debian::HOST;
+use super::machine::{Host, Machine, guests};
 
 #[test]
 fn power_on_brings_up_the_boot_groups_in_order() {

@@ -1,6 +1,6 @@
 //! guestd is killed in the middle of a boot, again and again.
 
-use super::machine::{Machine, guests, write};
+use super::machine::{Host, Machine, guests, write};
 
 const GUESTS: usize = 8;
 const KILLS: usize = 10;

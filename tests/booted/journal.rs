@@ -1,6 +1,6 @@
 //! What the journal tells of guests, and whom a journal that is stuck does not hold up.
 
-use super::machine::{Machine, guests};
+use super::machine::{Host, Machine, guests};
 
 const UP: &str = "4419db2843724f8994371a0fadee3e0f";
 const DOWN: &str = "f6de626329794fbdbc4e80e88cb98c73";

@@ -13,9 +13,11 @@ use std::{
     time::{Duration, Instant},
 };
 
-use serde_json::Value;
-
-use super::bus::Bus;
+pub use super::debian::{Host, guests, write};
+use super::{
+    bus::Bus,
+    debian::{packages, root, target},
+};
 
 /// The longest that a boot or a shutdown may take.
 const BOOT: Duration = Duration::from_secs(60);
@@ -131,83 +133,11 @@ impl Machine {
         command
     }
 
-    /// Runs a program in it, as root.
-    pub fn run(&self, argv: &[&str]) -> Output {
-        self.run_with(&[], argv)
-    }
-
-    /// The same, with options of systemd-run(1).
+    /// Runs a program in it, as root, with options of systemd-run(1).
     pub fn run_with(&self, options: &[&str], argv: &[&str]) -> Output {
         let mut command = self.outside("systemd-run");
         command.args(["-M", &self.name, "-q", "--wait", "--pipe", "-G"]).args(options).arg("--").args(argv);
         command.output().expect("systemd-run")
-    }
-
-    /// Runs a program that must succeed; what it printed.
-    #[track_caller]
-    pub fn ok(&self, argv: &[&str]) -> String {
-        let output = self.run(argv);
-        let (out, told) = (String::from_utf8_lossy(&output.stdout), String::from_utf8_lossy(&output.stderr));
-        assert!(output.status.success(), "{argv:?}: {}\n{out}{told}\n{}", output.status, self.journal());
-        out.into_owned()
-    }
-
-    /// Runs lines of shell that must succeed.
-    #[track_caller]
-    pub fn sh(&self, lines: &str) -> String {
-        self.ok(&["sh", "-euc", lines])
-    }
-
-    /// Waits until lines of shell succeed.
-    #[track_caller]
-    pub fn wait(&self, what: &str, lines: &str) {
-        let deadline = Instant::now() + BOOT;
-        while !self.run(&["sh", "-c", lines]).status.success() {
-            assert!(Instant::now() < deadline, "no {what}:\n{}", self.journal());
-        }
-    }
-
-    fn list(&self) -> Vec<Value> {
-        serde_json::from_str(&self.ok(&["guestctl", "list", "--json"])).expect("JSON")
-    }
-
-    /// Every guest with its phase: `db up, web down`.
-    pub fn phases(&self) -> String {
-        let text = |guest: &Value, key: &str| guest[key].as_str().unwrap_or_default().to_owned();
-        let guests = self.list();
-        let phases = guests.iter().map(|guest| format!("{} {}", text(guest, "name"), text(guest, "phase")));
-        phases.collect::<Vec<_>>().join(", ")
-    }
-
-    /// The inits of all guests that run.
-    pub fn inits(&self) -> Vec<(String, i64)> {
-        let guests = self.list();
-        let inits = guests
-            .iter()
-            .filter_map(|guest| Some((guest["name"].as_str()?.to_owned(), guest["init_pid"].as_i64()?)));
-        inits.collect()
-    }
-
-    /// A guest's init.
-    #[track_caller]
-    pub fn init(&self, name: &str) -> i64 {
-        self.inits().into_iter().find(|(guest, _)| guest == name).expect("it runs").1
-    }
-
-    /// When a guest's init started, in seconds of the day.
-    #[track_caller]
-    pub fn since(&self, name: &str) -> f64 {
-        let guests = self.list();
-        let since =
-            guests.iter().find(|guest| guest["name"] == name).and_then(|guest| guest["since"].as_str());
-        let time = since.and_then(|since| since.split_once('T')).expect("a moment").1.trim_end_matches('Z');
-        time.split(':').fold(0.0, |sum, part| sum * 60.0 + part.parse::<f64>().expect("a number"))
-    }
-
-    /// Its journal of this boot, for a test that fails.
-    pub fn journal(&self) -> String {
-        let output = self.run(&["journalctl", "-b", "--no-pager", "-o", "short-precise", "-n", "200"]);
-        String::from_utf8_lossy(&output.stdout).into_owned()
     }
 
     /// Reboots it, as an administrator would, and waits until it is up again.
@@ -222,6 +152,14 @@ impl Machine {
     /// Cuts its power.
     pub fn cut(&self) {
         let _ = fs::write(self.cgroup.join("cgroup.kill"), "1");
+    }
+}
+
+impl Host for Machine {
+    const PATIENCE: Duration = BOOT;
+
+    fn run(&self, argv: &[&str]) -> Output {
+        self.run_with(&[], argv)
     }
 }
 
@@ -247,28 +185,6 @@ impl Drop for Machine {
     }
 }
 
-/// Writes a file below a root, with the folders above it.
-pub fn write(root: &Path, path: &str, text: &str) {
-    let path = root.join(path);
-    fs::create_dir_all(path.parent().expect("a folder above")).expect("folders");
-    fs::write(path, text).expect("a file");
-}
-
-/// Defines containers below a root: each with its name and lines of its config.
-pub fn guests(root: &Path, guests: &[&[&str]]) {
-    let lxcpath = root.join("var/lib/lxc");
-    for words in guests {
-        let (name, lines) = words.split_first().expect("a name");
-        let script = concat!(env!("CARGO_MANIFEST_DIR"), "/scripts/make-guest");
-        let made = Command::new(script).arg(&lxcpath).arg(name).args(lines).status();
-        assert!(made.expect("make-guest").success(), "make-guest {name}");
-        // The paths in it are those of the host itself.
-        let config = lxcpath.join(name).join("config");
-        let text = fs::read_to_string(&config).expect("a config");
-        fs::write(&config, text.replace(&root.display().to_string(), "")).expect("a config");
-    }
-}
-
 /// Removes a cgroup with those below it.
 fn remove_cgroups(cgroup: &Path) {
     for entry in fs::read_dir(cgroup).into_iter().flatten().flatten() {
@@ -277,18 +193,6 @@ fn remove_cgroups(cgroup: &Path) {
         }
     }
     let _ = fs::remove_dir(cgroup);
-}
-
-/// The root of all hosts.
-fn root() -> &'static Path {
-    static ROOT: OnceLock<PathBuf> = OnceLock::new();
-    ROOT.get_or_init(|| {
-        let root = target().join("booted/root");
-        let made =
-            Command::new(concat!(env!("CARGO_MANIFEST_DIR"), "/scripts/make-host")).arg(&root).status();
-        assert!(made.expect("make-host").success(), "the root of the hosts cannot be made");
-        root
-    })
 }
 
 /// What the installation of the package adds to it: made by a host that is booted once.
@@ -323,18 +227,4 @@ fn installed() -> &'static Path {
         assert!(copied.expect("cp").success());
         folder
     })
-}
-
-/// guestd's packages, as `make deb` leaves them.
-pub fn packages() -> Vec<PathBuf> {
-    let folder = target().join("debian");
-    let entries = fs::read_dir(&folder).into_iter().flatten().flatten().map(|entry| entry.path());
-    let packages: Vec<_> = entries.filter(|path| path.extension().is_some_and(|end| end == "deb")).collect();
-    assert!(!packages.is_empty(), "no packages in {}: run \"make deb\" first", folder.display());
-    packages
-}
-
-fn target() -> PathBuf {
-    let set = std::env::var_os("CARGO_TARGET_DIR").map(PathBuf::from);
-    set.unwrap_or_else(|| Path::new(env!("CARGO_MANIFEST_DIR")).join("target"))
 }

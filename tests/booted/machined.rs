@@ -4,7 +4,7 @@ use std::{fs, path::Path};
 
 use nix::sys::stat::{Mode, SFlag, mknod};
 
-use super::machine::{Machine, guests, write};
+use super::machine::{Host, Machine, guests, write};
 
 /// Boots a host with these containers, whose guestd tells all of its own doings.
 fn boot(names: &[&str], prepare: impl FnOnce(&Path)) -> Machine {

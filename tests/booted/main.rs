@@ -3,6 +3,8 @@
 
 #[path = "../bus/mod.rs"]
 mod bus;
+#[path = "../debian/mod.rs"]
+mod debian;
 mod machine;
 
 mod autopkgtest;

@@ -1,6 +1,6 @@
 //! Only who asks waits for the network, and makes others bring it up.
 
-use super::machine::{Machine, guests, write};
+use super::machine::{Host, Machine, guests, write};
 
 /// A network that is online once `/online` is there.
 const SLOW: &str = "[Unit]\nBefore=network-online.target\n[Service]\nType=oneshot\nRemainAfterExit=yes\n\

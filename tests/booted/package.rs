@@ -2,7 +2,7 @@
 
 use super::{
     boot::HOST,
-    machine::{Machine, guests},
+    machine::{Host, Machine, guests},
 };
 
 #[test]

@@ -2,7 +2,7 @@
 
 use super::{
     boot::HOST,
-    machine::{Machine, guests, write},
+    machine::{Host, Machine, guests, write},
 };
 
 const RULE: &str = r#"

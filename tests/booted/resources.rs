@@ -1,6 +1,6 @@
 //! What a guest may use of the host, and when that changes.
 
-use super::machine::{Machine, guests, write};
+use super::machine::{Host, Machine, guests, write};
 
 /// A host whose guest `web` runs, with these `[resources]`.
 fn host(resources: &str) -> Machine {

@@ -1,6 +1,6 @@
 //! LXC's own units beside guestd.
 
-use super::machine::{Machine, guests, write};
+use super::machine::{Host, Machine, guests, write};
 
 #[test]
 fn units_that_start_the_same_guests_are_told() {
