@@ -1,0 +1,91 @@
+//! Power-on with Debian's own kernel: guests are there, in cgroups with controllers of their own.
+
+use super::{
+    debian::{HOST, Host, guests, write},
+    machine::Vm,
+};
+
+/// Where the cgroups of the guests' units are.
+const UNITS: &str = "/sys/fs/cgroup/machine.slice";
+
+/// An init that wants more memory than it may have, as soon as somebody says so.
+const GREEDY: &str = "until [ -e /go ]; do sleep 1; done\n\
+                      exec busybox dd if=/dev/zero of=/dev/null bs=256M count=1\n";
+
+#[test]
+fn guests_come_up_in_units_that_hold_them_and_outlive_what_happens_inside() {
+    let vm = Vm::boot_with(|upper| {
+        guests(upper, &HOST);
+        guests(
+            upper,
+            &[&["small", "lxc.cgroup2.memory.max = 33554432"], &["greedy", "lxc.init.cmd = /bin/sh /greedy"]],
+        );
+        write(upper, "var/lib/lxc/.root/greedy", GREEDY);
+        write(upper, "etc/guestd/guests/greedy.toml", "[resources]\nMemoryMax = \"48M\"\n");
+    });
+    assert_eq!(vm.phases(), "db up, greedy down, lab down, mail up, small down, web up");
+    for later in ["mail", "web"] {
+        let gap = vm.since(later) - vm.since("db");
+        assert!(gap >= 1.0, "{later} came {gap} s after db");
+    }
+    let status = vm.sh("guestctl status");
+    assert!(status.contains("Launcher: systemd"), "{status}");
+    cgroups(&vm);
+    limits(&vm);
+    ends(&vm);
+}
+
+/// Each guest is in its unit, and LXC has there all that the kernel offers.
+fn cgroups(vm: &Vm) {
+    assert_eq!(vm.sh("stat -fc %T /sys/fs/cgroup"), "cgroup2fs\n");
+    let controllers = vm.sh("cat /sys/fs/cgroup/cgroup.controllers");
+    for controller in ["cpu", "io", "memory", "pids"] {
+        assert!(controllers.split_whitespace().any(|known| known == controller), "{controllers}");
+    }
+    let cgroup = vm.sh(&format!("grep ^0:: /proc/{}/cgroup", vm.init("web")));
+    assert_eq!(cgroup, "0::/machine.slice/guest-web.service/lxc.payload.web\n");
+    assert_eq!(vm.sh(&format!("cat {UNITS}/guest-web.service/lxc.payload.web/memory.max")), "max\n");
+    // A limit of the container's own configuration.
+    vm.sh("guestctl start small");
+    let small = vm.sh(&format!("cat {UNITS}/guest-small.service/lxc.payload.small/memory.max"));
+    assert_eq!(small, "33554432\n");
+}
+
+/// A limit of the unit holds: who wants more is killed, and nothing else happens; unless that is the init.
+fn limits(vm: &Vm) {
+    let (init, before) = (vm.init("web"), unit(vm));
+    assert!(before.contains("ActiveState=active"), "{before}");
+    vm.sh("systemctl set-property --runtime guest-web.service MemoryMax=64M");
+    let greedy = ["busybox", "dd", "if=/dev/zero", "of=/dev/null", "bs=256M", "count=1"];
+    let greedy = vm.run(&[&["lxc-attach", "-n", "web", "--"][..], &greedy].concat());
+    assert!(!greedy.status.success(), "{greedy:?}");
+    let events = vm.sh(&format!("cat {UNITS}/guest-web.service/memory.events"));
+    assert!(events.lines().any(|line| line == "oom_kill 1"), "{events}");
+    assert_eq!((vm.init("web"), unit(vm)), (init, before.clone()));
+
+    vm.sh("lxc-attach -n web -- reboot -f");
+    let lives = format!("test \"$(lxc-info -n web -pH)\" != {init} && guestctl list | grep -q '^web *up'");
+    vm.wait("a new init", &lives);
+    assert_ne!(vm.init("web"), init);
+    assert_eq!(unit(vm), before);
+    assert_eq!(vm.sh(&format!("cat {UNITS}/guest-web.service/memory.max")), "67108864\n");
+    vm.sh("guestctl start greedy");
+    assert_eq!(vm.sh(&format!("cat {UNITS}/guest-greedy.service/memory.max")), "50331648\n");
+    vm.sh("touch /var/lib/lxc/.root/go");
+    vm.wait("its end", "guestctl list | grep -q '^greedy *failed.*killed for want of memory'");
+    let status = vm.sh("guestctl status web");
+    assert!(status.contains("asked reboot, answered restart"), "{status}");
+}
+
+/// This kernel's pidfds do not tell how a process ended: LXC's monitor does.
+fn ends(vm: &Vm) {
+    vm.sh("lxc-attach -n web -- poweroff -f");
+    vm.wait("its end", "guestctl list | grep -q '^web *down.*halted by the guest'");
+    vm.wait("the end of its unit", "! systemctl is-active -q guest-web");
+    vm.sh(&format!("kill -KILL {}", vm.init("mail")));
+    vm.wait("its end", "guestctl list | grep -q '^mail *failed.*SIGKILL'");
+}
+
+fn unit(vm: &Vm) -> String {
+    vm.sh("systemctl show guest-web -p InvocationID -p ActiveState")
+}

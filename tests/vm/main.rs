@@ -1,0 +1,10 @@
+//! guestd at home in a virtual machine: what a container cannot show. Debian's own kernel, all cgroup controllers, a real
+//! reboot, a real power cut.
+
+mod agent;
+#[path = "../debian/mod.rs"]
+mod debian;
+mod machine;
+
+mod boot;
+mod power;
