@@ -32,7 +32,7 @@ ZSHDIR   = $(DESTDIR)$(PREFIX)/share/zsh/vendor-completions
 FISHDIR  = $(DESTDIR)$(PREFIX)/share/fish/vendor_completions.d
 
 .DEFAULT_GOAL := help
-.PHONY: help setup build demo check test bench deb generated install uninstall clean
+.PHONY: help setup build demo check test test-vm bench deb generated install uninstall clean
 
 help: ## Show this
 	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "  make %-10s %s\n", $$1, $$2 }' $(firstword $(MAKEFILE_LIST))
@@ -56,6 +56,10 @@ check: setup ## Format and lints, warnings denied
 
 test: check deb ## Everything: format, lints, unit, property, bus, real-container and booted-host tests (as root)
 	$(CARGO) test --locked
+
+test-vm: deb ## The booted host once more in virtual machines, with Debian's kernel and a power cut (as root)
+	@scripts/setup vm
+	$(CARGO) test --locked --test vm
 
 bench: deb ## Measure beside the real tools, and print the ratios (as root)
 	$(CARGO) bench --locked
