@@ -33,6 +33,8 @@ pub(super) fn of(
         Verb::Freeze => match &state.phase {
             Phase::Frozen(_) => Some(Ok(None)),
             Phase::Down(_) | Phase::Failed { .. } => Some(Err(down_words(state))),
+            // The run that was to be frozen is over; nobody answers for it any more.
+            _ if state.epoch > begun.epoch => Some(Err("it was started again meanwhile".into())),
             _ => None,
         },
         Verb::Thaw => match &state.phase {

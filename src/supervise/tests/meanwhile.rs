@@ -111,3 +111,13 @@ fn whoever_asks_for_much_at_once_finds_every_result_and_a_long_job_its_own() {
     assert!(many.iter().chain([&long]).all(|id| known.contains_key(id)), "{:?}", known.keys());
     assert_eq!(known[&long].state, JobState::Done);
 }
+
+#[test]
+fn a_freeze_ends_with_the_run_that_it_was_for() {
+    let mut world = World::up([guest("a")]);
+    let job = world.operate(1, Verb::Freeze, "a").unwrap();
+    world.operate(2, Verb::Restart, "a").unwrap();
+    world.sees(3, "a", Observation::Gone);
+    world.comes_up(4, "a");
+    assert_eq!(world.job(job).results["a"], Outcome::Failed("it was started again meanwhile".into()));
+}
