@@ -49,6 +49,9 @@ pub struct Watcher {
 /// Room for a few hundred events; names are at most 255 bytes.
 const BUFFER: usize = 16 * 1024;
 
+/// How often the nearest folder above an lxcpath is looked for, while folders come.
+const LOOKS: usize = 64;
+
 impl Watcher {
     /// Watches these lxcpaths and every folder in them, and the nearest folder above each: there it shows when one comes, or
     /// goes although something of it is still in use.
@@ -83,12 +86,22 @@ impl Watcher {
             | WatchMask::ONLYDIR
             | WatchMask::MASK_ADD;
         for path in self.paths.clone() {
-            let found = path.ancestors().skip(1).find_map(|above| {
-                let descriptor = self.watches.add(above, mask).ok()?;
-                Some((descriptor, Arc::from(above)))
-            });
-            if let Some((descriptor, above)) = found {
-                self.watched.entry(descriptor).or_insert(Watched::Above(above));
+            let mut nearest = None;
+            // What comes between two looks at one place is found by the next look, and by its watch after that.
+            for _ in 0..LOOKS {
+                let found = path.ancestors().skip(1).find_map(|above| {
+                    let descriptor = self.watches.add(above, mask).ok()?;
+                    Some((descriptor, Arc::<Path>::from(above)))
+                });
+                let Some((descriptor, above)) = found else { break };
+                self.watched.entry(descriptor).or_insert_with(|| Watched::Above(above.clone()));
+                if nearest.replace(above.clone()) == Some(above) {
+                    break;
+                }
+            }
+            let is_path = |watched: &Watched| matches!(watched, Watched::Path(known) if *known == path);
+            if !self.watched.values().any(is_path) {
+                self.watch_path(&path);
             }
         }
     }

@@ -114,3 +114,16 @@ async fn lxcpaths_that_come_late_or_go_are_noticed() {
     fs::rename(&first, dir.path().join("away")).unwrap();
     assert_eq!(watcher.changes(), [Change::Everything].into());
 }
+
+#[tokio::test]
+async fn an_lxcpath_that_comes_between_two_looks_is_watched() {
+    let dir = tempfile::tempdir().unwrap();
+    let path = dir.path().join("more/lxc");
+    let mut watcher = watched(&[]);
+    // It was not there a moment ago, when it should have been watched.
+    watcher.paths = vec![path.as_path().into()];
+    fs::create_dir_all(&path).unwrap();
+    watcher.watch_above();
+    fs::create_dir(path.join("web")).unwrap();
+    assert_eq!(watcher.changes(), [container(&path, "web")].into());
+}
