@@ -62,6 +62,11 @@ pub fn of_cgroup(path: &Path) -> Option<&str> {
     parts.next().filter(|part| part.starts_with("guest-") && part.ends_with(".service"))
 }
 
+/// The cgroup of the guest's unit that a cgroup lies in.
+pub fn cgroup_of(path: &Path) -> Option<&Path> {
+    path.ancestors().take_while(|path| of_cgroup(path).is_some()).last()
+}
+
 /// Properties of `StartTransientUnit`.
 pub type Properties = Vec<(String, OwnedVariant)>;
 
@@ -164,6 +169,8 @@ mod tests {
             ("lxc.payload.web", None),
         ] {
             assert_eq!(of_cgroup(Path::new(path)), unit, "{path}");
+            let own = cgroup_of(Path::new(path)).and_then(|path| path.file_name()?.to_str());
+            assert_eq!(own, unit, "{path}");
         }
         assert_eq!(name(&GuestName::new("a.b-c").unwrap()), "guest-a.b-c.service");
     }

@@ -178,7 +178,7 @@ impl Watch {
                 match report {
                     Report::Frozen => self.report(Observation::Frozen),
                     Report::Thawed => self.report(Observation::Thawed),
-                    Report::Ended(status) => self.report(self.end_of(&init, status, ground.starved)),
+                    Report::Ended(status) => self.report(self.end_of(&init, status, ground.is_starved())),
                     Report::Next => {
                         if let Some((process, since)) = next.take() {
                             init = process;
@@ -249,28 +249,36 @@ impl Watch {
 struct Ground {
     /// The cgroups of its monitor and its init.
     cgroups: Folders,
-    /// Those of its init.
-    payload: Cgroups,
-    /// How many of its processes were killed there for want of memory, when that was first looked at.
+    /// Those that tell of its processes that were killed for want of memory.
+    counting: Cgroups,
+    /// How many these were when that was first looked at.
     kills: u64,
-    /// There were more at its end.
+    /// There were more when its end was seen.
     starved: bool,
 }
 
 impl Ground {
     fn of(monitor: Option<&Process>, init: &Process, name: &str) -> Self {
-        let of =
-            |pids: &[i32]| Cgroups(cgroup::of_processes(pids.iter().copied(), name).into_iter().collect());
+        let of = |pids: &[i32]| cgroup::of_processes(pids.iter().copied(), name);
         let all: Vec<i32> = monitor.into_iter().chain([init]).map(Process::pid).collect();
-        let payload = of(&[init.pid()]);
-        let kills = memory::kills(&payload);
-        Self { cgroups: folders(&of(&all)).unwrap_or_default(), payload, kills, starved: false }
+        let all = Cgroups(of(&all).into_iter().collect());
+        // LXC removes the container's own as soon as its init has ended; that of its unit outlives its monitor.
+        let counting = of(&[init.pid()]).into_iter();
+        let counting = counting.map(|path| unit::cgroup_of(&path).map(Path::to_owned).unwrap_or(path));
+        let counting = Cgroups(counting.collect());
+        let kills = memory::kills(&counting);
+        Self { cgroups: folders(&all).unwrap_or_default(), counting, kills, starved: false }
     }
 
-    /// Its init has ended; looks at once, since the cgroup is about to be removed.
+    /// Its init has ended; looks at once, since these cgroups are about to be removed.
     fn end(&mut self, init: &Process) -> Seen {
-        self.starved = memory::kills(&self.payload) > self.kills;
+        self.starved = self.is_starved();
         Seen::Ended(init.exit_of_zombie())
+    }
+
+    /// Whether somebody was killed; its end may have been told before it was seen.
+    fn is_starved(&self) -> bool {
+        self.starved || memory::kills(&self.counting) > self.kills
     }
 }
 
