@@ -53,6 +53,7 @@ demo: ## Start, reboot and stop real containers, and show how (as root)
 check: setup ## Format and lints, warnings denied
 	$(CARGO) fmt --check
 	$(CARGO) clippy --locked --all-targets -- -D warnings
+	$(CARGO) clippy --locked --test vm -- -D warnings
 
 test: check deb ## Everything: format, lints, unit, property, bus, real-container and booted-host tests (as root)
 	$(CARGO) test --locked
