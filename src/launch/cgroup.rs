@@ -9,7 +9,10 @@ use std::{
     time::Duration,
 };
 
-use super::Cgroups;
+use super::{
+    Cgroups,
+    hierarchy::{Hierarchy, hierarchies},
+};
 
 /// How deep below a guest's cgroup others are looked for: guests can nest them as they like.
 const DEPTH_MAX: usize = 32;
@@ -17,45 +20,13 @@ const DEPTH_MAX: usize = 32;
 const REMOVALS: usize = 20;
 const MOMENT: Duration = Duration::from_micros(500);
 
-/// One mounted cgroup hierarchy.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub(super) struct Hierarchy {
-    pub(super) mount: PathBuf,
-    pub(super) v2: bool,
-}
-
-/// Every cgroup hierarchy of this host, each once.
-pub(super) fn hierarchies() -> io::Result<Vec<Hierarchy>> {
-    Ok(parse_mounts(&fs::read_to_string("/proc/self/mountinfo")?))
-}
-
-/// Reads the cgroup mounts from mountinfo (proc(5)); a device mounted twice counts once.
-fn parse_mounts(mountinfo: &str) -> Vec<Hierarchy> {
-    let mut devices = BTreeSet::new();
-    let mut found = Vec::new();
-    for line in mountinfo.lines() {
-        let Some((left, right)) = line.split_once(" - ") else { continue };
-        let fields: Vec<&str> = left.split(' ').collect();
-        let [_, _, device, _, mount, ..] = fields[..] else { continue };
-        let v2 = match right.split(' ').next() {
-            Some("cgroup") => false,
-            Some("cgroup2") => true,
-            _ => continue,
-        };
-        if devices.insert(device) {
-            found.push(Hierarchy { mount: mount.into(), v2 });
-        }
-    }
-    found
-}
-
 /// The names of top-level cgroups, in any hierarchy, that `wanted` picks.
 ///
 /// # Errors
 /// When the mounts or a hierarchy cannot be read.
 pub fn top_level(wanted: impl Fn(&str) -> bool) -> io::Result<BTreeSet<String>> {
     let mut found = BTreeSet::new();
-    for hierarchy in hierarchies()? {
+    for hierarchy in hierarchies()?.iter() {
         for entry in fs::read_dir(&hierarchy.mount)? {
             let name = entry?.file_name();
             if let Some(name) = name.to_str().filter(|name| wanted(name)) {
@@ -101,8 +72,8 @@ fn collect(mount: &Path, path: &Path, depth: usize, found: &mut Vec<PathBuf>) {
 /// When the mounts cannot be read.
 pub fn processes(cgroups: &Cgroups) -> io::Result<BTreeSet<i32>> {
     let mut found = BTreeSet::new();
-    for hierarchy in hierarchies()? {
-        for path in below(&hierarchy, cgroups) {
+    for hierarchy in hierarchies()?.iter() {
+        for path in below(hierarchy, cgroups) {
             let list = fs::read_to_string(hierarchy.mount.join(path).join("cgroup.procs"));
             found.extend(list.unwrap_or_default().lines().filter_map(|pid| pid.parse::<i32>().ok()));
         }
@@ -213,9 +184,9 @@ pub fn remove_empty(cgroups: &Cgroups) -> io::Result<()> {
 #[cfg(feature = "cgroups-rs")]
 pub fn kill_once(cgroups: &Cgroups) -> io::Result<usize> {
     let mut killed = 0;
-    for hierarchy in hierarchies()? {
-        for path in below(&hierarchy, cgroups) {
-            killed += by_crate::kill(&hierarchy, &path)?;
+    for hierarchy in hierarchies()?.iter() {
+        for path in below(hierarchy, cgroups) {
+            killed += by_crate::kill(hierarchy, &path)?;
         }
     }
     Ok(killed)
@@ -257,7 +228,7 @@ mod by_crate {
 
     impl CrateHierarchy for Mounted {
         fn subsystems(&self) -> Vec<Subsystem> {
-            let freezer = FreezerController::new(self.0.mount.clone(), PathBuf::from("/"), self.0.v2);
+            let freezer = FreezerController::new(self.0.mount.clone(), PathBuf::from("/"), self.0.is_v2());
             vec![Subsystem::Freezer(freezer)]
         }
 
@@ -275,7 +246,7 @@ mod by_crate {
         }
 
         fn v2(&self) -> bool {
-            self.0.v2
+            self.0.is_v2()
         }
     }
 
@@ -288,7 +259,7 @@ mod by_crate {
         if processes.is_empty() {
             return Ok(0);
         }
-        if !hierarchy.v2 || cgroup.kill().is_err() {
+        if !hierarchy.is_v2() || cgroup.kill().is_err() {
             for process in &processes {
                 kill_one(process.pid)?;
             }
@@ -316,23 +287,6 @@ mod by_crate {
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn every_hierarchy_counts_once() {
-        let mountinfo = "\
-30 25 0:27 / /sys/fs/cgroup rw,nosuid shared:9 - tmpfs tmpfs rw
-31 30 0:28 / /sys/fs/cgroup/unified rw,nosuid shared:10 - cgroup2 cgroup2 rw
-32 30 0:29 / /sys/fs/cgroup/systemd rw shared:11 - cgroup cgroup rw,name=systemd
-33 30 0:29 / /mnt/again rw - cgroup cgroup rw,name=systemd
-";
-        assert_eq!(
-            parse_mounts(mountinfo),
-            [
-                Hierarchy { mount: "/sys/fs/cgroup/unified".into(), v2: true },
-                Hierarchy { mount: "/sys/fs/cgroup/systemd".into(), v2: false },
-            ]
-        );
-    }
 
     #[test]
     fn no_path_reaches_the_top_or_beside_it() {

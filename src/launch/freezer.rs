@@ -6,10 +6,12 @@ use std::{
 };
 
 use super::{
-    Cgroups,
-    cgroup::{self, Hierarchy},
+    Cgroups, cgroup,
+    hierarchy::{self, Hierarchy},
 };
 
+/// The controller of v1.
+const FREEZER: &str = "freezer";
 /// The file of v1 that says, and sets, whether a cgroup is frozen.
 const STATE: &str = "freezer.state";
 /// The file of v2 that sets it.
@@ -21,8 +23,9 @@ const FREEZE: &str = "cgroup.freeze";
 /// When the mounts or the process's cgroups cannot be read.
 pub fn is_frozen(pid: i32) -> io::Result<bool> {
     let table = fs::read_to_string(format!("/proc/{pid}/cgroup"))?;
-    Ok(cgroup::hierarchies()?.iter().any(|hierarchy| {
-        let (file, frozen) = if hierarchy.v2 { ("cgroup.events", "frozen 1") } else { (STATE, "FROZEN") };
+    Ok(hierarchy::hierarchies()?.iter().any(|hierarchy| {
+        let (file, frozen) =
+            if hierarchy.is_v2() { ("cgroup.events", "frozen 1") } else { (STATE, "FROZEN") };
         folders(&table, hierarchy)
             .any(|folder| fs::read_to_string(folder.join(file)).is_ok_and(|said| holds(&said, frozen)))
     }))
@@ -32,11 +35,17 @@ fn holds(said: &str, line: &str) -> bool {
     said.lines().any(|said| said == line)
 }
 
-/// Where the cgroups of a process would lie in a hierarchy, by its `/proc/PID/cgroup`: lines are
-/// `ID:CONTROLLERS:PATH`, those of v2 without controllers. Which of them belong to it, its files tell.
+/// Where the cgroups that can freeze a process lie in a hierarchy, by its `/proc/PID/cgroup`: lines are
+/// `ID:CONTROLLERS:PATH`, those of v2 without controllers.
 fn folders<'a>(table: &'a str, hierarchy: &'a Hierarchy) -> impl Iterator<Item = PathBuf> + 'a {
     let parts = table.lines().filter_map(|line| line.split_once(':')?.1.split_once(':'));
-    let of_kind = parts.filter(|(controllers, _)| hierarchy.v2 == controllers.is_empty());
+    let freezes = |controllers: &str| match hierarchy.is_v2() {
+        true => controllers.is_empty(),
+        false => {
+            hierarchy.may_have(FREEZER) && controllers.split(',').any(|controller| controller == FREEZER)
+        }
+    };
+    let of_kind = parts.filter(move |(controllers, _)| freezes(controllers));
     of_kind.map(|(_, path)| hierarchy.mount.join(path.trim_start_matches('/')))
 }
 
@@ -45,7 +54,7 @@ fn folders<'a>(table: &'a str, hierarchy: &'a Hierarchy) -> impl Iterator<Item =
 /// # Errors
 /// When the mounts cannot be read, or the kernel refuses.
 pub fn begin_in_v1(cgroups: &Cgroups) -> io::Result<bool> {
-    set(cgroups, |hierarchy| (!hierarchy.v2).then_some((STATE, "FROZEN")))
+    set(cgroups, |hierarchy| (!hierarchy.is_v2()).then_some((STATE, "FROZEN")))
 }
 
 /// Thaws these cgroups in every hierarchy, whoever froze them.
@@ -53,7 +62,8 @@ pub fn begin_in_v1(cgroups: &Cgroups) -> io::Result<bool> {
 /// # Errors
 /// When the mounts cannot be read, or the kernel refuses.
 pub fn thaw(cgroups: &Cgroups) -> io::Result<()> {
-    set(cgroups, |hierarchy| Some(if hierarchy.v2 { (FREEZE, "0") } else { (STATE, "THAWED") })).map(drop)
+    set(cgroups, |hierarchy| Some(if hierarchy.is_v2() { (FREEZE, "0") } else { (STATE, "THAWED") }))
+        .map(drop)
 }
 
 /// Writes to these cgroups what `choose` picks for a hierarchy: a file, and a word. Returns whether there was such a file.
@@ -62,8 +72,8 @@ fn set(
     choose: impl Fn(&Hierarchy) -> Option<(&'static str, &'static str)>,
 ) -> io::Result<bool> {
     let mut found = false;
-    for hierarchy in cgroup::hierarchies()? {
-        let Some((file, word)) = choose(&hierarchy) else { continue };
+    for hierarchy in hierarchy::hierarchies()?.iter().filter(|hierarchy| hierarchy.may_have(FREEZER)) {
+        let Some((file, word)) = choose(hierarchy) else { continue };
         for path in cgroups.0.iter().filter(|path| cgroup::is_inside(path)) {
             found |= write(&hierarchy.mount.join(path).join(file), word)?;
         }
@@ -82,14 +92,15 @@ fn write(file: &Path, word: &str) -> io::Result<bool> {
 
 #[cfg(test)]
 mod tests {
-    use super::*;
+    use super::{hierarchy::Kind, *};
 
     #[test]
     fn each_hierarchy_has_its_own_lines() {
         let table = "6:cpu,freezer:/lxc.payload.a/b:c\n1:name=systemd:/s\n0::/u\n";
-        let of = |v2| folders(table, &Hierarchy { mount: "/m".into(), v2 }).collect::<Vec<_>>();
-        assert_eq!(of(false), [Path::new("/m/lxc.payload.a/b:c"), Path::new("/m/s")]);
-        assert_eq!(of(true), [Path::new("/m/u")]);
+        let of = |kind| folders(table, &Hierarchy { mount: "/m".into(), kind }).collect::<Vec<_>>();
+        assert_eq!(of(Kind::V1(vec!["rw".into(), "freezer".into()])), [Path::new("/m/lxc.payload.a/b:c")]);
+        assert_eq!(of(Kind::V1(vec!["rw".into(), "name=systemd".into()])), [] as [&Path; 0]);
+        assert_eq!(of(Kind::V2), [Path::new("/m/u")]);
     }
 
     #[test]

@@ -12,7 +12,7 @@ use std::{
     time::Duration,
 };
 
-use super::{Cgroups, cgroup};
+use super::{Cgroups, cgroup, hierarchy};
 
 /// The file of v1 that counts what was killed in a cgroup, and that of v2, which counts what is below it too.
 const V1: &str = "memory.oom_control";
@@ -29,11 +29,12 @@ const RECENT: Duration = Duration::from_secs(60);
 /// where nobody counts.
 pub fn kills(cgroups: &Cgroups) -> u64 {
     let mut kills = 0;
-    for hierarchy in cgroup::hierarchies().unwrap_or_default() {
-        let file = if hierarchy.v2 { V2 } else { V1 };
+    let Ok(hierarchies) = hierarchy::hierarchies() else { return 0 };
+    for hierarchy in hierarchies.iter().filter(|hierarchy| hierarchy.may_have("memory")) {
+        let file = if hierarchy.is_v2() { V2 } else { V1 };
         let counter = |path: &Path| hierarchy.mount.join(path).join(file);
         let counting = cgroups.0.iter().filter(|path| counter(path).exists()).cloned().collect();
-        let paths = if hierarchy.v2 { counting } else { cgroup::below(&hierarchy, &Cgroups(counting)) };
+        let paths = if hierarchy.is_v2() { counting } else { cgroup::below(hierarchy, &Cgroups(counting)) };
         let said = paths.iter().map(|path| fs::read_to_string(counter(path)).unwrap_or_default());
         kills += said.map(|said| counted(&said)).sum::<u64>();
     }
@@ -64,6 +65,11 @@ impl KernelLog {
         };
         let file = open().inspect_err(|error| tracing::debug!("cannot read the kernel's log: {error}"));
         Self { file: file.ok(), killed: VecDeque::new() }
+    }
+
+    /// Whether it can be read.
+    pub fn is_open(&self) -> bool {
+        self.file.is_some()
     }
 
     /// Whether the kernel has killed this process for want of memory, a moment ago. None when that cannot be read.

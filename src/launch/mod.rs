@@ -14,6 +14,7 @@ use crate::{
 pub mod cgroup;
 pub mod direct;
 pub mod freezer;
+mod hierarchy;
 pub mod memory;
 pub mod systemd;
 pub mod unit;

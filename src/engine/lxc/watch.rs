@@ -159,7 +159,7 @@ impl Watch {
         let _client =
             monitor.as_ref().map(|monitor| Task::spawn(state_client(socket.clone(), monitor.pid(), sight)));
         let mut next = None;
-        let mut ground = Ground::of(monitor.as_ref(), &init, self.guest.name.as_str());
+        let mut ground = self.ground(monitor.as_ref(), &init);
         loop {
             let seen = tokio::select! {
                 biased;
@@ -182,7 +182,7 @@ impl Watch {
                     Report::Next => {
                         if let Some((process, since)) = next.take() {
                             init = process;
-                            ground = Ground::of(monitor.as_ref(), &init, self.guest.name.as_str());
+                            ground = self.ground(monitor.as_ref(), &init);
                             self.report(Observation::Running(since));
                         }
                     }
@@ -207,6 +207,12 @@ impl Watch {
             run.handle(Seen::MonitorOver, Instant::now());
         }
         run
+    }
+
+    /// Where it runs now. Who is killed there is counted only where nobody tells whom.
+    fn ground(&self, monitor: Option<&Process>, init: &Process) -> Ground {
+        let counts = !locked(&self.kernel).is_open();
+        Ground::of(monitor, init, self.guest.name.as_str(), counts)
     }
 
     /// What the end of an init is. The kernel's log is certain of whom it killed; where it cannot be read, `starved` says
@@ -251,14 +257,14 @@ struct Ground {
     cgroups: Folders,
     /// Those that tell of its processes that were killed for want of memory.
     counting: Cgroups,
-    /// How many these were when that was first looked at.
-    kills: u64,
+    /// How many these were when that was first looked at, if it was.
+    kills: Option<u64>,
     /// There were more when its end was seen.
     starved: bool,
 }
 
 impl Ground {
-    fn of(monitor: Option<&Process>, init: &Process, name: &str) -> Self {
+    fn of(monitor: Option<&Process>, init: &Process, name: &str, counts: bool) -> Self {
         let of = |pids: &[i32]| cgroup::of_processes(pids.iter().copied(), name);
         let all: Vec<i32> = monitor.into_iter().chain([init]).map(Process::pid).collect();
         let all = Cgroups(of(&all).into_iter().collect());
@@ -266,7 +272,7 @@ impl Ground {
         let counting = of(&[init.pid()]).into_iter();
         let counting = counting.map(|path| unit::cgroup_of(&path).map(Path::to_owned).unwrap_or(path));
         let counting = Cgroups(counting.collect());
-        let kills = memory::kills(&counting);
+        let kills = counts.then(|| memory::kills(&counting));
         Self { cgroups: folders(&all).unwrap_or_default(), counting, kills, starved: false }
     }
 
@@ -278,7 +284,7 @@ impl Ground {
 
     /// Whether somebody was killed; its end may have been told before it was seen.
     fn is_starved(&self) -> bool {
-        self.starved || memory::kills(&self.counting) > self.kills
+        self.starved || self.kills.is_some_and(|before| memory::kills(&self.counting) > before)
     }
 }
 

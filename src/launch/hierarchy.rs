@@ -1,0 +1,137 @@
+//! The cgroup hierarchies that are mounted here: of v1, of v2, or of both.
+
+use std::{
+    collections::BTreeSet,
+    fs::File,
+    io::{self, Read},
+    path::PathBuf,
+    sync::{Arc, Mutex, PoisonError},
+};
+
+use rustix::event::{PollFd, PollFlags, Timespec, poll};
+
+/// One mounted cgroup hierarchy.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) struct Hierarchy {
+    pub(super) mount: PathBuf,
+    pub(super) kind: Kind,
+}
+
+/// Which version a hierarchy is of.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) enum Kind {
+    /// With these controllers.
+    V1(Vec<Box<str>>),
+    /// With whatever controllers each cgroup has.
+    V2,
+}
+
+impl Hierarchy {
+    pub(super) fn is_v2(&self) -> bool {
+        self.kind == Kind::V2
+    }
+
+    /// Whether a cgroup of it can have this controller.
+    pub(super) fn may_have(&self, controller: &str) -> bool {
+        match &self.kind {
+            Kind::V1(controllers) => controllers.iter().any(|own| **own == *controller),
+            Kind::V2 => true,
+        }
+    }
+}
+
+/// Every cgroup hierarchy of this host, each once. Read again only when something was mounted or unmounted: it is needed
+/// several times for each guest that starts.
+pub(super) fn hierarchies() -> io::Result<Arc<[Hierarchy]>> {
+    static MOUNTS: Mutex<Option<Mounts>> = Mutex::new(None);
+    let mut mounts = MOUNTS.lock().unwrap_or_else(PoisonError::into_inner);
+    match &*mounts {
+        Some(known) if !known.have_changed() => Ok(known.hierarchies.clone()),
+        _ => {
+            let read = Mounts::read()?;
+            let hierarchies = read.hierarchies.clone();
+            *mounts = Some(read);
+            Ok(hierarchies)
+        }
+    }
+}
+
+/// What is mounted, as it was read.
+struct Mounts {
+    /// Kept open, since the kernel tells on it of changes after it was opened.
+    file: File,
+    hierarchies: Arc<[Hierarchy]>,
+}
+
+impl Mounts {
+    fn read() -> io::Result<Self> {
+        let mut file = File::open("/proc/self/mountinfo")?;
+        let mut text = String::new();
+        file.read_to_string(&mut text)?;
+        Ok(Self { file, hierarchies: parse_mounts(&text).into() })
+    }
+
+    /// The kernel raises an exceptional condition on the file when the mounts change (proc(5)).
+    fn have_changed(&self) -> bool {
+        let mut asked = [PollFd::new(&self.file, PollFlags::PRI)];
+        poll(&mut asked, Some(&Timespec::default())).is_ok_and(|changed| changed > 0)
+    }
+}
+
+/// Reads the cgroup mounts from mountinfo (proc(5)); a device mounted twice counts once.
+fn parse_mounts(mountinfo: &str) -> Vec<Hierarchy> {
+    let mut devices = BTreeSet::new();
+    let mut found = Vec::new();
+    for line in mountinfo.lines() {
+        let Some((left, right)) = line.split_once(" - ") else { continue };
+        let fields: Vec<&str> = left.split(' ').collect();
+        let [_, _, device, _, mount, ..] = fields[..] else { continue };
+        let mut right = right.split(' ');
+        let kind = match right.next() {
+            // The last field has the options of the file system, its controllers among them.
+            Some("cgroup") => {
+                Kind::V1(right.next_back().unwrap_or_default().split(',').map(Into::into).collect())
+            }
+            Some("cgroup2") => Kind::V2,
+            _ => continue,
+        };
+        if devices.insert(device) {
+            found.push(Hierarchy { mount: mount.into(), kind });
+        }
+    }
+    found
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn v1(controllers: &[&str]) -> Kind {
+        Kind::V1(controllers.iter().map(|word| (*word).into()).collect())
+    }
+
+    #[test]
+    fn every_hierarchy_counts_once() {
+        let mountinfo = "\
+30 25 0:27 / /sys/fs/cgroup rw,nosuid shared:9 - tmpfs tmpfs rw
+31 30 0:28 / /sys/fs/cgroup/unified rw,nosuid shared:10 - cgroup2 cgroup2 rw
+34 30 0:30 / /sys/fs/cgroup/both rw,nosuid shared:12 - cgroup cgroup rw,cpu,cpuacct
+32 30 0:29 / /sys/fs/cgroup/systemd rw shared:11 - cgroup cgroup rw,name=systemd
+33 30 0:29 / /mnt/again rw - cgroup cgroup rw,name=systemd
+";
+        assert_eq!(
+            parse_mounts(mountinfo),
+            [
+                Hierarchy { mount: "/sys/fs/cgroup/unified".into(), kind: Kind::V2 },
+                Hierarchy { mount: "/sys/fs/cgroup/both".into(), kind: v1(&["rw", "cpu", "cpuacct"]) },
+                Hierarchy { mount: "/sys/fs/cgroup/systemd".into(), kind: v1(&["rw", "name=systemd"]) },
+            ]
+        );
+        let found = parse_mounts(mountinfo);
+        let may_have = |controller| found.iter().map(|one| one.may_have(controller)).collect::<Vec<_>>();
+        assert_eq!(
+            (may_have("cpuacct"), may_have("cp")),
+            (vec![true, true, false], vec![true, false, false])
+        );
+    }
+}
