@@ -63,7 +63,7 @@ test-vm: deb ## The booted host once more in virtual machines, with Debian's ker
 	$(CARGO) test --locked --test vm
 
 bench: deb ## Measure beside the real tools, and print the ratios (as root)
-	$(CARGO) bench --locked
+	$(CARGO) bench --locked --no-fail-fast
 
 deb: ## Build the Debian packages into target/debian
 	@scripts/setup package
@@ -87,6 +87,7 @@ install: generated ## Install what was built below DESTDIR and PREFIX ("make bui
 	install -D -m 644 -t "$(ACTIONS)" units/org.guestd1.policy
 	install -D -m 644 -t "$(UNITDIR)" $(addprefix units/,$(UNITS))
 	install -D -m 644 -t "$(UNITDIR)/lxc.service.d" units/lxc.service.d/guestd.conf
+	install -D -m 644 -t "$(UNITDIR)/lxc-monitord.service.d" units/lxc-monitord.service.d/guestd.conf
 	install -D -m 644 units/guestd.tmpfiles "$(TMPFILES)/guestd.conf"
 	install -D -m 644 -t "$(CATALOG)" units/guestd.catalog
 	install -D -m 644 units/guestd.default "$(DESTDIR)/etc/default/guestd"
@@ -114,7 +115,7 @@ uninstall: ## Remove what "make install" installed; settings and state stay
 	rm -f "$(DBUSDIR)/system.d/org.guestd1.conf" "$(DBUSDIR)/system-services/org.guestd1.service"
 	rm -f "$(DBUSDIR)/interfaces"/org.guestd1.*.xml "$(ACTIONS)/org.guestd1.policy" "$(TMPFILES)/guestd.conf"
 	rm -f "$(CATALOG)/guestd.catalog"
-	cd "$(UNITDIR)" && rm -f $(UNITS) lxc.service.d/guestd.conf
+	cd "$(UNITDIR)" && rm -f $(UNITS) lxc.service.d/guestd.conf lxc-monitord.service.d/guestd.conf
 	rm -f "$(MANDIR)/man1/guestctl.1" "$(MANDIR)/man1"/guestctl-*.1
 	cd "$(MANDIR)/man5" && rm -f $(MAN5)
 	cd "$(MANDIR)/man8" && rm -f $(MAN8) $(MAN8LINKS) autostart.8

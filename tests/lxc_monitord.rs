@@ -103,7 +103,10 @@ fn monitord_runs(host: &Host) -> bool {
 fn engine(host: &Host) -> (LxcEngine, UnboundedReceiver<Observed>) {
     let hook = Hook { helper: Some("/bin/true".into()), runtime_dir: host.runtime_dir() };
     let (sink, seen) = unbounded_channel();
-    (LxcEngine::new(vec![Arc::from(host.lxcpath())], Arc::new(Direct::default()), hook, sink), seen)
+    (
+        LxcEngine::new(vec![Arc::from(host.lxcpath())], Arc::new(Direct::default()), hook, sink, Vec::new()),
+        seen,
+    )
 }
 
 async fn next(seen: &mut UnboundedReceiver<Observed>) -> Observation {

@@ -17,11 +17,13 @@ use std::{
     os::unix::fs::OpenOptionsExt,
     path::{Path, PathBuf},
     sync::Arc,
+    time::Duration,
 };
 
 use tokio::{
     signal::unix::{SignalKind, signal},
     sync::{mpsc, watch},
+    time::{Instant, sleep},
 };
 
 use self::{
@@ -41,11 +43,17 @@ use crate::{
         GuestName,
         status::{DaemonStatus, PhaseWord, Snapshot},
     },
-    systemd::{machined, notify},
+    systemd::{
+        fdstore::{self, Kept},
+        machined, notify,
+    },
 };
 
 /// Names the helper where it lies elsewhere than it is looked for.
 const HELPER_VARIABLE: &str = "GUESTD_HELPER";
+/// How long a daemon that is about to be gone may keep the runtime directory, and how often that is looked at.
+const LEAVES_WITHIN: Duration = Duration::from_secs(1);
+const RETRY: Duration = Duration::from_millis(20);
 
 /// Why the daemon could not start, or had to end.
 #[derive(Debug, thiserror::Error)]
@@ -84,11 +92,13 @@ pub enum DaemonError {
 /// # Errors
 /// [`DaemonError`] when it cannot start, or when the bus goes away.
 pub async fn run(directories: Directories) -> Result<(), DaemonError> {
+    // SAFETY: nothing else takes files over by their numbers, and a process runs one daemon.
+    let kept = unsafe { fdstore::take_over() };
     for path in [&directories.runtime, &directories.state] {
         std::fs::create_dir_all(path)
             .map_err(|source| DaemonError::Directory { path: path.clone(), source })?;
     }
-    let _alone = lock(&directories.runtime)?;
+    let _alone = lock(&directories.runtime).await?;
     dbus::is_alone_on_system_bus().await.map_err(DaemonError::Bus)?;
     let clock = Clock::start();
     // Watched before anything is read, so that nothing falls in between.
@@ -99,7 +109,7 @@ pub async fn run(directories: Directories) -> Result<(), DaemonError> {
     let listener =
         server::bind(&directories.runtime.join(server::SOCKET_NAME)).map_err(DaemonError::Helper)?;
     let runtime_dir = directories.runtime.clone();
-    let (handle, manager, inbox) = compose(clock, directories, (watcher, inventory), &launcher);
+    let (handle, manager, inbox) = compose(clock, directories, (watcher, inventory), &launcher, kept);
     let (reload, inbox) = (inbox.1, inbox.0);
     let manager = manager.recover(inbox).await;
     tokio::spawn(manager.run());
@@ -128,16 +138,20 @@ pub async fn run(directories: Directories) -> Result<(), DaemonError> {
 }
 
 /// Makes sure that this daemon is alone on its runtime directory for as long as the file is open: not even two that
-/// start at the same moment take the socket from one another.
-fn lock(runtime: &Path) -> Result<File, DaemonError> {
+/// start at the same moment take the socket from one another. One that was killed may take a moment to be gone.
+async fn lock(runtime: &Path) -> Result<File, DaemonError> {
     let path = runtime.join("lock");
     let failed = |source| DaemonError::Directory { path: path.clone(), source };
     let mut options = File::options();
     let file = options.create(true).truncate(false).write(true).mode(0o600).open(&path).map_err(failed)?;
-    match file.try_lock() {
-        Ok(()) => Ok(file),
-        Err(TryLockError::WouldBlock) => Err(DaemonError::Taken { path: runtime.to_owned() }),
-        Err(TryLockError::Error(source)) => Err(failed(source)),
+    let deadline = Instant::now() + LEAVES_WITHIN;
+    loop {
+        match file.try_lock() {
+            Ok(()) => return Ok(file),
+            Err(TryLockError::WouldBlock) if Instant::now() < deadline => sleep(RETRY).await,
+            Err(TryLockError::WouldBlock) => return Err(DaemonError::Taken { path: runtime.to_owned() }),
+            Err(TryLockError::Error(source)) => return Err(failed(source)),
+        }
     }
 }
 
@@ -160,6 +174,7 @@ fn compose(
     directories: Directories,
     (watcher, inventory): (Option<Watcher>, Inventory),
     launcher: &Arc<dyn Launcher>,
+    kept: Kept,
 ) -> (Handle, Manager, (Inbox, mpsc::UnboundedSender<()>)) {
     let (sink, observed) = mpsc::unbounded_channel();
     let (report, reports) = mpsc::unbounded_channel();
@@ -168,7 +183,7 @@ fn compose(
     let (snapshots, snapshot) = watch::channel(Arc::new(Snapshot::default()));
     let hook = Hook { helper: find_helper(), runtime_dir: directories.runtime.clone() };
     let paths = inventory.settings.lxc_paths.clone();
-    let engine = Arc::new(LxcEngine::new(paths, launcher.clone(), hook, sink));
+    let engine = Arc::new(LxcEngine::new(paths, launcher.clone(), hook, sink, kept));
     let workers = Workers::new(engine.clone(), directories.runtime.as_path().into(), clock, report);
     let daemon = DaemonStatus { launcher: launcher.name().to_owned(), ..DaemonStatus::default() };
     let set_paths = Box::new(move |paths: &[Arc<Path>]| engine.set_paths(paths.to_vec()));

@@ -150,16 +150,18 @@ fn stored_policy(
     Some((policy, moments))
 }
 
-/// What is remembered of a guest that an earlier daemon started, if what runs now is still that run.
-pub fn remembered(runtime: &Path, guest: &GuestName, init: Init, now: Now) -> Option<Remembered> {
+/// What is remembered of a guest that an earlier daemon started, if what runs now is still that run; without an init, of
+/// the run that was its last.
+pub fn remembered(runtime: &Path, guest: &GuestName, init: Option<Init>, now: Now) -> Option<Remembered> {
     let stored = policy::read(runtime, guest).unwrap_or_else(|error| {
         message::warn(guest, format_args!("{}", in_full(&error)));
         None
     })?;
     // None is known from before its init was seen, and from earlier versions.
-    let is_of_this_run = stored.keeper.is_none_or(|keeper| init.keeper == Some(keeper));
-    is_of_this_run.then(|| Remembered {
+    let is_of_this_run = |init: Init| stored.keeper.is_none_or(|keeper| init.keeper == Some(keeper));
+    init.is_none_or(is_of_this_run).then(|| Remembered {
         fingerprint: stored.started_fingerprint,
         reboots: stored.recent.into_iter().map(|at| now.instant_of(at)).collect(),
+        stopping: stored.stopping,
     })
 }

@@ -274,11 +274,11 @@ async fn carry_out(
         }
         Work::Probe => Event::Probed(match engine.probe(&guest).await {
             Ok(probe) => {
+                let of = |init| store::remembered(runtime_dir, &guest.name, init, clock.now());
                 let remembered = match probe {
-                    Probe::Up(init) | Probe::Frozen(init) => {
-                        store::remembered(runtime_dir, &guest.name, init, clock.now())
-                    }
-                    Probe::Down | Probe::Ended(_) | Probe::Changing => None,
+                    Probe::Up(init) | Probe::Frozen(init) => of(Some(init)),
+                    Probe::Ended(_) => of(None),
+                    Probe::Down | Probe::Changing => None,
                 };
                 Found::State { probe, remembered }
             }

@@ -37,7 +37,7 @@ pub struct Init {
 pub enum Probe {
     /// Nothing of it runs.
     Down,
-    /// Nothing of it runs any more: somebody else started it, and its init ended so before anybody watched it. Told once.
+    /// Nothing of it runs any more: its init ended so while nobody watched it. Told once.
     Ended(WaitStatus),
     /// It is between down and up: somebody starts or stops it just now.
     Changing,

@@ -78,6 +78,8 @@ pub struct Remembered {
     pub fingerprint: u64,
     /// When the guest asked to reboot, for the loop guard.
     pub reboots: Vec<Instant>,
+    /// It was being stopped.
+    pub stopping: bool,
 }
 
 /// What a probe found, with what the runtime directory knows of the run.
@@ -87,7 +89,7 @@ pub enum Found {
     State {
         /// What it looks like.
         probe: Probe,
-        /// What is remembered of its start; none when others started it.
+        /// What is remembered of that run; none when others started it.
         remembered: Option<Remembered>,
     },
     /// The look failed, for this reason.

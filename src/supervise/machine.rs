@@ -22,7 +22,7 @@ const LOOK_SOON: Duration = Duration::from_millis(200);
 const CHANGING: &str = "somebody is starting or stopping it";
 
 /// How the kernel kills for want of memory: by SIGKILL.
-const KILLED: WaitStatus = WaitStatus(9);
+pub(super) const KILLED: WaitStatus = WaitStatus(9);
 
 /// Lets one event happen to a guest. News of a run that is over are dropped here, and nowhere else.
 pub fn handle(state: &mut State, guest: &Guest, event: Event, now: Now) -> Vec<Effect> {
@@ -267,9 +267,7 @@ impl Turn<'_> {
                     Probe::Up(init) => Phase::Up(self.adopt(init, remembered)),
                     Probe::Frozen(init) => Phase::Frozen(self.adopt(init, remembered)),
                     Probe::Ended(status) if !matches!(phase, Phase::Starting { .. }) => {
-                        self.log(Level::Info, "was started by others, and has ended");
-                        self.state.since = self.now.wall;
-                        self.ended(unasked(End::of(Some(status))))
+                        self.has_ended(phase, status, remembered)
                     }
                     Probe::Down | Probe::Ended(_) | Probe::Changing => phase,
                 }
@@ -372,6 +370,6 @@ impl Turn<'_> {
 }
 
 /// What follows an end that nobody asked for.
-fn unasked(end: End) -> Then {
+pub(super) fn unasked(end: End) -> Then {
     if end.is_failure() { Then::Fail(Failure::Ended(end)) } else { Then::Stay(end) }
 }

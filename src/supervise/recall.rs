@@ -1,13 +1,15 @@
-//! The machine's part for what was reported and decided while the daemon was away or hung.
+//! The machine's part for what happened, was reported and was decided while the daemon was away or hung.
 
 use super::{
-    machine::Turn,
+    effect::Level,
+    event::Remembered,
+    machine::{KILLED, Turn, unasked},
     reboot,
     state::{Failure, Intent, Phase, Rebooting, Run, Then},
 };
 use crate::{
     helper::wire::Decision,
-    model::{End, Limit, Timestamp, status::HelperReport},
+    model::{End, Limit, Timestamp, WaitStatus, status::HelperReport},
 };
 
 impl Turn<'_> {
@@ -85,5 +87,32 @@ impl Turn<'_> {
             }
             phase => phase,
         }
+    }
+
+    /// It ended while nobody watched it. What was decided of its reboot meanwhile is known better already.
+    pub(super) fn has_ended(
+        &mut self,
+        phase: Phase,
+        status: WaitStatus,
+        remembered: Option<Remembered>,
+    ) -> Phase {
+        let decided = matches!(
+            phase,
+            Phase::Down(Some(End::GuestReboot { .. })) | Phase::Failed { why: Failure::RebootLoop(_), .. }
+        );
+        if decided && status.is_reboot() {
+            return phase;
+        }
+        self.state.since = self.now.wall;
+        let Some(run) = remembered else {
+            self.log(Level::Info, "was started by others, and has ended");
+            return self.ended(unasked(End::of(Some(status))));
+        };
+        if run.stopping {
+            return self.ended(Then::Stay(End::Asked { killed: status == KILLED }));
+        }
+        self.log(Level::Info, "has ended while guestd was away");
+        self.state.intent = Intent::Up;
+        self.ended(unasked(End::of(Some(status))))
     }
 }

@@ -39,3 +39,47 @@ fn killed_ten_times_during_the_boot_every_guest_is_started_once() {
     }
     assert_eq!(machine.sh("systemctl is-failed autostart || true"), "active\n");
 }
+
+/// Lets a restart of guestd wait until `/go` is there.
+const GATE: &str = "[Service]\nExecStartPre=/bin/sh -c 'until [ -e /go ]; do sleep 0.02; done'\n";
+
+#[test]
+fn how_guests_ended_while_guestd_was_started_again_is_known() {
+    let machine = Machine::boot_with(|upper| {
+        let guest = |name| [name, "lxc.start.auto = 1"];
+        guests(upper, &[&guest("halts"), &guest("killed"), &guest("reboots"), &guest("stays")]);
+        write(upper, "etc/systemd/system/guestd.service.d/gate.conf", GATE);
+        write(upper, "go", "");
+    });
+    let before = machine.inits();
+    assert_eq!(before.len(), 4, "{before:?}");
+
+    machine.sh("rm /go; systemctl kill -s KILL guestd");
+    machine.sh(
+        "lxc-attach -n halts -- poweroff -f; kill -KILL $(lxc-info -n killed -pH); lxc-attach -n reboots -- reboot -f",
+    );
+    machine.wait("their ends", "[ \"$(systemctl list-units --no-legend 'guest-*' | wc -l)\" = 2 ]");
+    machine.sh("touch /go; busctl call org.guestd1 /org/guestd1 org.freedesktop.DBus.Peer Ping");
+    let list = machine.list();
+    let shown =
+        |guest: &serde_json::Value| format!("{} {} {}", guest["name"], guest["phase"], guest["reason"]);
+    let shown: Vec<_> = list.iter().map(|guest| shown(guest).replace('"', "")).collect();
+    assert_eq!(
+        shown,
+        [
+            "halts down halted by the guest",
+            "killed failed crashed: its init was killed by SIGKILL",
+            "reboots up ",
+            "stays up "
+        ]
+    );
+    assert_eq!(machine.init("stays"), before[3].1);
+    assert_ne!(machine.init("reboots"), before[2].1);
+
+    // A guestd that was stopped gives up what was kept for it.
+    machine.sh("systemctl stop guestd; lxc-attach -n stays -- poweroff -f");
+    machine.wait("its end", "! systemctl is-active -q guest-stays");
+    machine.sh("systemctl start guestd");
+    let stays = machine.list().pop().expect("a guest");
+    assert_eq!(stays["reason"], "ended unobserved");
+}

@@ -49,7 +49,7 @@ impl Bench {
         let hook = Hook { helper: Some(helper), runtime_dir: host.runtime_dir() };
         let (sink, seen) = unbounded_channel();
         let paths = vec![Arc::from(host.lxcpath())];
-        let engine = Arc::new(LxcEngine::new(paths, Arc::new(Direct::default()), hook, sink));
+        let engine = Arc::new(LxcEngine::new(paths, Arc::new(Direct::default()), hook, sink, Vec::new()));
         Self { host, engine, seen }
     }
 

@@ -9,7 +9,7 @@ use std::{
     future::pending,
     io,
     os::{
-        fd::{AsFd, AsRawFd},
+        fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd},
         unix::fs::{DirBuilderExt, MetadataExt},
     },
     path::{Path, PathBuf},
@@ -32,7 +32,7 @@ use super::{
     record::{self, News},
     socket,
 };
-use crate::model::GuestName;
+use crate::{model::GuestName, systemd::fdstore};
 
 /// How many records are taken from the FIFO at once.
 const BATCH: usize = 64;
@@ -61,8 +61,8 @@ pub(super) struct Reader {
 }
 
 impl Reader {
-    /// Reads for ever.
-    pub(super) async fn follow(self) {
+    /// Reads for ever; first the FIFO that was kept, if there is one.
+    pub(super) async fn follow(self, mut kept: Option<OwnedFd>) {
         let lxcpath = &*self.lxcpath;
         let mut tries = 0;
         loop {
@@ -70,12 +70,16 @@ impl Reader {
             while !lxcpath.is_dir() {
                 self.recheck.notified().await;
             }
-            match Fifo::take(lxcpath) {
+            match kept.take().map_or_else(|| Fifo::take(lxcpath), |kept| Fifo::again(kept, lxcpath)) {
                 Ok(fifo) => {
+                    // Exits while no daemon reads it are told to the next one.
+                    fdstore::keep(&kept_as(fifo.identity), fifo.pipe.as_fd());
                     if tries > 0 {
                         (self.missed)(lxcpath);
                     }
+                    let identity = fifo.identity;
                     let error = self.serve(fifo).await;
+                    fdstore::forget(&kept_as(identity));
                     warn!("the monitor fifo of {} failed, opening it again: {error}", lxcpath.display());
                     tries = 0;
                 }
@@ -210,6 +214,27 @@ fn location(lxcpath: &Path) -> PathBuf {
     Path::new("/run/lxc").join(below.strip_prefix("/").unwrap_or(below)).join("monitor-fifo")
 }
 
+/// The name under which systemd keeps the FIFO of an lxcpath while guestd is started again, if there is a FIFO.
+pub(super) fn kept_name(lxcpath: &Path) -> Option<String> {
+    identity(&location(lxcpath)).ok().map(kept_as)
+}
+
+fn kept_as((device, inode): (u64, u64)) -> String {
+    format!("lxc-monitor-fifo-{device:x}-{inode}")
+}
+
+/// What was written to a FIFO while it was kept, with nobody to read it.
+pub(super) fn backlog(kept: BorrowedFd<'_>) -> Vec<(GuestName, News)> {
+    let mut news = Vec::new();
+    let mut buffer = [0; BATCH * record::SIZE];
+    // It does not block, as nothing of ours does.
+    while let Ok(length @ 1..) = nix::unistd::read(kept, &mut buffer) {
+        let (records, _) = buffer[..length].as_chunks();
+        news.extend(records.iter().filter_map(record::parse));
+    }
+    news
+}
+
 /// What tells a file from every other.
 fn identity(path: &Path) -> io::Result<(u64, u64)> {
     fs::symlink_metadata(path).map(|file| (file.dev(), file.ino()))
@@ -222,6 +247,11 @@ struct Fifo {
 }
 
 impl Fifo {
+    /// Takes on what was kept open, with its lock.
+    fn again(kept: OwnedFd, lxcpath: &Path) -> io::Result<Self> {
+        Self::of(Receiver::from_owned_fd(kept)?, lxcpath)
+    }
+
     /// Opens it, makes it where it is missing, and takes the lock. `WouldBlock` when somebody else has it.
     fn take(lxcpath: &Path) -> io::Result<Self> {
         let path = location(lxcpath);
@@ -235,6 +265,10 @@ impl Fifo {
         // Open for writing too: so it never reads as closed between two monitors.
         let pipe = pipe::OpenOptions::new().read_write(true).open_receiver(&path)?;
         lock(&pipe)?;
+        Self::of(pipe, lxcpath)
+    }
+
+    fn of(pipe: Receiver, lxcpath: &Path) -> io::Result<Self> {
         let ours = nix::sys::stat::fstat(pipe.as_fd())?;
         let fifo = Self { pipe, identity: (ours.st_dev, ours.st_ino) };
         // lxc-monitord removes it when it leaves: what was locked may not be what monitors open now.

@@ -6,6 +6,7 @@
 
 use std::{
     collections::{BTreeSet, HashMap},
+    os::fd::{AsFd, OwnedFd},
     path::{Path, PathBuf},
     sync::{Arc, Mutex, MutexGuard, PoisonError, Weak},
 };
@@ -46,6 +47,7 @@ use super::{
 use crate::{
     launch::{Launcher, memory::KernelLog},
     model::{EngineSpec, Guest, GuestName, LxcSpec, Resources, WaitStatus},
+    systemd::fdstore::{self, Kept},
 };
 
 /// How many news a watch may be behind; a guest has no way to write more than a few.
@@ -105,30 +107,56 @@ impl OwnRun {
 }
 
 impl LxcEngine {
-    /// Makes the engine and begins to read the news of `paths`; the runtime directory is its own. Needs a running Tokio
-    /// runtime.
-    pub fn new(paths: Vec<Arc<Path>>, launcher: Arc<dyn Launcher>, hook: Hook, sink: Sink) -> Self {
+    /// Makes the engine and begins to read the news of `paths`; the runtime directory is its own, and `kept` what the
+    /// engine before it left with systemd. Needs a running Tokio runtime.
+    pub fn new(
+        paths: Vec<Arc<Path>>,
+        launcher: Arc<dyn Launcher>,
+        hook: Hook,
+        sink: Sink,
+        kept: Kept,
+    ) -> Self {
         start::remove_old_logs(&hook.runtime_dir);
         let kernel = Arc::new(Mutex::new(KernelLog::open()));
         let (runs, readers) = (Mutex::default(), Mutex::default());
         let engine = Self(Arc::new(Lxc { launcher, hook, sink, kernel, runs, readers }));
-        engine.set_paths(paths);
+        engine.listen(paths, kept);
         engine
     }
 
     /// Reads the news of these lxcpaths from now on, and of no other; makes sure that those that are read are the right
     /// ones. Containers that are watched stay watched.
     pub fn set_paths(&self, paths: Vec<Arc<Path>>) {
-        let paths: BTreeSet<Arc<Path>> = paths.iter().map(|path| socket::trimmed(path).into()).collect();
-        let mut readers = locked(&self.0.readers);
-        readers.retain(|path, _| paths.contains(path));
-        for path in paths {
-            let read = || Self::read(Arc::downgrade(&self.0), path.clone());
-            readers.entry(path.clone()).or_insert_with(read).recheck.notify_one();
-        }
+        self.listen(paths, Kept::new());
     }
 
-    fn read(lxc: Weak<Lxc>, lxcpath: Arc<Path>) -> Reading {
+    fn listen(&self, paths: Vec<Arc<Path>>, mut kept: Kept) {
+        let paths: BTreeSet<Arc<Path>> = paths.iter().map(|path| socket::trimmed(path).into()).collect();
+        let mut readers = locked(&self.0.readers);
+        readers.retain(|path, _| {
+            let stays = paths.contains(path);
+            if !stays {
+                fifo::kept_name(path).into_iter().for_each(|name| fdstore::forget(&name));
+            }
+            stays
+        });
+        for path in paths {
+            let read = || {
+                let name = fifo::kept_name(&path);
+                let found = kept.iter().position(|(kept, _)| Some(kept) == name.as_ref());
+                let kept = found.map(|at| kept.swap_remove(at).1);
+                // Known before anybody looks whether it runs.
+                let told = kept.as_ref().map(|kept| fifo::backlog(kept.as_fd())).unwrap_or_default();
+                told.into_iter().for_each(|(guest, news)| self.0.catch_up(&path, guest, news));
+                Self::read(Arc::downgrade(&self.0), path.clone(), kept)
+            };
+            readers.entry(path.clone()).or_insert_with(read).recheck.notify_one();
+        }
+        // Of lxcpaths that are none any more, and of FIFOs that were replaced.
+        kept.iter().for_each(|(name, _)| fdstore::forget(name));
+    }
+
+    fn read(lxc: Weak<Lxc>, lxcpath: Arc<Path>, kept: Option<OwnedFd>) -> Reading {
         let recheck = Arc::new(Notify::new());
         let to_look = lxc.clone();
         let reader = fifo::Reader {
@@ -141,7 +169,7 @@ impl LxcEngine {
             }),
             recheck: recheck.clone(),
         };
-        Reading { _task: Task::spawn(reader.follow()), recheck }
+        Reading { _task: Task::spawn(reader.follow(kept)), recheck }
     }
 }
 
@@ -281,6 +309,15 @@ impl Lxc {
         }
     }
 
+    /// Takes in what was told while no daemon was there; a look will tell it.
+    fn catch_up(&self, lxcpath: &Arc<Path>, guest: GuestName, news: News) {
+        let mut runs = locked(&self.runs);
+        let run = runs.entry((lxcpath.clone(), guest)).or_insert(OwnRun::unwatched(false));
+        if let OwnRun::Unwatched { exit, .. } = run {
+            *exit = news.exit(*exit);
+        }
+    }
+
     /// News were lost: tells of every container that runs there and is not known to.
     fn look_around(&self, lxcpath: &Path) {
         let listening = socket::listeners().unwrap_or_default();
@@ -296,7 +333,7 @@ impl Lxc {
         }
     }
 
-    /// How a container ended that others started and that nobody watched; told once.
+    /// How a container ended that nobody watched; told once.
     fn unwatched_end(&self, spec: &LxcSpec, guest: &Guest) -> Option<WaitStatus> {
         match locked(&self.runs).get_mut(&key(spec, guest))? {
             OwnRun::Unwatched { ours: false, exit, told } => {

@@ -6,10 +6,10 @@ use super::{Scene, at, ends::recalled, init};
 use crate::{
     engine::{Epoch, Observation, Probe, Request},
     helper::wire::{self, Decision},
-    model::{End, RebootAction, status::PhaseWord},
+    model::{End, RebootAction, WaitStatus, status::PhaseWord},
     supervise::{
         effect::Effect,
-        event::{Event, Found, HelperId},
+        event::{Event, Found, HelperId, Remembered},
         state::{Intent, Phase},
         status,
     },
@@ -166,4 +166,38 @@ fn a_loop_guard_that_tripped_without_the_daemon_has_the_same_end() {
         assert_eq!((status.phase, status.intent_up), (PhaseWord::Failed, true));
         assert!(status.reason.starts_with("reboot loop: it rebooted more than 5 times"), "{}", status.reason);
     }
+}
+
+/// A look finds that a run ended so, which the daemon before this one had started.
+fn found_ended(raw: i32, stopping: bool) -> Event {
+    let remembered = Some(Remembered { fingerprint: 1, reboots: Vec::new(), stopping });
+    Event::Probed(Found::State { probe: Probe::Ended(WaitStatus(raw)), remembered })
+}
+
+#[test]
+fn an_end_without_the_daemon_is_what_its_status_says_and_what_is_known_of_the_run() {
+    for (raw, stopping, phase, reason, intent) in [
+        (0x2, false, PhaseWord::Down, "halted by the guest", Intent::Down),
+        (0x300, false, PhaseWord::Failed, "crashed: its init exited with status 3", Intent::Up),
+        (0x2, true, PhaseWord::Down, "stopped by request", Intent::Down),
+        (0x9, true, PhaseWord::Down, "killed by request", Intent::Down),
+    ] {
+        let mut scene = Scene::new();
+        scene.happens(7, found_ended(raw, stopping));
+        let status = status::of(&scene.guest, &scene.state, false);
+        assert_eq!((status.phase, status.reason.as_str()), (phase, reason), "{raw:#x}");
+        assert_eq!(scene.state.intent, intent, "{raw:#x}");
+    }
+}
+
+#[test]
+fn what_was_decided_of_a_reboot_without_the_daemon_stands_before_its_status() {
+    let mut scene = Scene::new();
+    scene.happens(5, recalled(5, Decision::Stop));
+    let before = scene.state.phase.clone();
+    assert!(matches!(&before, Phase::Down(Some(End::GuestReboot { .. }))), "{before:?}");
+    scene.happens(6, found_ended(0x1, false));
+    assert_eq!(scene.state.phase, before);
+    scene.happens(7, found_ended(0x2, false));
+    assert_eq!(scene.state.phase, Phase::Down(Some(End::GuestHalt)), "it came back, and halted later");
 }
