@@ -94,11 +94,7 @@ pub enum DaemonError {
 pub async fn run(directories: Directories) -> Result<(), DaemonError> {
     // SAFETY: nothing else takes files over by their numbers, and a process runs one daemon.
     let kept = unsafe { fdstore::take_over() };
-    for path in [&directories.runtime, &directories.state] {
-        std::fs::create_dir_all(path)
-            .map_err(|source| DaemonError::Directory { path: path.clone(), source })?;
-    }
-    let _alone = lock(&directories.runtime).await?;
+    let _alone = lock(&directories).await?;
     dbus::is_alone_on_system_bus().await.map_err(DaemonError::Bus)?;
     let clock = Clock::start();
     // Watched before anything is read, so that nothing falls in between.
@@ -137,9 +133,14 @@ pub async fn run(directories: Directories) -> Result<(), DaemonError> {
     ended
 }
 
-/// Makes sure that this daemon is alone on its runtime directory for as long as the file is open: not even two that
-/// start at the same moment take the socket from one another. One that was killed may take a moment to be gone.
-async fn lock(runtime: &Path) -> Result<File, DaemonError> {
+/// Makes the directories that are the daemon's own, and sure that it is alone on its runtime directory for as long as the
+/// file is open: not even two that start at the same moment take the socket from one another. One that was killed may
+/// take a moment to be gone.
+async fn lock(Directories { runtime, state, .. }: &Directories) -> Result<File, DaemonError> {
+    for path in [runtime, state] {
+        std::fs::create_dir_all(path)
+            .map_err(|source| DaemonError::Directory { path: path.clone(), source })?;
+    }
     let path = runtime.join("lock");
     let failed = |source| DaemonError::Directory { path: path.clone(), source };
     let mut options = File::options();
@@ -149,7 +150,7 @@ async fn lock(runtime: &Path) -> Result<File, DaemonError> {
         match file.try_lock() {
             Ok(()) => return Ok(file),
             Err(TryLockError::WouldBlock) if Instant::now() < deadline => sleep(RETRY).await,
-            Err(TryLockError::WouldBlock) => return Err(DaemonError::Taken { path: runtime.to_owned() }),
+            Err(TryLockError::WouldBlock) => return Err(DaemonError::Taken { path: runtime.clone() }),
             Err(TryLockError::Error(source)) => return Err(failed(source)),
         }
     }
