@@ -21,7 +21,7 @@ ACTIONS  = $(DESTDIR)/usr/share/polkit-1/actions
 UNITDIR  = $(DESTDIR)/lib/systemd/system
 TMPFILES = $(DESTDIR)/usr/lib/tmpfiles.d
 CATALOG  = $(DESTDIR)/usr/lib/systemd/catalog
-UNITS    = guestd.service autostart.service autostart@.service guests-shutdown.service guest@.service
+UNITS    = guestd.service autostart.service autostart@.service guests-shutdown.service guests.target guest@.service
 # Written pages, and what else they are found under.
 MAN5      = guestd.toml.5 org.guestd1.5
 MAN8      = guestd.8 guest-helper.8 autostart.service.8 guest@.service.8

@@ -54,6 +54,8 @@ const HELPER_VARIABLE: &str = "GUESTD_HELPER";
 /// How long a daemon that is about to be gone may keep the runtime directory, and how often that is looked at.
 const LEAVES_WITHIN: Duration = Duration::from_secs(1);
 const RETRY: Duration = Duration::from_millis(20);
+/// The least time between two lines for `systemctl status`: nobody reads faster.
+const STATUS_PAUSE: Duration = Duration::from_millis(250);
 
 /// Why the daemon could not start, or had to end.
 #[derive(Debug, thiserror::Error)]
@@ -235,6 +237,8 @@ async fn show_status(handle: Handle) {
             shown.clone_from(&line);
             // A line that could not be sent is followed by the next one.
             let _ = tokio::task::spawn_blocking(move || notify::status(&line)).await;
+            // Each one costs PID 1, which has guests to start, more than us.
+            sleep(STATUS_PAUSE).await;
         }
         if snapshots.changed().await.is_err() {
             return;

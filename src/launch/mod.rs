@@ -15,6 +15,7 @@ pub mod cgroup;
 pub mod direct;
 pub mod freezer;
 mod hierarchy;
+mod jobs;
 pub mod memory;
 pub mod systemd;
 pub mod unit;

@@ -3,16 +3,15 @@
 
 use std::{io, path::Path, time::Duration};
 
-use futures_util::StreamExt;
 use rustix::{
     event::{PollFd, PollFlags, Timespec, poll},
     process::{Pid, PidfdFlags, pidfd_open},
 };
 use tokio::time::{Instant, sleep, timeout, timeout_at};
 use zbus::{Connection, OwnedObjectPath, proxy::CacheProperties};
-use zbus_systemd::systemd1::{JobRemovedStream, ManagerProxy, ServiceProxy, UnitProxy};
+use zbus_systemd::systemd1::{ManagerProxy, ServiceProxy, UnitProxy};
 
-use super::{Cgroups, Direct, Launch, LaunchError, Launcher, cgroup, unit};
+use super::{Cgroups, Direct, Launch, LaunchError, Launcher, cgroup, jobs::Jobs, unit};
 use crate::{
     engine::BoxFuture,
     model::{GuestName, Resources},
@@ -36,6 +35,7 @@ const NO_SUCH_UNIT: &str = "org.freedesktop.systemd1.NoSuchUnit";
 pub struct Systemd {
     connection: Connection,
     manager: ManagerProxy<'static>,
+    jobs: Jobs,
 }
 
 impl Systemd {
@@ -48,7 +48,8 @@ impl Systemd {
         let manager = ManagerProxy::new(&connection).await?;
         // Without a subscriber PID 1 sends no signals.
         manager.subscribe().await?;
-        Ok(Self { connection, manager })
+        let jobs = Jobs::follow(&manager).await?;
+        Ok(Self { connection, manager, jobs })
     }
 
     /// The version of systemd, for people: `252.39-1~deb12u1`.
@@ -61,13 +62,14 @@ impl Systemd {
         let refused = |source| LaunchError::Unit { unit: name.clone(), source };
         let deadline = Instant::now() + launch.program.timeout + GRACE;
         // Heard from before the call, so that no end of the job is missed.
-        let mut ends = self.manager.receive_job_removed().await.map_err(refused)?;
+        let closed = || refused(zbus::Error::Failure("the bus was closed".into()));
+        let mut ends = self.jobs.listen().ok_or_else(closed)?;
         // Or it runs already: a daemon before this one was killed over its start.
         let Some(job) = self.transient(launch, &name).await.map_err(refused)? else { return Ok(()) };
         let mut pending = Pending { manager: self.manager.clone(), job: Some(job.clone()) };
         let timeout = launch.program.timeout;
         let timed_out = || LaunchError::TimedOut { program: launch.program.name(), timeout };
-        let end = timeout_at(deadline, end_of(&mut ends, &job)).await;
+        let end = timeout_at(deadline, ends.of(&job)).await;
         if end.is_ok() {
             pending.job = None;
         }
@@ -84,7 +86,7 @@ impl Systemd {
                 status: self.status(&name).await.unwrap_or_else(|| format!("the result {result}")),
                 stderr: String::new(),
             }),
-            Ok(None) => Err(refused(zbus::Error::Failure("the bus was closed".into()))),
+            Ok(None) => Err(closed()),
         }
     }
 
@@ -281,17 +283,6 @@ impl Drop for Pending {
             runtime.spawn(async move { drop(manager.cancel_job(number).await) });
         }
     }
-}
-
-/// Waits for the end of a job; its result, or none when the bus is gone.
-async fn end_of(ends: &mut JobRemovedStream, job: &OwnedObjectPath) -> Option<String> {
-    while let Some(end) = ends.next().await {
-        let Ok(arguments) = end.args() else { continue };
-        if arguments.job() == job {
-            return Some(arguments.result().clone());
-        }
-    }
-    None
 }
 
 /// Whether a call was answered with the error of this name.

@@ -15,13 +15,15 @@ use crate::model::{Amount, GuestName, Resource, Resources};
 pub const SLICE: &str = "machine.slice";
 /// How much longer than the guest itself its unit may take to stop, for hooks and for the kill.
 const GRACE: Duration = Duration::from_secs(30);
-/// Whom a guest outlives at a shutdown: it is stopped before these are.
-const AFTER: [&str; 5] =
-    ["guestd.service", "dbus.service", "network.target", "remote-fs.target", "lxc-net.service"];
+/// Whom a guest does not outlive at a shutdown. Behind it are the network, mounts, the bus and guestd: each name here
+/// costs PID 1, and everybody who listens to it, two messages for every start and every stop of a guest.
+const TARGET: &str = "guests.target";
 /// Reached when the network is online. Nothing reaches it unless somebody wants it: systemd.special(7).
 const ONLINE: &str = "network-online.target";
-/// Stops all guests in their order; until it is done, no guest's unit is stopped.
-const BEFORE: [&str; 1] = ["guests-shutdown.service"];
+/// The first stops all guests in their order; until it is done, no guest's unit is stopped. Of systemd's default
+/// dependencies the second is left: the others are the target's.
+const BEFORE: [&str; 2] = ["guests-shutdown.service", SHUTDOWN];
+const SHUTDOWN: &str = "shutdown.target";
 
 /// What runs a stop command only while the unit's main process lives: systemd runs it also after that has ended, for
 /// every guest that stops. A shell costs least. `$$` is systemd's way to write `$`.
@@ -87,8 +89,10 @@ pub fn properties(launch: &Launch) -> zbus::Result<Properties> {
         ("Description", unit.description.clone().into()),
         ("Documentation", texts(&["man:guestd(8)"]).into()),
         ("Slice", SLICE.into()),
-        ("After", texts(&[&AFTER, online].concat()).into()),
-        ("Wants", texts(online).into()),
+        ("DefaultDependencies", false.into()),
+        ("Conflicts", texts(&[SHUTDOWN]).into()),
+        ("After", texts(&[&[TARGET], online].concat()).into()),
+        ("Wants", texts(&[&[TARGET], online].concat()).into()),
         ("Before", texts(&BEFORE).into()),
         ("RequiresMountsFor", mounts.into()),
         ("CollectMode", "inactive-or-failed".into()),
@@ -104,7 +108,9 @@ pub fn properties(launch: &Launch) -> zbus::Result<Properties> {
         ("KillMode", "mixed".into()),
         // One process that used up the memory is the guest's own affair.
         ("OOMPolicy", "continue".into()),
-        ("SyslogIdentifier", "lxc-start".into()),
+        // LXC's words are in its log.
+        ("StandardOutput", "null".into()),
+        ("StandardError", "null".into()),
     ];
     let owned = values.into_iter().map(|(name, value)| Ok((name.to_owned(), value.try_into_owned()?)));
     let mut owned = owned.collect::<zbus::Result<Properties>>()?;
@@ -210,10 +216,10 @@ mod tests {
             let all = properties(&launch(unit)).unwrap().into_iter().find(|(name, _)| name == key).unwrap();
             Vec::<String>::try_from(all.1).unwrap()
         };
-        assert_eq!(texts(true, "Wants"), [ONLINE]);
-        assert!(texts(true, "After").ends_with(&[ONLINE.to_owned()]));
-        assert_eq!(texts(false, "Wants"), [""; 0]);
-        assert_eq!(texts(false, "After"), AFTER);
+        for key in ["After", "Wants"] {
+            assert_eq!(texts(true, key), [TARGET, ONLINE]);
+            assert_eq!(texts(false, key), [TARGET]);
+        }
     }
 
     #[test]

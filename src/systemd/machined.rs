@@ -2,16 +2,19 @@
 //! the leader for the machine's, and stops that on `machinectl terminate`; so a guest that is in no unit of its own is
 //! not registered. It forgets a machine by itself when its unit has ended.
 
-use std::{collections::BTreeMap, fs, path::Path, time::Duration};
+use std::{collections::BTreeMap, fs, path::Path, sync::Arc, time::Duration};
 
-use tokio::time::timeout;
+use tokio::{sync::watch, time::timeout};
 use zbus::{Connection, fdo, proxy::CacheProperties};
 use zbus_systemd::machine1::{MachineProxy, ManagerProxy};
 
 use crate::{
     daemon::handle::Handle,
     launch::{cgroup, systemd, unit},
-    model::GuestName,
+    model::{
+        GuestName,
+        status::{PhaseWord, Snapshot},
+    },
 };
 
 /// Who registers, in machined's words.
@@ -21,6 +24,8 @@ const EXISTS: &str = "org.freedesktop.machine1.MachineExists";
 const NO_SUCH_MACHINE: &str = "org.freedesktop.machine1.NoSuchMachine";
 /// How long machined may take for one guest.
 const WITHIN: Duration = Duration::from_secs(10);
+/// How long registrations wait for starts that are under way.
+const PAUSE: Duration = Duration::from_secs(1);
 /// The longest name of a machine: that of a host on Linux.
 const NAME_MAX: usize = 64;
 
@@ -36,7 +41,7 @@ pub async fn register(connection: Connection, handle: Handle) {
     let mut leaders = BTreeMap::new();
     let mut missed = false;
     loop {
-        let snapshot = snapshots.borrow_and_update().clone();
+        let snapshot = pause_in_starts(&mut snapshots).await;
         leaders.retain(|name, _| snapshot.guests.contains_key(name));
         for (name, guest) in &snapshot.guests {
             let Some(leader) = guest.init_pid else {
@@ -60,6 +65,16 @@ pub async fn register(connection: Connection, handle: Handle) {
             return;
         }
     }
+}
+
+/// Waits, for a while, until no guest is being started, which a registration would hold up: PID 1 and the bus have their
+/// part in both.
+async fn pause_in_starts(snapshots: &mut watch::Receiver<Arc<Snapshot>>) -> Arc<Snapshot> {
+    let is_calm =
+        |snapshot: &Arc<Snapshot>| snapshot.guests.values().all(|guest| guest.phase != PhaseWord::Starting);
+    // Nobody publishes any more, or somebody takes long.
+    let _ = timeout(PAUSE, snapshots.wait_for(is_calm)).await;
+    snapshots.borrow_and_update().clone()
 }
 
 struct Machined {

@@ -65,7 +65,11 @@ pub(super) async fn start(lxc: &Lxc, guest: &Guest, spec: &LxcSpec) -> EngineRes
 /// What systemd has to know of a container.
 fn unit(hook: &Hook, guest: &Guest, spec: &LxcSpec) -> Unit {
     let folder = spec.lxcpath.join(guest.name.as_str());
-    let mounts = std::iter::once(folder).chain(spec.rootfs.as_deref().into_iter().flat_map(roots));
+    let mut mounts: Vec<PathBuf> = spec.rootfs.as_deref().into_iter().flat_map(roots).collect();
+    // What is mounted for a path is mounted for those above it.
+    if !mounts.iter().any(|root| root.starts_with(&folder)) {
+        mounts.push(folder);
+    }
     let name = guest.name.as_str();
     // Where guestd is gone, LXC itself asks, waits and kills.
     let mut stop =
@@ -74,7 +78,7 @@ fn unit(hook: &Hook, guest: &Guest, spec: &LxcSpec) -> Unit {
     stop.push(socket::trimmed(&spec.lxcpath).into());
     Unit {
         description: format!("LXC container {name}"),
-        mounts: mounts.collect(),
+        mounts,
         pid_file: hook.runtime_dir.join(format!("{name}.pid")),
         stop,
         stop_timeout: guest.stop.timeout,
