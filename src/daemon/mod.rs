@@ -45,7 +45,8 @@ use crate::{
     },
     systemd::{
         fdstore::{self, Kept},
-        machined, notify,
+        machined::{self, Machines, Releases},
+        notify,
     },
 };
 
@@ -107,7 +108,9 @@ pub async fn run(directories: Directories) -> Result<(), DaemonError> {
     let listener =
         server::bind(&directories.runtime.join(server::SOCKET_NAME)).map_err(DaemonError::Helper)?;
     let runtime_dir = directories.runtime.clone();
-    let (handle, manager, inbox) = compose(clock, directories, (watcher, inventory), &launcher, kept);
+    let (machines, releases) = machined::machines();
+    let (handle, manager, inbox) =
+        compose(clock, directories, (watcher, inventory), &launcher, (kept, machines));
     let (reload, inbox) = (inbox.1, inbox.0);
     let manager = manager.recover(inbox).await;
     tokio::spawn(manager.run());
@@ -115,7 +118,7 @@ pub async fn run(directories: Directories) -> Result<(), DaemonError> {
     let bus = dbus::serve_system_bus(handle.clone()).await.map_err(DaemonError::Bus)?;
     notify::ready();
     tracing::info!("ready; state in {}", runtime_dir.display());
-    tell_others(handle, &bus, &*launcher);
+    tell_others(handle, &bus, &*launcher, releases);
     let mut terminate = signal(SignalKind::terminate()).map_err(DaemonError::Signals)?;
     let mut interrupt = signal(SignalKind::interrupt()).map_err(DaemonError::Signals)?;
     let mut hangup = signal(SignalKind::hangup()).map_err(DaemonError::Signals)?;
@@ -177,7 +180,7 @@ fn compose(
     directories: Directories,
     (watcher, inventory): (Option<Watcher>, Inventory),
     launcher: &Arc<dyn Launcher>,
-    kept: Kept,
+    (kept, machines): (Kept, Machines),
 ) -> (Handle, Manager, (Inbox, mpsc::UnboundedSender<()>)) {
     let (sink, observed) = mpsc::unbounded_channel();
     let (report, reports) = mpsc::unbounded_channel();
@@ -187,7 +190,7 @@ fn compose(
     let hook = Hook { helper: find_helper(), runtime_dir: directories.runtime.clone() };
     let paths = inventory.settings.lxc_paths.clone();
     let engine = Arc::new(LxcEngine::new(paths, launcher.clone(), hook, sink, kept));
-    let workers = Workers::new(engine.clone(), directories.runtime.as_path().into(), clock, report);
+    let workers = Workers::new(engine.clone(), directories.runtime.as_path().into(), clock, machines, report);
     let daemon = DaemonStatus { launcher: launcher.name().to_owned(), ..DaemonStatus::default() };
     let set_paths = Box::new(move |paths: &[Arc<Path>]| engine.set_paths(paths.to_vec()));
     let parts = Parts { clock, directories, inventory, watcher, workers, daemon, snapshots, set_paths };
@@ -219,9 +222,9 @@ fn find_helper() -> Option<PathBuf> {
 }
 
 /// Tells systemd and machined how things are, from now on.
-fn tell_others(handle: Handle, bus: &dbus::Service, launcher: &dyn Launcher) {
+fn tell_others(handle: Handle, bus: &dbus::Service, launcher: &dyn Launcher, releases: Releases) {
     if launcher.name() == "systemd" {
-        tokio::spawn(machined::register(bus.connection().clone(), handle.clone()));
+        tokio::spawn(machined::register(bus.connection().clone(), handle.clone(), releases));
     }
     tokio::spawn(show_status(handle));
 }

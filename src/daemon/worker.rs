@@ -21,7 +21,7 @@ use crate::{
     },
     model::{Guest, GuestName, Resources},
     supervise::event::{Event, Found, HelperId},
-    systemd::message,
+    systemd::{machined::Machines, message},
 };
 
 /// Between two looks at a guest that others start or stop while it is to be started; doubled up to the second.
@@ -74,6 +74,7 @@ pub struct Workers {
     engine: Arc<dyn Engine>,
     runtime_dir: Arc<Path>,
     clock: Clock,
+    machines: Machines,
     reports: mpsc::UnboundedSender<Report>,
     busy: HashMap<GuestName, Busy>,
     last_serial: u64,
@@ -92,9 +93,10 @@ impl Workers {
         engine: Arc<dyn Engine>,
         runtime_dir: Arc<Path>,
         clock: Clock,
+        machines: Machines,
         reports: mpsc::UnboundedSender<Report>,
     ) -> Self {
-        Self { engine, runtime_dir, clock, reports, busy: HashMap::new(), last_serial: 0 }
+        Self { engine, runtime_dir, clock, machines, reports, busy: HashMap::new(), last_serial: 0 }
     }
 
     /// Whether nothing is under way.
@@ -148,8 +150,12 @@ impl Workers {
         let name = guest.name.clone();
         let (engine, reports) = (self.engine.clone(), self.reports.clone());
         let (runtime_dir, clock) = (self.runtime_dir.clone(), self.clock);
+        let machines = self.machines.clone();
         let task = tokio::spawn(async move {
             let name = guest.name.clone();
+            if let Work::Start(_) = work {
+                machines.release(&name).await;
+            }
             let event = carry_out(&*engine, guest, work, &runtime_dir, clock).await;
             // Without a receiver the daemon is ending, and nobody needs to know.
             let _ = reports.send(Report { guest: name, event, serial: Some(serial) });

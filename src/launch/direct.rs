@@ -20,7 +20,7 @@ use tokio::{
     time::{sleep, timeout},
 };
 
-use super::{Cgroups, Launch, LaunchError, Launcher, Program, cgroup};
+use super::{Cgroups, Launch, LaunchError, Launched, Launcher, Program, cgroup};
 use crate::{
     engine::BoxFuture,
     model::{GuestName, end::SignalName},
@@ -49,8 +49,8 @@ impl Launcher for Direct {
         None
     }
 
-    fn launch<'a>(&'a self, launch: &'a Launch) -> BoxFuture<'a, Result<(), LaunchError>> {
-        Box::pin(run_unless_let_go(&launch.program, &self.let_go))
+    fn launch<'a>(&'a self, launch: &'a Launch) -> BoxFuture<'a, Result<Launched, LaunchError>> {
+        Box::pin(async { run_unless_let_go(&launch.program, &self.let_go).await.map(|()| Launched::Up) })
     }
 
     fn let_go(&self) {

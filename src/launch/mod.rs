@@ -29,10 +29,20 @@ pub use unit::Unit;
 pub struct Launch {
     /// Whom it is for.
     pub guest: GuestName,
-    /// What puts it into the background by itself (as `lxc-start -d` does) or fails.
+    /// What brings it up: in a unit it stays in the foreground and is the unit's main process (`lxc-start -F`); without one
+    /// it puts the guest into the background by itself (`lxc-start -d`) or fails.
     pub program: Program,
     /// What its unit has to know, where it gets one.
     pub unit: Unit,
+}
+
+/// How far a launch has come.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Launched {
+    /// The guest is in the background: it runs.
+    Up,
+    /// This process keeps it in the foreground. Whether it runs is still to be seen.
+    Kept(i32),
 }
 
 /// A program to run.
@@ -108,9 +118,10 @@ pub trait Launcher: Send + Sync {
     /// The name of the unit that a guest gets; none where guests have none.
     fn unit(&self, guest: &GuestName) -> Option<String>;
 
-    /// Runs a program that puts a guest into the background. Returns when it has done so. Dropping the future ends the
-    /// program, until [`Launcher::let_go`] is called.
-    fn launch<'a>(&'a self, launch: &'a Launch) -> BoxFuture<'a, Result<(), LaunchError>>;
+    /// Runs a program that brings a guest up. Returns when the guest is in the background, or when the program runs that
+    /// keeps it in the foreground of its unit. Dropping the future before ends the program, until [`Launcher::let_go`] is
+    /// called.
+    fn launch<'a>(&'a self, launch: &'a Launch) -> BoxFuture<'a, Result<Launched, LaunchError>>;
 
     /// The daemon is about to end, and what is being launched shall go on without it.
     fn let_go(&self) {}

@@ -11,7 +11,7 @@ use tokio::time::{Instant, sleep, timeout, timeout_at};
 use zbus::{Connection, OwnedObjectPath, proxy::CacheProperties};
 use zbus_systemd::systemd1::{ManagerProxy, ServiceProxy, UnitProxy};
 
-use super::{Cgroups, Direct, Launch, LaunchError, Launcher, cgroup, jobs::Jobs, unit};
+use super::{Cgroups, Direct, Launch, LaunchError, Launched, Launcher, cgroup, jobs::Jobs, unit};
 use crate::{
     engine::BoxFuture,
     model::{GuestName, Resources},
@@ -57,7 +57,7 @@ impl Systemd {
         self.manager.version().await
     }
 
-    async fn start(&self, launch: &Launch) -> Result<(), LaunchError> {
+    async fn start(&self, launch: &Launch) -> Result<Launched, LaunchError> {
         let name = unit::name(&launch.guest);
         let refused = |source| LaunchError::Unit { unit: name.clone(), source };
         let deadline = Instant::now() + launch.program.timeout + GRACE;
@@ -65,7 +65,9 @@ impl Systemd {
         let closed = || refused(zbus::Error::Failure("the bus was closed".into()));
         let mut ends = self.jobs.listen().ok_or_else(closed)?;
         // Or it runs already: a daemon before this one was killed over its start.
-        let Some(job) = self.transient(launch, &name).await.map_err(refused)? else { return Ok(()) };
+        let Some(job) = self.transient(launch, &name).await.map_err(refused)? else {
+            return self.kept(launch).await;
+        };
         let mut pending = Pending { manager: self.manager.clone(), job: Some(job.clone()) };
         let timeout = launch.program.timeout;
         let timed_out = || LaunchError::TimedOut { program: launch.program.name(), timeout };
@@ -79,15 +81,26 @@ impl Systemd {
                 Err(refused(zbus::Error::Failure(text)))
             }
             Err(_) => Err(timed_out()),
-            Ok(Some(result)) if result == "done" => Ok(()),
+            Ok(Some(result)) if result == "done" => self.kept(launch).await,
             Ok(Some(result)) if result == "timeout" => Err(timed_out()),
-            Ok(Some(result)) => Err(LaunchError::Exited {
-                program: launch.program.name(),
-                status: self.status(&name).await.unwrap_or_else(|| format!("the result {result}")),
-                stderr: String::new(),
-            }),
+            Ok(Some(result)) => Err(exited(launch, format!("the result {result}"))),
             Ok(None) => Err(closed()),
         }
+    }
+
+    /// The main process of a guest's unit that is active.
+    async fn kept(&self, launch: &Launch) -> Result<Launched, LaunchError> {
+        let main = self.main_process(unit::path(&launch.guest)).await;
+        match main.ok().and_then(|pid| i32::try_from(pid).ok()).filter(|pid| *pid > 0) {
+            Some(pid) => Ok(Launched::Kept(pid)),
+            // So soon that its unit is gone, or about to go.
+            None => Err(exited(launch, "a failure".to_owned())),
+        }
+    }
+
+    async fn main_process(&self, unit: OwnedObjectPath) -> zbus::Result<u32> {
+        let service = ServiceProxy::builder(&self.connection).path(unit);
+        service.cache_properties(CacheProperties::No).build().await?.main_pid().await
     }
 
     /// Starts the unit; one of an earlier run, which may still be ending, is waited for first. The job, or none where
@@ -115,14 +128,8 @@ impl Systemd {
         let Some(path) = self.known(name).await? else { return Ok(Present::Passes) };
         match self.active_state(&path).await.as_deref() {
             Ok("failed") => self.manager.reset_failed_unit(name.into()).await?,
-            Ok("active") => {
-                let service = ServiceProxy::builder(&self.connection).path(path);
-                let service = service.cache_properties(CacheProperties::No).build().await?;
-                // PID 1 learns of an end a moment after it has happened.
-                if lives(service.main_pid().await?) {
-                    return Ok(Present::Runs);
-                }
-            }
+            // PID 1 learns of an end a moment after it has happened.
+            Ok("active") if lives(self.main_process(path).await?) => return Ok(Present::Runs),
             _ => {}
         }
         Ok(Present::Passes)
@@ -144,14 +151,6 @@ impl Systemd {
             Err(error) if is(&error, NO_SUCH_UNIT) => Ok(None),
             path => path.map(Some),
         }
-    }
-
-    /// How the program that should have started the guest ended, while its unit is still known.
-    async fn status(&self, name: &str) -> Option<String> {
-        let path = self.known(name).await.ok()??;
-        let service = ServiceProxy::builder(&self.connection).path(path).build().await.ok()?;
-        let status = service.exec_main_status().await.ok()?;
-        (status != 0).then(|| format!("status {status}"))
     }
 
     /// Sets what differs of a unit's limits, for as long as it runs.
@@ -200,6 +199,10 @@ impl Systemd {
     }
 }
 
+fn exited(launch: &Launch, status: String) -> LaunchError {
+    LaunchError::Exited { program: launch.program.name(), status, stderr: String::new() }
+}
+
 /// How it stands with a unit that is there before its guest is to start.
 enum Present {
     /// Its guest runs.
@@ -226,7 +229,7 @@ impl Launcher for Systemd {
         Some(unit::name(guest))
     }
 
-    fn launch<'a>(&'a self, launch: &'a Launch) -> BoxFuture<'a, Result<(), LaunchError>> {
+    fn launch<'a>(&'a self, launch: &'a Launch) -> BoxFuture<'a, Result<Launched, LaunchError>> {
         Box::pin(self.start(launch))
     }
 

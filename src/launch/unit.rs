@@ -6,13 +6,15 @@ use std::{
     time::Duration,
 };
 
-use zbus::{OwnedVariant, Variant};
+use zbus::{ObjectPath, OwnedObjectPath, OwnedVariant, Variant};
 
 use super::{Launch, Program};
-use crate::model::{Amount, GuestName, Resource, Resources};
+use crate::model::{Amount, GuestName, Resource, Resources, name::bus_label};
 
 /// The slice of all guests, where machined's own machines are too.
 pub const SLICE: &str = "machine.slice";
+/// What the paths of units on PID 1's bus begin with (org.freedesktop.systemd1(5)).
+const UNITS: &str = "/org/freedesktop/systemd1/unit/";
 /// How much longer than the guest itself its unit may take to stop, for hooks and for the kill.
 const GRACE: Duration = Duration::from_secs(30);
 /// Whom a guest does not outlive at a shutdown. Behind it are the network, mounts, the bus and guestd: each name here
@@ -36,8 +38,6 @@ pub struct Unit {
     pub description: String,
     /// What must be mounted before it starts, and is not unmounted before it has stopped.
     pub mounts: Vec<PathBuf>,
-    /// Where the program writes the process id of the guest's supervisor.
-    pub pid_file: PathBuf,
     /// What stops the guest. It is run as well, without `MAINPID` in its environment, when the guest has ended by
     /// itself; so a shell looks first.
     pub stop: Vec<OsString>,
@@ -47,6 +47,11 @@ pub struct Unit {
     pub network_online: bool,
     /// How much of the host it may use.
     pub resources: Resources,
+}
+
+/// The object of a guest's unit on PID 1's bus.
+pub fn path(guest: &GuestName) -> OwnedObjectPath {
+    ObjectPath::from_string_unchecked(format!("{UNITS}{}", bus_label(&name(guest)))).into()
 }
 
 /// The name of a guest's unit. Every name of a guest is one of a unit as it stands (systemd.unit(5)).
@@ -75,7 +80,8 @@ pub type Properties = Vec<(String, OwnedVariant)>;
 /// Everything that systemd is to know. All of it is understood by systemd 252 and newer: a single unknown property
 /// would refuse the whole unit.
 ///
-/// `lxc-start -d` forks, and returns once the container runs: so the unit's own start is the guest's.
+/// The program is the unit's main process for as long as the guest runs. So PID 1 has one program less to fork and to wait
+/// for, and no file to look for its number in; that the guest runs is seen by others.
 ///
 /// # Errors
 /// When a word holds a NUL, which the bus cannot carry.
@@ -96,9 +102,10 @@ pub fn properties(launch: &Launch) -> zbus::Result<Properties> {
         ("Before", texts(&BEFORE).into()),
         ("RequiresMountsFor", mounts.into()),
         ("CollectMode", "inactive-or-failed".into()),
-        ("Type", "forking".into()),
-        ("PIDFile", unit.pid_file.display().to_string().into()),
-        ("ExecStart", Variant::new(vec![command(&program.argv, false)])),
+        // Whether it could be executed shows at once, and costs PID 1 less than to wait for it.
+        ("Type", "simple".into()),
+        // How a guest ends is told by its engine; to PID 1 any end is well.
+        ("ExecStart", Variant::new(vec![command(&program.argv, true)])),
         ("ExecStop", Variant::new(vec![command(&stop, true)])),
         ("Environment", environment(program).into()),
         ("TimeoutStartUSec", micros(program.timeout).into()),

@@ -1,6 +1,6 @@
 //! Names of guests and groups: checked once, where they enter.
 
-use std::{borrow::Borrow, fmt, path::Path, str::FromStr, sync::Arc};
+use std::{borrow::Borrow, fmt, fmt::Write, path::Path, str::FromStr, sync::Arc};
 
 /// The longest guest name, in bytes: what a host name and machined's names allow.
 pub const GUEST_NAME_MAX: usize = 64;
@@ -191,6 +191,23 @@ macro_rules! name_traits {
 name_traits!(GuestName);
 name_traits!(GroupName);
 
+/// Writes a name as one element of an object path, as systemd's `bus_label_escape` does: letters and digits stand for
+/// themselves, everything else, and a digit in front, becomes `_` and two hexadecimal digits; an empty name is `_`.
+pub fn bus_label(name: &str) -> String {
+    if name.is_empty() {
+        return "_".to_owned();
+    }
+    let mut label = String::with_capacity(name.len() + 8);
+    for (at, byte) in name.bytes().enumerate() {
+        if byte.is_ascii_alphabetic() || (at > 0 && byte.is_ascii_digit()) {
+            label.push(char::from(byte));
+        } else {
+            write!(label, "_{byte:02x}").expect("writing to a string cannot fail");
+        }
+    }
+    label
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -227,6 +244,22 @@ mod tests {
         assert!(GroupName::new("grün").is_ok());
         for bad in ["", "a/b", "a,b", "a b", "a\tb", "a\nb"] {
             assert!(GroupName::new(bad).is_err(), "{bad:?}");
+        }
+    }
+
+    #[test]
+    fn names_are_escaped_as_systemd_escapes_them() {
+        for (name, label) in [
+            ("", "_"),
+            ("web", "web"),
+            ("web-1", "web_2d1"),
+            ("1web", "_31web"),
+            ("42", "_342"),
+            ("a.b_c", "a_2eb_5fc"),
+            ("_x", "_5fx"),
+            ("grün", "gr_c3_bcn"),
+        ] {
+            assert_eq!(bus_label(name), label, "{name:?}");
         }
     }
 }

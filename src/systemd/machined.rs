@@ -1,10 +1,14 @@
 //! Guests in units of their own, registered with systemd-machined: `machinectl list` shows them. It takes the unit of
 //! the leader for the machine's, and stops that on `machinectl terminate`; so a guest that is in no unit of its own is
-//! not registered. It forgets a machine by itself when its unit has ended.
+//! not registered. It forgets a machine by itself when its unit has ended, but looks at the unit only then, and stops it: one
+//! that was started again by that time would be stopped too. So guestd has it forget machines in time.
 
 use std::{collections::BTreeMap, fs, path::Path, sync::Arc, time::Duration};
 
-use tokio::{sync::watch, time::timeout};
+use tokio::{
+    sync::{mpsc, oneshot, watch},
+    time::timeout,
+};
 use zbus::{Connection, fdo, proxy::CacheProperties};
 use zbus_systemd::machine1::{MachineProxy, ManagerProxy};
 
@@ -26,43 +30,65 @@ const NO_SUCH_MACHINE: &str = "org.freedesktop.machine1.NoSuchMachine";
 const WITHIN: Duration = Duration::from_secs(10);
 /// How long registrations wait for starts that are under way.
 const PAUSE: Duration = Duration::from_secs(1);
+/// How long a start waits for machined to let go of the run before.
+const RELEASED: Duration = Duration::from_secs(2);
 /// The longest name of a machine: that of a host on Linux.
 const NAME_MAX: usize = 64;
 
+/// Who is about to start again, and whom to tell that machined has let go of it.
+type Leaving = (GuestName, oneshot::Sender<()>);
+
+/// Has machined let go of guests.
+#[derive(Debug, Clone)]
+pub struct Machines(mpsc::UnboundedSender<Leaving>);
+
+/// Takes what [`Machines`] asks for.
+#[derive(Debug)]
+pub struct Releases(mpsc::UnboundedReceiver<Leaving>);
+
+/// Makes both ends. Without a taker nobody waits.
+pub fn machines() -> (Machines, Releases) {
+    let (ask, asked) = mpsc::unbounded_channel();
+    (Machines(ask), Releases(asked))
+}
+
+impl Machines {
+    /// Returns once machined has let go of the last run of a guest, before its unit may start again: machined stops the
+    /// unit of a machine that has ended, even if that is up again by then.
+    pub async fn release(&self, guest: &GuestName) {
+        let (tell, told) = oneshot::channel();
+        if self.0.send((guest.clone(), tell)).is_ok() && timeout(RELEASED, told).await.is_err() {
+            tracing::debug!("{guest}: machined does not let go of it in time");
+        }
+    }
+}
+
 /// Registers every guest whose init is seen, and again when it has another one. Runs for as long as there are snapshots;
 /// nobody waits for it.
-pub async fn register(connection: Connection, handle: Handle) {
+pub async fn register(connection: Connection, handle: Handle, mut releases: Releases) {
     let manager = match ManagerProxy::new(&connection).await {
         Ok(manager) => manager,
         Err(error) => return tracing::debug!("guests are not registered with machined: {error}"),
     };
-    let machined = Machined { connection, manager };
+    let mut machined = Machined { connection, manager, leaders: BTreeMap::new(), missed: false };
     let mut snapshots = handle.subscribe();
-    let mut leaders = BTreeMap::new();
-    let mut missed = false;
     loop {
-        let snapshot = pause_in_starts(&mut snapshots).await;
-        leaders.retain(|name, _| snapshot.guests.contains_key(name));
-        for (name, guest) in &snapshot.guests {
-            let Some(leader) = guest.init_pid else {
-                leaders.remove(name);
-                continue;
-            };
-            if leaders.insert(name.clone(), leader) == Some(leader) || !is_in_its_unit(leader, name) {
+        let snapshot = tokio::select! {
+            biased;
+            Some(leaving) = releases.0.recv() => {
+                machined.leave(leaving).await;
                 continue;
             }
-            match machined.take(name, leader).await {
-                Err(zbus::Error::FDO(error)) if matches!(*error, fdo::Error::ServiceUnknown(_)) => {
-                    if !std::mem::replace(&mut missed, true) {
-                        tracing::debug!("systemd-machined is not installed: machinectl shows no guests");
-                    }
-                }
-                Err(error) => tracing::debug!("{name} is not registered with machined: {error}"),
-                Ok(()) => {}
-            }
+            snapshot = pause_in_starts(&mut snapshots) => snapshot,
+        };
+        // One at a time: the next release is not to wait for all of them.
+        if machined.let_go_of_one(&snapshot).await || machined.take_one(&snapshot).await {
+            continue;
         }
-        if snapshots.changed().await.is_err() {
-            return;
+        tokio::select! {
+            biased;
+            Some(leaving) = releases.0.recv() => machined.leave(leaving).await,
+            changed = snapshots.changed() => if changed.is_err() { return },
         }
     }
 }
@@ -80,9 +106,66 @@ async fn pause_in_starts(snapshots: &mut watch::Receiver<Arc<Snapshot>>) -> Arc<
 struct Machined {
     connection: Connection,
     manager: ManagerProxy<'static>,
+    /// The inits with which guests were registered, or should have been.
+    leaders: BTreeMap<GuestName, i32>,
+    /// That there is no machined was told.
+    missed: bool,
 }
 
 impl Machined {
+    /// Registers a guest that is not yet. Returns whether there may be more.
+    async fn take_one(&mut self, snapshot: &Snapshot) -> bool {
+        let leader = |name: &GuestName| snapshot.guests.get(name).and_then(|guest| guest.init_pid);
+        let mut inits = snapshot.guests.keys().filter_map(|name| Some((name, leader(name)?)));
+        let Some((name, leader)) = inits.find(|(name, leader)| self.leaders.get(*name) != Some(leader))
+        else {
+            return false;
+        };
+        self.leaders.insert(name.clone(), leader);
+        if !is_in_its_unit(leader, name) {
+            return true;
+        }
+        match self.take(name, leader).await {
+            Err(zbus::Error::FDO(error)) if matches!(*error, fdo::Error::ServiceUnknown(_)) => {
+                if !std::mem::replace(&mut self.missed, true) {
+                    tracing::debug!("systemd-machined is not installed: machinectl shows no guests");
+                }
+            }
+            Err(error) => tracing::debug!("{name} is not registered with machined: {error}"),
+            Ok(()) => {}
+        }
+        true
+    }
+
+    /// Lets go of a guest that is down. Returns whether there may be more.
+    async fn let_go_of_one(&mut self, snapshot: &Snapshot) -> bool {
+        let is_down = |name: &GuestName| {
+            let guest = snapshot.guests.get(name);
+            guest.is_none_or(|guest| matches!(guest.phase, PhaseWord::Down | PhaseWord::Failed))
+        };
+        let Some(name) = self.leaders.keys().find(|name| is_down(name)).cloned() else { return false };
+        self.release(&name).await;
+        true
+    }
+
+    async fn leave(&mut self, (guest, tell): Leaving) {
+        self.release(&guest).await;
+        // It may not have waited.
+        let _ = tell.send(());
+    }
+
+    /// Lets machined forget a guest, if it knows it from us. Its unit is left alone.
+    async fn release(&mut self, name: &GuestName) {
+        if self.leaders.remove(name).is_none() {
+            return;
+        }
+        match self.manager.unregister_machine(name.as_str().into()).await {
+            Ok(()) => {}
+            Err(error) if systemd::is(&error, NO_SUCH_MACHINE) => {}
+            Err(error) => tracing::debug!("{name} is not unregistered from machined: {error}"),
+        }
+    }
+
     async fn take(&self, name: &GuestName, leader: i32) -> zbus::Result<()> {
         if !is_host_name(name.as_str()) {
             return Err(zbus::Error::Failure("its name is none that a host could have".into()));

@@ -13,8 +13,8 @@ fn power_on_brings_up_the_boot_groups_in_order() {
         assert!((1.0..10.0).contains(&gap), "{later} came {gap} s after db");
     }
     // It tells the story.
-    let guestd = machine.sh("systemctl status --no-pager guestd");
-    assert!(guestd.contains("Status: \"4 guests: 3 up, 0 failed\""), "{guestd}");
+    let line = "Status: \"4 guests: 3 up, 0 failed\"";
+    machine.wait("status", &format!("systemctl status --no-pager guestd | grep -q '{line}'"));
     let autostart = machine.sh("systemctl status --no-pager autostart");
     assert!(autostart.contains("3 started") && autostart.contains("active (exited)"), "{autostart}");
     // Once a boot: not because the bus wakes the daemon, and not when it is started again.

@@ -11,11 +11,12 @@ use std::{
     sync::{Arc, Mutex, MutexGuard, PoisonError, Weak},
 };
 
-use tokio::sync::{Notify, mpsc, watch as channel};
+use tokio::sync::Notify;
 
 mod cgroup;
 mod command;
 mod fifo;
+mod foreground;
 mod freeze;
 mod kill;
 mod locate;
@@ -26,6 +27,7 @@ mod reason;
 mod record;
 mod request;
 mod run;
+mod runs;
 mod socket;
 mod start;
 mod table;
@@ -34,24 +36,15 @@ mod watch;
 
 pub use socket::running;
 
-use self::{
-    record::{News, State},
-    socket::Address,
-    task::Task,
-    watch::Watch,
-};
+use self::{runs::OwnRun, task::Task};
 use super::{
-    BoxFuture, Capabilities, Engine, EngineError, EngineResult, Epoch, ErrorKind, Observation, Observed,
-    Probe, Request, Sink,
+    BoxFuture, Capabilities, Engine, EngineError, EngineResult, Epoch, ErrorKind, Probe, Request, Sink,
 };
 use crate::{
     launch::{Launcher, memory::KernelLog},
-    model::{EngineSpec, Guest, GuestName, LxcSpec, Resources, WaitStatus},
+    model::{EngineSpec, Guest, GuestName, LxcSpec, Resources},
     systemd::fdstore::{self, Kept},
 };
-
-/// How many news a watch may be behind; a guest has no way to write more than a few.
-const NEWS_MAX: usize = 64;
 
 /// The post-stop hook that is added to every container that this engine starts.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -83,27 +76,6 @@ struct Lxc {
 struct Reading {
     _task: Task,
     recheck: Arc<Notify>,
-}
-
-/// A container that runs, as far as is known.
-enum OwnRun {
-    /// Nobody watches it yet.
-    Unwatched {
-        /// This daemon starts it: news of it are no surprise.
-        ours: bool,
-        /// How its init ended, if a record said so already.
-        exit: Option<WaitStatus>,
-        /// A look has told that. A watch that is about to begin tells it too.
-        told: bool,
-    },
-    /// News of it go to its watch.
-    Watched { epoch: Epoch, news: mpsc::Sender<News>, monitor: channel::Receiver<Option<i32>>, _task: Task },
-}
-
-impl OwnRun {
-    fn unwatched(ours: bool) -> Self {
-        Self::Unwatched { ours, exit: None, told: false }
-    }
 }
 
 impl LxcEngine {
@@ -226,165 +198,4 @@ fn key(spec: &LxcSpec, guest: &Guest) -> Key {
 /// What a panic elsewhere left behind is still whole: every change is a single insertion or removal.
 fn locked<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
-}
-
-/// A start of ours is under way, so news of it are no surprise. They stay expected once it came true.
-struct Expected<'a> {
-    lxc: &'a Lxc,
-    key: Option<Key>,
-}
-
-impl Expected<'_> {
-    fn came_true(mut self) {
-        self.key = None;
-    }
-}
-
-impl Drop for Expected<'_> {
-    fn drop(&mut self) {
-        if let Some(key) = self.key.take() {
-            self.lxc.forget(&key);
-        }
-    }
-}
-
-impl Lxc {
-    fn expect(&self, spec: &LxcSpec, guest: &Guest) -> Expected<'_> {
-        let key = key(spec, guest);
-        let mut runs = locked(&self.runs);
-        if !matches!(runs.get(&key), Some(OwnRun::Watched { .. })) {
-            runs.insert(key.clone(), OwnRun::unwatched(true));
-        }
-        drop(runs);
-        Expected { lxc: self, key: Some(key) }
-    }
-
-    /// A start is over before anybody watched it.
-    fn forget(&self, key: &Key) {
-        let mut runs = locked(&self.runs);
-        if let Some(OwnRun::Unwatched { .. }) = runs.get(key) {
-            runs.remove(key);
-        }
-    }
-
-    fn is_watched(&self, spec: &LxcSpec, guest: &Guest) -> bool {
-        matches!(locked(&self.runs).get(&key(spec, guest)), Some(OwnRun::Watched { .. }))
-    }
-
-    fn paths(&self) -> Vec<Arc<Path>> {
-        locked(&self.readers).keys().cloned().collect()
-    }
-
-    /// The monitor of a watched container.
-    fn watched_monitor(&self, spec: &LxcSpec, guest: &Guest) -> Option<i32> {
-        match locked(&self.runs).get(&key(spec, guest)) {
-            Some(OwnRun::Watched { monitor, .. }) => *monitor.borrow(),
-            Some(OwnRun::Unwatched { .. }) | None => None,
-        }
-    }
-
-    fn deliver(&self, lxcpath: &Path, guest: &GuestName, news: News) {
-        let key = (lxcpath.into(), guest.clone());
-        let mut runs = locked(&self.runs);
-        let begins = matches!(news, News::State(State::Starting | State::Running));
-        let appears = match runs.get_mut(&key) {
-            Some(OwnRun::Watched { news: watch, .. }) => {
-                watch
-                    .try_send(news)
-                    .unwrap_or_else(|error| tracing::debug!("guest {guest}: news were lost: {error}"));
-                false
-            }
-            Some(OwnRun::Unwatched { ours, exit, told }) => {
-                *exit = news.exit(*exit);
-                *told &= exit.is_some();
-                !*ours && (begins || matches!(news, News::Exit(_)))
-            }
-            None => begins,
-        };
-        if appears {
-            runs.entry(key).or_insert(OwnRun::unwatched(false));
-            // Nobody listens any more when the daemon goes down.
-            let _ =
-                self.sink.send(Observed { guest: guest.clone(), epoch: None, what: Observation::Appeared });
-        }
-    }
-
-    /// Takes in what was told while no daemon was there; a look will tell it.
-    fn catch_up(&self, lxcpath: &Arc<Path>, guest: GuestName, news: News) {
-        let mut runs = locked(&self.runs);
-        let run = runs.entry((lxcpath.clone(), guest)).or_insert(OwnRun::unwatched(false));
-        if let OwnRun::Unwatched { exit, .. } = run {
-            *exit = news.exit(*exit);
-        }
-    }
-
-    /// News were lost: tells of every container that runs there and is not known to.
-    fn look_around(&self, lxcpath: &Path) {
-        let listening = socket::listeners().unwrap_or_default();
-        let running = listening.iter().filter_map(|listener| match socket::container(&listener.name)? {
-            Address::Named(name) => GuestName::new(std::str::from_utf8(name).ok()?).ok(),
-            Address::Hashed => None,
-        });
-        let addresses: BTreeSet<&[u8]> = listening.iter().map(|listener| &*listener.name).collect();
-        for guest in running {
-            if addresses.contains(&*socket::command(lxcpath, guest.as_str())) {
-                self.deliver(lxcpath, &guest, News::State(State::Running));
-            }
-        }
-    }
-
-    /// How a container ended that nobody watched; told once.
-    fn unwatched_end(&self, spec: &LxcSpec, guest: &Guest) -> Option<WaitStatus> {
-        match locked(&self.runs).get_mut(&key(spec, guest))? {
-            OwnRun::Unwatched { ours: false, exit, told } => {
-                let is_new = !*told;
-                *told = exit.is_some();
-                exit.filter(|_| is_new)
-            }
-            _ => None,
-        }
-    }
-
-    fn watch(this: &Arc<Self>, guest: Arc<Guest>, epoch: Epoch) {
-        let key = key(spec(&guest), &guest);
-        let mut runs = locked(&this.runs);
-        let (begun, exit) = match runs.get(&key) {
-            Some(OwnRun::Unwatched { exit, .. }) => (true, *exit),
-            Some(OwnRun::Watched { .. }) | None => (false, None),
-        };
-        let (news, news_of_it) = mpsc::channel(NEWS_MAX);
-        let (told, monitor) = channel::channel(None);
-        let watch = Watch {
-            guest,
-            known: this.paths(),
-            epoch,
-            sink: this.sink.clone(),
-            kernel: this.kernel.clone(),
-            begun,
-            exit,
-            news: news_of_it,
-            monitor: told,
-        };
-        let (lxc, end) = (Arc::downgrade(this), key.clone());
-        let task = Task::spawn(async move {
-            watch.run().await;
-            if let Some(lxc) = lxc.upgrade() {
-                // Forgotten first: whoever starts it from now on is somebody else.
-                lxc.over(&end, epoch);
-            }
-        });
-        runs.insert(key, OwnRun::Watched { epoch, news, monitor, _task: task });
-    }
-
-    fn over(&self, key: &Key, epoch: Epoch) {
-        let mut runs = locked(&self.runs);
-        let is_it =
-            matches!(runs.get(key), Some(OwnRun::Watched { epoch: current, .. }) if *current == epoch);
-        // Its task is this one: dropped, it is aborted at a next waiting point, of which there is none.
-        let ended = if is_it { runs.remove(key) } else { None };
-        drop(runs);
-        let _ =
-            self.sink.send(Observed { guest: key.1.clone(), epoch: Some(epoch), what: Observation::Gone });
-        drop(ended);
-    }
 }

@@ -7,17 +7,21 @@ use std::{
     sync::atomic::{AtomicU64, Ordering},
 };
 
+use tokio::{sync::mpsc, time::Instant};
+
 use super::{
     Hook, Lxc,
     command::{CommandError, Monitor},
+    foreground::{self, Absent},
     kill::{self, Listening},
     locate::same_file,
     reason::Log,
+    record::State,
     socket::{self, Address},
 };
 use crate::{
     engine::{EngineError, EngineResult, ErrorKind},
-    launch::{Launch, LaunchError, Program, Unit, unit},
+    launch::{Launch, LaunchError, Launched, Program, Unit, unit},
     model::{Guest, GuestName, LxcSpec},
 };
 
@@ -29,16 +33,12 @@ const LOG_END: &str = ".log";
 /// Starts a container; returns when its init runs. After a failure nothing of it is left.
 pub(super) async fn start(lxc: &Lxc, guest: &Guest, spec: &LxcSpec) -> EngineResult<()> {
     is_free(guest, spec).await?;
-    let expected = lxc.expect(spec, guest);
+    let mut expected = lxc.expect(spec, guest);
     let log = log_for(&lxc.hook.runtime_dir, guest, spec);
-    let unit = unit(&lxc.hook, guest, spec);
-    let mut argv = command_line(&lxc.hook, guest, spec, &log);
-    if lxc.launcher.unit(&guest.name).is_some() {
-        argv.extend(in_unit(&unit));
-    }
+    let argv = command_line(&lxc.hook, guest, spec, &log, lxc.launcher.unit(&guest.name).is_some());
     let program = Program { argv, environment: Vec::new(), timeout: guest.start.timeout };
-    let launch = Launch { guest: guest.name.clone(), program, unit };
-    match lxc.launcher.launch(&launch).await {
+    let launch = Launch { guest: guest.name.clone(), program, unit: unit(guest, spec) };
+    match launched(lxc, &launch, spec, &mut expected.states).await {
         Ok(()) => {
             expected.came_true();
             Ok(())
@@ -62,8 +62,28 @@ pub(super) async fn start(lxc: &Lxc, guest: &Guest, spec: &LxcSpec) -> EngineRes
     }
 }
 
+/// Launches a container, and waits until it runs.
+async fn launched(
+    lxc: &Lxc,
+    launch: &Launch,
+    spec: &LxcSpec,
+    states: &mut mpsc::UnboundedReceiver<State>,
+) -> Result<(), LaunchError> {
+    let Program { timeout, .. } = launch.program;
+    let deadline = Instant::now() + timeout;
+    let Launched::Kept(pid) = lxc.launcher.launch(launch).await? else { return Ok(()) };
+    let socket = Monitor::new(&spec.lxcpath, launch.guest.as_str());
+    let program = launch.program.name();
+    foreground::runs(pid, &socket, states, deadline).await.map_err(|absent| match absent {
+        Absent::TimedOut => LaunchError::TimedOut { program, timeout },
+        Absent::Ended => {
+            LaunchError::Exited { program, status: "a failure".to_owned(), stderr: String::new() }
+        }
+    })
+}
+
 /// What systemd has to know of a container.
-fn unit(hook: &Hook, guest: &Guest, spec: &LxcSpec) -> Unit {
+fn unit(guest: &Guest, spec: &LxcSpec) -> Unit {
     let folder = spec.lxcpath.join(guest.name.as_str());
     let mut mounts: Vec<PathBuf> = spec.rootfs.as_deref().into_iter().flat_map(roots).collect();
     // What is mounted for a path is mounted for those above it.
@@ -79,7 +99,6 @@ fn unit(hook: &Hook, guest: &Guest, spec: &LxcSpec) -> Unit {
     Unit {
         description: format!("LXC container {name}"),
         mounts,
-        pid_file: hook.runtime_dir.join(format!("{name}.pid")),
         stop,
         stop_timeout: guest.stop.timeout,
         network_online: guest.start.network_online,
@@ -90,14 +109,6 @@ fn unit(hook: &Hook, guest: &Guest, spec: &LxcSpec) -> Unit {
 /// The paths in `lxc.rootfs.path`: `[TYPE:]PATH`, several with colons between them for an overlay.
 fn roots(rootfs: &str) -> impl Iterator<Item = PathBuf> + '_ {
     rootfs.split(':').filter(|part| part.starts_with('/')).map(PathBuf::from)
-}
-
-/// What `lxc-start` is told in a unit: to say which process the unit's main one is, and to make its cgroups inside the
-/// unit's own, which it leaves otherwise.
-fn in_unit(unit: &Unit) -> Vec<OsString> {
-    let mut words: Vec<OsString> = vec!["-p".into(), unit.pid_file.clone().into()];
-    words.extend(["-s", "lxc.cgroup.relative = 1"].map(Into::into));
-    words
 }
 
 /// Makes sure of what LXC would not: that nobody but a monitor has the command socket, whom LXC would not name, and that
@@ -172,8 +183,9 @@ fn daemon_of(log: &str) -> Option<u32> {
     GuestName::new(parts.next()?).ok().map(|_| pid)
 }
 
-fn command_line(hook: &Hook, guest: &Guest, spec: &LxcSpec, log: &Log) -> Vec<OsString> {
-    let mut line: Vec<OsString> = ["lxc-start", "-d", "-n"].map(Into::into).to_vec();
+fn command_line(hook: &Hook, guest: &Guest, spec: &LxcSpec, log: &Log, in_unit: bool) -> Vec<OsString> {
+    let mode = if in_unit { "-F" } else { "-d" };
+    let mut line: Vec<OsString> = ["lxc-start", mode, "-n"].map(Into::into).to_vec();
     line.push(guest.name.as_str().into());
     line.push("-P".into());
     line.push(socket::trimmed(&spec.lxcpath).into());
@@ -184,6 +196,10 @@ fn command_line(hook: &Hook, guest: &Guest, spec: &LxcSpec, log: &Log) -> Vec<Os
     if let Some(helper) = &hook.helper {
         line.push("-s".into());
         line.push(setting(helper, &hook.runtime_dir));
+    }
+    if in_unit {
+        // Its cgroups inside the unit's own, which LXC leaves otherwise.
+        line.extend(["-s", "lxc.cgroup.relative = 1"].map(Into::into));
     }
     line
 }

@@ -45,8 +45,8 @@ impl Found {
         let inode =
             listening.into_iter().find(|listener| listener.name == address).map(|listener| listener.inode);
         let here = namespace(std::process::id().cast_signed());
-        let title = title(lxcpath, name);
-        let runs_it = |pid: i32| inode.is_some_and(|inode| holds(pid, inode)) || is_titled(pid, &title);
+        let runs_it =
+            |pid: i32| inode.is_some_and(|inode| holds(pid, inode)) || Command::of(pid).runs(lxcpath, name);
         let monitors: Vec<i32> = table
             .0
             .keys()
@@ -106,22 +106,43 @@ impl Table {
 
 /// How the title begins that LXC gives a monitor in the background (`setproctitle` in `lxccontainer.c`).
 const MONITOR: &[u8] = b"[lxc monitor] ";
+/// The program that is the monitor in the foreground.
+const FOREGROUND: &[u8] = b"lxc-start";
 
-/// Whether a process is a monitor in the background, of whatever container.
+/// Whether a process is a monitor, of whatever container. What runs inside of one could call itself so.
 pub(super) fn is_monitor(pid: i32) -> bool {
-    fs::read(format!("/proc/{pid}/cmdline")).is_ok_and(|line| line.starts_with(MONITOR))
+    let command = Command::of(pid);
+    (command.0.starts_with(MONITOR) || command.is_lxc_start())
+        && namespace(pid) == namespace(std::process::id().cast_signed())
 }
 
-/// The title of a container's monitor.
-fn title(lxcpath: &Path, name: &str) -> Vec<u8> {
-    let lxcpath = socket::trimmed(lxcpath).as_os_str().as_bytes();
-    [MONITOR, lxcpath, b" ", name.as_bytes()].concat()
-}
+/// A process's command line as the kernel shows it: words with a NUL behind each, or a title.
+struct Command(Vec<u8>);
 
-fn is_titled(pid: i32, title: &[u8]) -> bool {
-    let line = fs::read(format!("/proc/{pid}/cmdline")).unwrap_or_default();
-    let end = line.iter().rposition(|byte| *byte != 0).map_or(0, |at| at + 1);
-    &line[..end] == title
+impl Command {
+    fn of(pid: i32) -> Self {
+        Self(fs::read(format!("/proc/{pid}/cmdline")).unwrap_or_default())
+    }
+
+    fn words(&self) -> impl Iterator<Item = &[u8]> {
+        self.0.split(|byte| *byte == 0)
+    }
+
+    fn is_lxc_start(&self) -> bool {
+        self.words().next().and_then(|program| program.rsplit(|byte| *byte == b'/').next())
+            == Some(FOREGROUND)
+    }
+
+    /// Whether it is that of a container's monitor. One in the foreground is recognised if guestd has started it.
+    fn runs(&self, lxcpath: &Path, name: &str) -> bool {
+        let lxcpath = socket::trimmed(lxcpath).as_os_str().as_bytes();
+        let says = |option: &[u8], value: &[u8]| {
+            self.words().zip(self.words().skip(1)).any(|(word, next)| word == option && next == value)
+        };
+        let end = self.0.iter().rposition(|byte| *byte != 0).map_or(0, |at| at + 1);
+        self.0[..end] == [MONITOR, lxcpath, b" ", name.as_bytes()].concat()
+            || self.is_lxc_start() && says(b"-n", name.as_bytes()) && says(b"-P", lxcpath)
+    }
 }
 
 /// Whether a process holds a socket that a user whom we believe has made: others may have handed theirs on.
@@ -140,6 +161,30 @@ fn namespace(pid: i32) -> Option<std::path::PathBuf> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn monitors_are_known_by_their_command_lines() {
+        let runs = |line: &str| {
+            Command(line.replace(' ', "\0").into_bytes()).runs(Path::new("/var/lib/lxc/"), "web")
+        };
+        let titled =
+            |line: &str| Command(format!("{line}\0\0").into_bytes()).runs(Path::new("/var/lib/lxc"), "web");
+        assert!(titled("[lxc monitor] /var/lib/lxc web"));
+        assert!(!titled("[lxc monitor] /var/lib/lxc web2") && !titled("[lxc monitor] /srv web"));
+        for line in
+            ["lxc-start -F -n web -P /var/lib/lxc", "/usr/bin/lxc-start -F -n web -P /var/lib/lxc -o x "]
+        {
+            assert!(runs(line), "{line}");
+        }
+        for line in [
+            "lxc-start -F -n web -P /srv",
+            "lxc-start -n a -P /var/lib/lxc web",
+            "cat -n web -P /var/lib/lxc",
+            "",
+        ] {
+            assert!(!runs(line), "{line}");
+        }
+    }
 
     #[test]
     fn descendants_are_told_apart() {
