@@ -198,7 +198,12 @@ fn signals_stop_the_daemon_and_reload_it_and_guests_go_on() {
     host.guest("late", &[]);
     fs::write(host.at("etc/guests/late.toml"), "[start]\norder = 9\n").expect("an overlay");
     signal("-HUP", host.daemon_pid());
-    host.until("late", "known with its overlay", |status| status["order"] == 9);
+    assert!(host.notified("RELOADING=1").contains("MONOTONIC_USEC="));
+    host.notified("READY=1");
+    assert_eq!(host.status("late")["order"], 9, "known with its overlay");
+    fs::write(host.at("etc/guests/late.toml"), "[start]\nordre = 9\n").expect("a bad overlay");
+    signal("-HUP", host.daemon_pid());
+    host.notified("errors in its files: 1");
     let began = Instant::now();
     let status = host.end_daemon("-TERM");
     assert!(status.success() && began.elapsed() < Duration::from_secs(5), "{status} {:?}", began.elapsed());

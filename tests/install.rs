@@ -32,10 +32,8 @@ fn files(folder: &Path) -> Vec<PathBuf> {
     entries.flat_map(|path| if path.is_dir() { files(&path) } else { vec![path] }).collect()
 }
 
-#[test]
-fn everything_comes_into_its_place_and_goes_again() {
-    let folder = tempfile::tempdir().expect("a folder");
-    let (target, host) = (folder.path().join("what is built"), folder.path().join("a host"));
+/// Puts the programs where a release build leaves them.
+fn built(target: &Path) {
     fs::create_dir_all(target.join("release")).expect("a folder");
     for program in [
         env!("CARGO_BIN_EXE_guestd"),
@@ -46,12 +44,19 @@ fn everything_comes_into_its_place_and_goes_again() {
         let name = Path::new(program).file_name().expect("a name");
         executable::copy(program, &target.join("release").join(name));
     }
+}
+
+#[test]
+fn everything_comes_into_its_place_and_goes_again() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let (target, host) = (folder.path().join("what is built"), folder.path().join("a host"));
+    built(&target);
     // What a split word would hit.
     let bystander = folder.path().join("a");
     fs::write(&bystander, "").expect("a file");
-    let make = |goal: &str| {
+    let make = |goal: &str, reload: &str| {
         let output = Command::new("make")
-            .args([goal, "PREFIX=/opt"])
+            .args([goal, "PREFIX=/opt", reload])
             .arg(format!("DESTDIR={}", host.display()))
             .env("CARGO_TARGET_DIR", &target)
             .env_remove("MAKEFLAGS")
@@ -61,17 +66,24 @@ fn everything_comes_into_its_place_and_goes_again() {
         assert!(output.status.success(), "{goal}: {}", String::from_utf8_lossy(&output.stderr));
     };
 
-    make("install");
+    make("install", "RELOAD=notify");
     for file in INSTALLED {
         assert!(host.join(file).is_file(), "{file} of {:#?}", files(&host));
     }
     assert!(host.join("etc/guestd/guests").is_dir());
-    let unit = fs::read_to_string(host.join("lib/systemd/system/guestd.service")).expect("the unit");
-    assert!(unit.contains("ExecStart=/opt/sbin/guestd") && !unit.contains("/usr/sbin/guestd"), "{unit}");
-    let boot = fs::read_to_string(host.join("lib/systemd/system/autostart.service")).expect("the unit");
-    assert!(boot.contains("ExecStart=/opt/bin/autostart --boot"), "{boot}");
+    let unit = |name: &str| fs::read_to_string(host.join("lib/systemd/system").join(name)).expect("the unit");
+    let guestd = unit("guestd.service");
+    assert!(
+        guestd.contains("ExecStart=/opt/sbin/guestd") && !guestd.contains("/usr/sbin/guestd"),
+        "{guestd}"
+    );
+    assert!(guestd.contains("Type=notify\n") && guestd.contains("ExecReload=/usr/bin/busctl"), "{guestd}");
+    assert!(unit("autostart.service").contains("ExecStart=/opt/bin/autostart --boot"));
+    make("install", "RELOAD=notify-reload");
+    let guestd = unit("guestd.service");
+    assert!(guestd.contains("Type=notify-reload\n") && !guestd.contains("ExecReload"), "{guestd}");
 
-    make("uninstall");
+    make("uninstall", "RELOAD=notify");
     assert_eq!(files(&host), [host.join("etc/default/guestd")], "settings stay");
     assert!(host.join("etc/guestd/guests").is_dir(), "settings stay");
     assert!(bystander.exists());

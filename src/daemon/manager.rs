@@ -5,9 +5,13 @@ use std::{
     collections::{BTreeMap, HashMap},
     path::Path,
     sync::Arc,
+    time::Duration,
 };
 
-use tokio::sync::{mpsc, oneshot, watch};
+use tokio::{
+    sync::{mpsc, oneshot, watch},
+    time::timeout,
+};
 
 use super::{
     clock::Clock,
@@ -18,7 +22,7 @@ use super::{
     worker::{Report, Work, Workers},
 };
 use crate::{
-    engine::{Observation, Observed},
+    engine::{Epoch, Observation, Observed},
     helper::wire::{self, Answer, Decision},
     model::{
         GuestName, Instant, Now,
@@ -35,6 +39,9 @@ use crate::{
 mod definitions;
 pub use definitions::watch;
 
+/// How long the loop waits for the daemon to be ready.
+const READY_WITHIN: Duration = Duration::from_secs(1);
+
 /// Tells the engine which lxcpaths to listen to.
 pub type SetPaths = Box<dyn Fn(&[Arc<Path>]) + Send>;
 
@@ -46,8 +53,6 @@ pub struct Inbox {
     pub reports: mpsc::UnboundedReceiver<Report>,
     /// From the API and the helper socket.
     pub commands: mpsc::UnboundedReceiver<Command>,
-    /// SIGHUP arrived.
-    pub reload: mpsc::UnboundedReceiver<()>,
 }
 
 /// Owner of the fleet.
@@ -67,6 +72,8 @@ pub struct Manager {
     snapshots: watch::Sender<Arc<Snapshot>>,
     /// Tells the engine which lxcpaths to listen to.
     set_paths: SetPaths,
+    /// Watches that wait until the daemon has said that it is ready; none from then on.
+    held_back: Option<Vec<(GuestName, Epoch)>>,
 }
 
 /// What the composition root hands over.
@@ -108,6 +115,7 @@ impl Manager {
             daemon: Arc::new(parts.daemon),
             snapshots: parts.snapshots,
             set_paths: parts.set_paths,
+            held_back: Some(Vec::new()),
         };
         manager.take_inventory();
         manager.take_spool();
@@ -159,7 +167,6 @@ impl Manager {
                     Some(command) => self.command(command),
                     None => return,
                 },
-                Some(()) = inbox.reload.recv() => self.reload(),
                 () = timer => self.wake(),
             }
             self.drain(&mut inbox);
@@ -297,7 +304,10 @@ impl Manager {
                 Effect::Start(epoch) => self.give(&guest, Work::Start(epoch)),
                 Effect::Request(epoch, request) => self.give(&guest, Work::Request(epoch, request)),
                 Effect::Kill(epoch) => self.give(&guest, Work::Kill(epoch)),
-                Effect::Watch(epoch) => self.give(&guest, Work::Watch(epoch)),
+                Effect::Watch(epoch) => match &mut self.held_back {
+                    Some(held_back) => held_back.push((guest, epoch)),
+                    None => self.give(&guest, Work::Watch(epoch)),
+                },
                 Effect::Probe => self.give(&guest, Work::Probe),
             }
         }
@@ -318,8 +328,14 @@ pub struct Recovered {
 }
 
 impl Recovered {
-    /// Runs until nobody can send commands any more.
-    pub async fn run(self) {
+    /// Runs until nobody can send commands any more. The watches of what runs already begin when the daemon is `ready`: each
+    /// is a conversation with a monitor, and there may be hundreds. Whatever happens until then, they will see.
+    pub async fn run(mut self, ready: oneshot::Receiver<()>) {
+        // A bus that takes long must not keep guests waiting.
+        let _ = timeout(READY_WITHIN, ready).await;
+        for (guest, epoch) in self.manager.held_back.take().unwrap_or_default() {
+            self.manager.give(&guest, Work::Watch(epoch));
+        }
         self.manager.run(self.inbox).await;
     }
 }

@@ -22,7 +22,7 @@ use std::{
 
 use tokio::{
     signal::unix::{SignalKind, signal},
-    sync::{mpsc, watch},
+    sync::{mpsc, oneshot, watch},
     time::{Instant, sleep},
 };
 
@@ -40,7 +40,7 @@ use crate::{
     helper::server,
     launch::{self, Launcher},
     model::{
-        GuestName,
+        GuestName, Severity,
         status::{DaemonStatus, PhaseWord, Snapshot},
     },
     systemd::{
@@ -95,11 +95,12 @@ pub enum DaemonError {
 /// # Errors
 /// [`DaemonError`] when it cannot start, or when the bus goes away.
 pub async fn run(directories: Directories) -> Result<(), DaemonError> {
+    let clock = Clock::start();
+    let started = clock.now().instant;
     // SAFETY: nothing else takes files over by their numbers, and a process runs one daemon.
     let kept = unsafe { fdstore::take_over() };
     let _alone = lock(&directories).await?;
     dbus::is_alone_on_system_bus().await.map_err(DaemonError::Bus)?;
-    let clock = Clock::start();
     // Watched before anything is read, so that nothing falls in between.
     let watcher = manager::watch(&settings::load(&directories, &disk::Disk).0.lxc_paths);
     let inventory = load::load(&directories);
@@ -111,31 +112,43 @@ pub async fn run(directories: Directories) -> Result<(), DaemonError> {
     let (machines, releases) = machined::machines();
     let (handle, manager, inbox) =
         compose(clock, directories, (watcher, inventory), &launcher, (kept, machines));
-    let (reload, inbox) = (inbox.1, inbox.0);
     let manager = manager.recover(inbox).await;
-    tokio::spawn(manager.run());
+    let (tell_ready, ready) = oneshot::channel();
+    tokio::spawn(manager.run(ready));
     tokio::spawn(server::serve(listener, handle.clone(), Arc::new(Deciding(handle.clone()))));
     let bus = dbus::serve_system_bus(handle.clone()).await.map_err(DaemonError::Bus)?;
     notify::ready();
-    tracing::info!("ready; state in {}", runtime_dir.display());
-    tell_others(handle, &bus, &*launcher, releases);
-    let mut terminate = signal(SignalKind::terminate()).map_err(DaemonError::Signals)?;
-    let mut interrupt = signal(SignalKind::interrupt()).map_err(DaemonError::Signals)?;
-    let mut hangup = signal(SignalKind::hangup()).map_err(DaemonError::Signals)?;
-    let ended = loop {
-        tokio::select! {
-            _ = terminate.recv() => break Ok(()),
-            _ = interrupt.recv() => break Ok(()),
-            // The manager outlives this loop; a failure to tell it means that the daemon is ending.
-            _ = hangup.recv() => { let _ = reload.send(()); }
-            lost = bus.lost() => break Err(DaemonError::Bus(lost)),
-        }
-    };
+    // The manager may have gone on without.
+    let _ = tell_ready.send(());
+    let took = clock.now().instant.since(started).as_millis();
+    tracing::info!("ready after {took} ms; state in {}", runtime_dir.display());
+    tell_others(handle.clone(), &bus, &*launcher, releases);
+    let ended = until_told(&handle, &bus).await;
     // What is under way ends with this daemon; a start that is goes on, and the next one finds what came of it.
     launcher.let_go();
     notify::stopping();
     tracing::info!("stopping; the guests go on");
     ended
+}
+
+/// Waits for a signal to end, or for the end of the bus.
+async fn until_told(handle: &Handle, bus: &dbus::Service) -> Result<(), DaemonError> {
+    let mut terminate = signal(SignalKind::terminate()).map_err(DaemonError::Signals)?;
+    let mut interrupt = signal(SignalKind::interrupt()).map_err(DaemonError::Signals)?;
+    let mut hangup = signal(SignalKind::hangup()).map_err(DaemonError::Signals)?;
+    loop {
+        tokio::select! {
+            _ = terminate.recv() => return Ok(()),
+            _ = interrupt.recv() => return Ok(()),
+            _ = hangup.recv() => {
+                notify::reloading();
+                // The manager outlives this loop.
+                let _ = handle.reload().await;
+                notify::ready();
+            }
+            lost = bus.lost() => return Err(DaemonError::Bus(lost)),
+        }
+    }
 }
 
 /// Makes the directories that are the daemon's own, and sure that it is alone on its runtime directory for as long as the
@@ -181,11 +194,10 @@ fn compose(
     (watcher, inventory): (Option<Watcher>, Inventory),
     launcher: &Arc<dyn Launcher>,
     (kept, machines): (Kept, Machines),
-) -> (Handle, Manager, (Inbox, mpsc::UnboundedSender<()>)) {
+) -> (Handle, Manager, Inbox) {
     let (sink, observed) = mpsc::unbounded_channel();
     let (report, reports) = mpsc::unbounded_channel();
     let (command, commands) = mpsc::unbounded_channel();
-    let (reload, reloads) = mpsc::unbounded_channel();
     let (snapshots, snapshot) = watch::channel(Arc::new(Snapshot::default()));
     let hook = Hook { helper: find_helper(), runtime_dir: directories.runtime.clone() };
     let paths = inventory.settings.lxc_paths.clone();
@@ -194,8 +206,8 @@ fn compose(
     let daemon = DaemonStatus { launcher: launcher.name().to_owned(), ..DaemonStatus::default() };
     let set_paths = Box::new(move |paths: &[Arc<Path>]| engine.set_paths(paths.to_vec()));
     let parts = Parts { clock, directories, inventory, watcher, workers, daemon, snapshots, set_paths };
-    let inbox = Inbox { observed, reports, commands, reload: reloads };
-    (Handle::new(command, snapshot), Manager::new(parts), (inbox, reload))
+    let inbox = Inbox { observed, reports, commands };
+    (Handle::new(command, snapshot), Manager::new(parts), inbox)
 }
 
 /// The helper that guests' hooks run: the one named in the environment, else the one installed with this daemon, below
@@ -257,6 +269,11 @@ fn status_line(snapshot: &Snapshot) -> String {
         count(PhaseWord::Up),
         count(PhaseWord::Failed)
     );
+    let found = &snapshot.daemon.diagnostics;
+    match found.iter().filter(|found| found.severity == Severity::Error).count() {
+        0 => {}
+        errors => line.push_str(&format!("; errors in its files: {errors} (guestctl check)")),
+    }
     for job in snapshot.jobs.values().filter(|job| !job.state.is_over()) {
         line.push_str(&format!("; job {}: {}/{} {}", job.id, job.done, job.total, job.status));
     }

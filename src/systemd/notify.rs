@@ -10,6 +10,16 @@ pub fn ready() {
     notify(&[NotifyState::Ready]);
 }
 
+/// The daemon reads its settings again, on SIGHUP; [`ready`] says that it has (`Type=notify-reload` in
+/// systemd.service(5)).
+pub fn reloading() {
+    match NotifyState::monotonic_usec_now() {
+        // In one message, as sd_notify(3) asks for.
+        Ok(now) => notify(&[NotifyState::Reloading, now]),
+        Err(error) => tracing::debug!("cannot read the clock: {error}"),
+    }
+}
+
 /// The daemon is on its way out; guests go on.
 pub fn stopping() {
     notify(&[NotifyState::Stopping]);

@@ -1,6 +1,9 @@
 //! guestd is killed in the middle of a boot, again and again.
 
-use super::machine::{Host, Machine, guests, write};
+use super::{
+    debian::{gate, while_away},
+    machine::{Host, Machine, guests, write},
+};
 
 const GUESTS: usize = 8;
 const KILLS: usize = 10;
@@ -40,26 +43,21 @@ fn killed_ten_times_during_the_boot_every_guest_is_started_once() {
     assert_eq!(machine.sh("systemctl is-failed autostart || true"), "active\n");
 }
 
-/// Lets a restart of guestd wait until `/go` is there.
-const GATE: &str = "[Service]\nExecStartPre=/bin/sh -c 'until [ -e /go ]; do sleep 0.02; done'\n";
-
 #[test]
 fn how_guests_ended_while_guestd_was_started_again_is_known() {
     let machine = Machine::boot_with(|upper| {
         let guest = |name| [name, "lxc.start.auto = 1"];
         guests(upper, &[&guest("halts"), &guest("killed"), &guest("reboots"), &guest("stays")]);
-        write(upper, "etc/systemd/system/guestd.service.d/gate.conf", GATE);
-        write(upper, "go", "");
+        gate(upper);
     });
     let before = machine.inits();
     assert_eq!(before.len(), 4, "{before:?}");
 
-    machine.sh("rm /go; systemctl kill -s KILL guestd");
-    machine.sh(
-        "lxc-attach -n halts -- poweroff -f; kill -KILL $(lxc-info -n killed -pH); lxc-attach -n reboots -- reboot -f",
+    while_away(
+        &machine,
+        "lxc-attach -n halts -- poweroff -f; kill -KILL $(lxc-info -n killed -pH); lxc-attach -n reboots -- reboot -f
+        until [ $(systemctl list-units --no-legend 'guest-*' | wc -l) = 2 ]; do sleep 0.02; done",
     );
-    machine.wait("their ends", "[ \"$(systemctl list-units --no-legend 'guest-*' | wc -l)\" = 2 ]");
-    machine.sh("touch /go; busctl call org.guestd1 /org/guestd1 org.freedesktop.DBus.Peer Ping");
     let list = machine.list();
     let shown =
         |guest: &serde_json::Value| format!("{} {} {}", guest["name"], guest["phase"], guest["reason"]);

@@ -127,6 +127,21 @@ pub fn recording(root: &Path) {
     write(root, "var/lib/lxc/.root/etc/inittab", inittab);
 }
 
+/// Lets every start of guestd wait until `/go` is there, as it is at the boot.
+pub fn gate(root: &Path) {
+    let waits = "[Service]\nExecStartPre=/bin/sh -c 'until [ -e /go ]; do sleep 0.02; done'\n";
+    write(root, "etc/systemd/system/guestd.service.d/gate.conf", waits);
+    write(root, "go", "");
+}
+
+/// Kills guestd, does what these lines of shell say while it waits at its [`gate`] to be started again, and lets it.
+#[track_caller]
+pub fn while_away(host: &impl Host, lines: &str) {
+    host.sh("rm /go; systemctl kill -s KILL guestd");
+    host.sh(lines);
+    host.sh("touch /go; busctl call org.guestd1 /org/guestd1 org.freedesktop.DBus.Peer Ping");
+}
+
 /// Asserts that all guests of [`HOST`] ran and had their clean stop in reverse order while nothing was taken from
 /// them: by what they recorded, and by the journal of that boot.
 #[track_caller]

@@ -111,6 +111,16 @@ impl Host {
         });
     }
 
+    /// Waits until the daemon tells its service manager something with these words; the whole message.
+    pub fn notified(&self, words: &str) -> String {
+        wait_for(words, || {
+            let mut buffer = [0; 4096];
+            let length = self.notify.recv(&mut buffer).ok()?;
+            let message = String::from_utf8_lossy(&buffer[..length]).into_owned();
+            message.contains(words).then_some(message)
+        })
+    }
+
     /// The daemon's process id.
     pub fn daemon_pid(&self) -> u32 {
         self.daemon.as_ref().expect("it runs").id()

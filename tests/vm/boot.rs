@@ -1,7 +1,7 @@
 //! Power-on with Debian's own kernel: guests are there, in cgroups with controllers of their own.
 
 use super::{
-    debian::{HOST, Host, guests, write},
+    debian::{HOST, Host, gate, guests, while_away, write},
     machine::Vm,
 };
 
@@ -20,6 +20,7 @@ fn guests_come_up_in_units_that_hold_them_and_outlive_what_happens_inside() {
             upper,
             &[&["small", "lxc.cgroup2.memory.max = 33554432"], &["greedy", "lxc.init.cmd = /bin/sh /greedy"]],
         );
+        gate(upper);
         write(upper, "var/lib/lxc/.root/greedy", GREEDY);
         write(upper, "etc/guestd/guests/greedy.toml", "[resources]\nMemoryMax = \"48M\"\n");
     });
@@ -77,13 +78,18 @@ fn limits(vm: &Vm) {
     assert!(status.contains("asked reboot, answered restart"), "{status}");
 }
 
-/// This kernel's pidfds do not tell how a process ended: LXC's monitor does.
+/// This kernel's pidfds do not tell how a process ended: LXC's monitor does, also to a guestd that comes later.
 fn ends(vm: &Vm) {
     vm.sh("lxc-attach -n web -- poweroff -f");
     vm.wait("its end", "guestctl list | grep -q '^web *down.*halted by the guest'");
     vm.wait("the end of its unit", "! systemctl is-active -q guest-web");
     vm.sh(&format!("kill -KILL {}", vm.init("mail")));
     vm.wait("its end", "guestctl list | grep -q '^mail *failed.*SIGKILL'");
+    while_away(
+        vm,
+        "lxc-attach -n db -- poweroff -f; while systemctl is-active -q guest-db; do sleep 0.1; done",
+    );
+    vm.wait("its end", "guestctl list | grep -q '^db *down.*halted by the guest'");
 }
 
 fn unit(vm: &Vm) -> String {

@@ -58,14 +58,15 @@ fn seen_from_outside(init: &Process) -> Probe {
 }
 
 async fn look(monitor: &Monitor) -> Result<Probe, CommandError> {
-    let state = monitor.state().await?;
-    match state {
+    // At once: so the monitor has to wake up only once.
+    let (state, inits) = tokio::join!(monitor.state(), monitor.inits());
+    match state? {
         State::Running | State::Thawed | State::Freezing | State::Frozen => {}
         State::Stopped => return Err(CommandError::NotListening),
         State::Starting | State::Stopping | State::Aborting => return Ok(Probe::Changing),
     }
     // An init that has just died leaves a container that is about to end or to reboot.
-    let init = Process::of(monitor.inits().await?.init);
+    let init = Process::of(inits?.init);
     // Whether it is frozen its cgroup tells: it can be frozen without its monitor.
     Ok(init.map_or(Probe::Changing, |init| seen_from_outside(&init)))
 }
