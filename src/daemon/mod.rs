@@ -202,7 +202,8 @@ fn compose(
     let hook = Hook { helper: find_helper(), runtime_dir: directories.runtime.clone() };
     let paths = inventory.settings.lxc_paths.clone();
     let engine = Arc::new(LxcEngine::new(paths, launcher.clone(), hook, sink, kept));
-    let workers = Workers::new(engine.clone(), directories.runtime.as_path().into(), clock, machines, report);
+    let (own_launcher, runtime) = (launcher.clone(), directories.runtime.as_path().into());
+    let workers = Workers::new(engine.clone(), own_launcher, runtime, clock, machines, report);
     let daemon = DaemonStatus { launcher: launcher.name().to_owned(), ..DaemonStatus::default() };
     let set_paths = Box::new(move |paths: &[Arc<Path>]| engine.set_paths(paths.to_vec()));
     let parts = Parts { clock, directories, inventory, watcher, workers, daemon, snapshots, set_paths };

@@ -15,10 +15,8 @@ use tokio::{sync::mpsc, task::AbortHandle};
 use super::{clock::Clock, store};
 use crate::{
     engine::{Engine, EngineError, EngineResult, Epoch, ErrorKind, Probe, Request},
-    helper::{
-        script::{self, ScriptEnd},
-        wire,
-    },
+    helper::{script, wire},
+    launch::{HookEnd, Launcher},
     model::{Guest, GuestName, Resources},
     supervise::event::{Event, Found, HelperId},
     systemd::{machined::Machines, message},
@@ -72,6 +70,7 @@ pub struct Report {
 /// The workers of all guests.
 pub struct Workers {
     engine: Arc<dyn Engine>,
+    launcher: Arc<dyn Launcher>,
     runtime_dir: Arc<Path>,
     clock: Clock,
     machines: Machines,
@@ -91,12 +90,14 @@ impl Workers {
     /// Workers that report to `reports`.
     pub fn new(
         engine: Arc<dyn Engine>,
+        launcher: Arc<dyn Launcher>,
         runtime_dir: Arc<Path>,
         clock: Clock,
         machines: Machines,
         reports: mpsc::UnboundedSender<Report>,
     ) -> Self {
-        Self { engine, runtime_dir, clock, machines, reports, busy: HashMap::new(), last_serial: 0 }
+        let busy = HashMap::new();
+        Self { engine, launcher, runtime_dir, clock, machines, reports, busy, last_serial: 0 }
     }
 
     /// Whether nothing is under way.
@@ -178,18 +179,21 @@ impl Workers {
 
     /// Runs a guest's reboot script, as `guest-helper` does where no daemon is.
     pub fn run_script(&self, guest: &GuestName, id: HelperId, script: &Path, timeout: Duration) {
-        let (reports, guest) = (self.reports.clone(), guest.clone());
+        let (reports, guest, launcher) = (self.reports.clone(), guest.clone(), self.launcher.clone());
         let script = script.to_owned();
         tokio::spawn(async move {
             let shown = script.display();
-            let code = match script::run_within(&script, &guest, wire::Event::Reboot, timeout).await {
-                ScriptEnd::Agreed => Some(0),
-                ScriptEnd::Declined(status) => Some(status.code().unwrap_or(1)),
-                ScriptEnd::Failed(error) => {
+            let end = match script::program(&script, &guest, wire::Event::Reboot, timeout) {
+                Ok(program) => launcher.run_hook(&guest, &program).await,
+                Err(error) => HookEnd::Failed(error),
+            };
+            let code = match end {
+                HookEnd::Exited(status) => Some(status.code().unwrap_or(1)),
+                HookEnd::Failed(error) => {
                     message::warn(&guest, format_args!("{guest}: cannot run {shown}: {error}"));
                     None
                 }
-                ScriptEnd::NotFinished => {
+                HookEnd::TimedOut => {
                     message::warn(
                         &guest,
                         format_args!("{guest}: {shown} took longer than {timeout:?}: killed"),

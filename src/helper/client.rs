@@ -20,11 +20,14 @@ use super::{
     in_full,
     listener::SOCKET_NAME,
     policy::{self, StoredPolicy, Verdict},
-    script::{self, ScriptEnd},
+    script,
     spool::{self, Spooled},
     wire::{About, Answer, Decision, Event, Reply, Request},
 };
-use crate::model::{GuestName, Limit, RebootAction, Timestamp};
+use crate::{
+    launch::HookEnd,
+    model::{GuestName, Limit, RebootAction, Timestamp},
+};
 
 /// How long the daemon may take to answer, or to say that it is at it.
 const PATIENCE: Duration = Duration::from_millis(1750);
@@ -173,15 +176,14 @@ impl Alone<'_> {
     /// A script that does not come to an end in the little time that it has here does not keep a guest down.
     fn ask_script(&self, path: &Path) -> Answer {
         let shown = path.display();
-        let (decision, reason) =
-            match script::run(path, self.guest, self.event, Instant::now() + SCRIPT_WITHIN) {
-                ScriptEnd::Agreed => (Decision::Restart, format!("{shown} agreed")),
-                ScriptEnd::Declined(_) => (Decision::Stop, format!("{shown} declined")),
-                ScriptEnd::NotFinished => {
-                    (Decision::Restart, format!("{shown} did not finish within {SCRIPT_WITHIN:?}"))
-                }
-                ScriptEnd::Failed(error) => (Decision::Stop, format!("{shown} could not be run: {error}")),
-            };
+        let (decision, reason) = match script::run(path, self.guest, self.event, SCRIPT_WITHIN) {
+            HookEnd::Exited(status) if status.success() => (Decision::Restart, format!("{shown} agreed")),
+            HookEnd::Exited(_) => (Decision::Stop, format!("{shown} declined")),
+            HookEnd::TimedOut => {
+                (Decision::Restart, format!("{shown} did not finish within {SCRIPT_WITHIN:?}"))
+            }
+            HookEnd::Failed(error) => (Decision::Stop, format!("{shown} could not be run: {error}")),
+        };
         Answer { decision, reason, anew: false }
     }
 

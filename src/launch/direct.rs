@@ -4,8 +4,9 @@ use std::{
     collections::VecDeque,
     ffi::OsStr,
     io,
+    os::unix::process::CommandExt,
     path::{Path, PathBuf},
-    process::{ExitStatus, Stdio},
+    process::{self, ExitStatus, Stdio},
     sync::atomic::{AtomicBool, Ordering},
     time::{Duration, Instant},
 };
@@ -20,7 +21,7 @@ use tokio::{
     time::{sleep, timeout},
 };
 
-use super::{Cgroups, Launch, LaunchError, Launched, Launcher, Program, cgroup};
+use super::{Cgroups, HookEnd, Launch, LaunchError, Launched, Launcher, Program, cgroup, hook};
 use crate::{
     engine::BoxFuture,
     model::{GuestName, end::SignalName},
@@ -29,7 +30,7 @@ use crate::{
 /// The most that is kept of what a launched program wrote to standard error, in bytes.
 const STDERR_MAX: usize = 8 * 1024;
 /// The search path of launched programs: that of a system service.
-const PATH: &str = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin";
+pub(super) const PATH: &str = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin";
 /// Time between two rounds of killing, for what was forked in between.
 const KILL_ROUND: Duration = Duration::from_millis(10);
 
@@ -57,6 +58,10 @@ impl Launcher for Direct {
         self.let_go.store(true, Ordering::Relaxed);
     }
 
+    fn run_hook<'a>(&'a self, _guest: &'a GuestName, program: &'a Program) -> BoxFuture<'a, HookEnd> {
+        Box::pin(hook::run(program))
+    }
+
     fn kill<'a>(&'a self, cgroups: &'a Cgroups, within: Duration) -> BoxFuture<'a, io::Result<()>> {
         Box::pin(async move {
             let deadline = Instant::now() + within;
@@ -82,10 +87,30 @@ fn shown(cgroups: &Cgroups) -> String {
     cgroups.0.iter().map(|path| path.display().to_string()).collect::<Vec<_>>().join(", ")
 }
 
-/// The process group of a launched program; killed unless the program ended by itself, or is let go.
-struct Group<'a> {
+/// The process group of a program, by its leader, which must not have been waited for: killed unless the program ended
+/// by itself, or is let go.
+pub(crate) struct Group<'a> {
     leader: Option<Pid>,
     let_go: &'a AtomicBool,
+}
+
+impl Group<'static> {
+    /// The group of a program that is never let go.
+    pub(crate) fn of(leader: Option<u32>) -> Self {
+        static NEVER: AtomicBool = AtomicBool::new(false);
+        Group::unless(leader, &NEVER)
+    }
+}
+
+impl<'a> Group<'a> {
+    fn unless(leader: Option<u32>, let_go: &'a AtomicBool) -> Self {
+        Self { leader: leader.map(|id| Pid::from_raw(id.cast_signed())), let_go }
+    }
+
+    /// The program has ended: its children may live on, and a group without a leader is not ours to kill.
+    pub(crate) fn spare(mut self) {
+        self.leader = None;
+    }
 }
 
 impl Drop for Group<'_> {
@@ -109,14 +134,12 @@ async fn run_unless_let_go(launch: &Program, let_go: &AtomicBool) -> Result<(), 
     let program = launch.name();
     let mut child =
         spawn(launch).map_err(|source| LaunchError::Spawn { program: program.clone(), source })?;
-    let leader = child.id().and_then(|id| i32::try_from(id).ok()).map(Pid::from_raw);
-    let mut group = Group { leader, let_go };
+    let group = Group::unless(child.id(), let_go);
     let mut tail = Tail::default();
     let Ok(ended) = timeout(launch.timeout, wait(&mut child, &mut tail)).await else {
         return Err(LaunchError::TimedOut { program, timeout: launch.timeout });
     };
-    // Its children may live on in their own sessions; a group without a leader is not ours to kill.
-    group.leader = None;
+    group.spare();
     let status = ended.map_err(|source| LaunchError::Spawn { program: program.clone(), source })?;
     if status.success() {
         return Ok(());
@@ -125,21 +148,28 @@ async fn run_unless_let_go(launch: &Program, let_go: &AtomicBool) -> Result<(), 
 }
 
 fn spawn(launch: &Program) -> io::Result<Child> {
-    let (program, arguments) = launch
+    Command::from(command(launch)?).stderr(Stdio::piped()).spawn()
+}
+
+/// A program as a command: with nothing in its environment but its own and a search path, with nothing to read and
+/// nobody to hear what it prints. It leads a process group.
+pub(crate) fn command(program: &Program) -> io::Result<process::Command> {
+    let (named, arguments) = program
         .argv
         .split_first()
         .ok_or_else(|| io::Error::new(io::ErrorKind::InvalidInput, "no program was given"))?;
-    Command::new(found(program)?)
+    let mut command = process::Command::new(found(named)?);
+    command
         .args(arguments)
         .env_clear()
         .env("PATH", PATH)
-        .envs(launch.environment.iter().map(|(name, value)| (name, value)))
+        .envs(program.environment.iter().map(|(name, value)| (name, value)))
         .current_dir("/")
         .stdin(Stdio::null())
         .stdout(Stdio::null())
-        .stderr(Stdio::piped())
-        .process_group(0)
-        .spawn()
+        .stderr(Stdio::null())
+        .process_group(0);
+    Ok(command)
 }
 
 /// Finds a program as a shell would, before the process is made: the standard library only then makes it without

@@ -15,12 +15,15 @@ pub mod cgroup;
 pub mod direct;
 pub mod freezer;
 mod hierarchy;
+mod hook;
 mod jobs;
 pub mod memory;
 pub mod systemd;
 pub mod unit;
 
 pub use direct::{Direct, run};
+pub(crate) use direct::{Group, command};
+pub use hook::HookEnd;
 pub use systemd::Systemd;
 pub use unit::Unit;
 
@@ -125,6 +128,10 @@ pub trait Launcher: Send + Sync {
 
     /// The daemon is about to end, and what is being launched shall go on without it.
     fn let_go(&self) {}
+
+    /// Runs a program for a guest and waits for its end, which says something: a hook, or a probe. It is killed with
+    /// everything it has started when it takes too long.
+    fn run_hook<'a>(&'a self, guest: &'a GuestName, program: &'a Program) -> BoxFuture<'a, HookEnd>;
 
     /// Gives a guest that runs in a unit of its own these amounts until it ends; does nothing where guests have no units.
     ///

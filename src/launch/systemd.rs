@@ -11,7 +11,9 @@ use tokio::time::{Instant, sleep, timeout, timeout_at};
 use zbus::{Connection, OwnedObjectPath, proxy::CacheProperties};
 use zbus_systemd::systemd1::{ManagerProxy, ServiceProxy, UnitProxy};
 
-use super::{Cgroups, Direct, Launch, LaunchError, Launched, Launcher, cgroup, jobs::Jobs, unit};
+use super::{
+    Cgroups, Direct, HookEnd, Launch, LaunchError, Launched, Launcher, Program, cgroup, hook, jobs::Jobs, unit,
+};
 use crate::{
     engine::BoxFuture,
     model::{GuestName, Resources},
@@ -231,6 +233,10 @@ impl Launcher for Systemd {
 
     fn launch<'a>(&'a self, launch: &'a Launch) -> BoxFuture<'a, Result<Launched, LaunchError>> {
         Box::pin(self.start(launch))
+    }
+
+    fn run_hook<'a>(&'a self, _guest: &'a GuestName, program: &'a Program) -> BoxFuture<'a, HookEnd> {
+        Box::pin(hook::run(program))
     }
 
     fn adjust<'a>(&'a self, guest: &'a GuestName, resources: &'a Resources) -> BoxFuture<'a, io::Result<()>> {

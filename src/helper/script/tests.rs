@@ -1,4 +1,4 @@
-//! Both ends run a script in the same way, and leave nothing of it behind.
+//! The daemon without systemd and guest-helper run a script in the same way, and leave nothing of it behind.
 
 use std::{
     fs::File,
@@ -9,25 +9,34 @@ use std::{
 use tokio::sync::oneshot;
 
 use super::*;
+use crate::launch::{Direct, Launcher};
 
 #[path = "../../../tests/executable/mod.rs"]
 mod executable;
 
 /// How a script of this text ends, run by either end.
-type Runs = fn(&str, Duration) -> ScriptEnd;
+type Runs = fn(&str, Duration) -> HookEnd;
 const BOTH: [Runs; 2] = [alone, by_daemon];
 
-fn alone(text: &str, within: Duration) -> ScriptEnd {
+fn alone(text: &str, within: Duration) -> HookEnd {
     let dir = tempfile::tempdir().unwrap();
     let path = executable::script(&dir.path().join("script"), text);
-    run(&path, &GuestName::new("web").unwrap(), Event::Reboot, Instant::now() + within)
+    run(&path, &GuestName::new("web").unwrap(), Event::Reboot, within)
 }
 
-fn by_daemon(text: &str, within: Duration) -> ScriptEnd {
+fn by_daemon(text: &str, within: Duration) -> HookEnd {
     let dir = tempfile::tempdir().unwrap();
     let path = executable::script(&dir.path().join("script"), text);
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
-    runtime.block_on(run_within(&path, &GuestName::new("web").unwrap(), Event::Reboot, within))
+    runtime.block_on(run_within(&path, within))
+}
+
+async fn run_within(script: &Path, within: Duration) -> HookEnd {
+    let guest = GuestName::new("web").unwrap();
+    match program(script, &guest, Event::Reboot, within) {
+        Ok(program) => Direct::default().run_hook(&guest, &program).await,
+        Err(error) => HookEnd::Failed(error),
+    }
 }
 
 #[test]
@@ -39,10 +48,11 @@ fn the_exit_status_decides() {
             "test -z \"$HOME\"",
             "test /proc/self/fd/1 -ef /dev/null && test /proc/self/fd/2 -ef /dev/null",
         ] {
-            assert!(matches!(runs(agrees, long), ScriptEnd::Agreed), "{agrees}");
+            assert!(matches!(runs(agrees, long), HookEnd::Exited(status) if status.success()), "{agrees}");
         }
-        for declines in ["exit 1", "kill -9 $$"] {
-            assert!(matches!(runs(declines, long), ScriptEnd::Declined(_)), "{declines}");
+        for (declines, code) in [("exit 7", Some(7)), ("kill -9 $$", None)] {
+            let end = runs(declines, long);
+            assert!(matches!(end, HookEnd::Exited(status) if !status.success() && status.code() == code));
         }
     }
 }
@@ -72,7 +82,7 @@ fn a_script_that_takes_too_long_is_killed_with_its_children() {
         let (_, reader) = reader_of(&fifo);
         let text = format!("exec 3>{}; echo up >&3; sleep 600 & wait", fifo.display());
         let begun = Instant::now();
-        assert!(matches!(runs(&text, Duration::from_secs(2)), ScriptEnd::NotFinished));
+        assert!(matches!(runs(&text, Duration::from_secs(2)), HookEnd::TimedOut));
         assert!(begun.elapsed() < Duration::from_secs(30));
         assert_eq!(reader.join().unwrap(), "up\n");
     }
@@ -85,9 +95,8 @@ async fn a_script_that_nobody_waits_for_any_more_is_killed_with_its_children() {
     let (begins, reader) = reader_of(&fifo);
     let text = format!("exec 3>{}; sleep 600 & echo up >&3; wait", fifo.display());
     let path = executable::script(&dir.path().join("script"), &text);
-    let guest = GuestName::new("web").unwrap();
     tokio::select! {
-        end = run_within(&path, &guest, Event::Reboot, Duration::from_secs(60)) => panic!("{end:?}"),
+        end = run_within(&path, Duration::from_secs(60)) => panic!("{end:?}"),
         begun = begins => begun.unwrap(),
     }
     assert_eq!(reader.join().unwrap(), "up\n");
@@ -100,10 +109,10 @@ async fn a_script_that_cannot_be_run_says_so() {
     for (path, kind) in
         [("/nonexistent/script", io::ErrorKind::NotFound), ("script", io::ErrorKind::InvalidInput)]
     {
-        let alone = run(Path::new(path), &guest, Event::Reboot, Instant::now() + within);
-        for end in [alone, run_within(Path::new(path), &guest, Event::Reboot, within).await] {
+        let alone = run(Path::new(path), &guest, Event::Reboot, within);
+        for end in [alone, run_within(Path::new(path), within).await] {
             match end {
-                ScriptEnd::Failed(error) => assert_eq!(error.kind(), kind, "{path}"),
+                HookEnd::Failed(error) => assert_eq!(error.kind(), kind, "{path}"),
                 end => panic!("{path}: {end:?}"),
             }
         }
