@@ -174,7 +174,7 @@ pub(crate) fn command(program: &Program) -> io::Result<process::Command> {
 
 /// Finds a program as a shell would, before the process is made: the standard library only then makes it without
 /// copying the daemon's memory.
-fn found(program: &OsStr) -> io::Result<PathBuf> {
+pub(super) fn found(program: &OsStr) -> io::Result<PathBuf> {
     let named = Path::new(program);
     if named.components().count() > 1 {
         return Ok(named.to_owned());

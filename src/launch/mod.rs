@@ -130,7 +130,8 @@ pub trait Launcher: Send + Sync {
     fn let_go(&self) {}
 
     /// Runs a program for a guest and waits for its end, which says something: a hook, or a probe. It is killed with
-    /// everything it has started when it takes too long.
+    /// everything it has started when it takes too long. Where nobody waits for its end any more, it may be killed
+    /// or go on.
     fn run_hook<'a>(&'a self, guest: &'a GuestName, program: &'a Program) -> BoxFuture<'a, HookEnd>;
 
     /// Gives a guest that runs in a unit of its own these amounts until it ends; does nothing where guests have no units.

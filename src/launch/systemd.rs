@@ -1,7 +1,12 @@
 //! With systemd as PID 1: a transient service for each guest, which PID 1 forks. So a guest has a cgroup and limits of
 //! its own, and the daemon needs no privileges that a guest needs.
 
-use std::{io, path::Path, time::Duration};
+use std::{
+    io,
+    path::Path,
+    sync::{Arc, atomic::AtomicU64},
+    time::Duration,
+};
 
 use rustix::{
     event::{PollFd, PollFlags, Timespec, poll},
@@ -12,12 +17,14 @@ use zbus::{Connection, OwnedObjectPath, proxy::CacheProperties};
 use zbus_systemd::systemd1::{ManagerProxy, ServiceProxy, UnitProxy};
 
 use super::{
-    Cgroups, Direct, HookEnd, Launch, LaunchError, Launched, Launcher, Program, cgroup, hook, jobs::Jobs, unit,
+    Cgroups, Direct, HookEnd, Launch, LaunchError, Launched, Launcher, Program, cgroup, jobs::Jobs, unit,
 };
 use crate::{
     engine::BoxFuture,
     model::{GuestName, Resources},
 };
+
+mod hook;
 
 const SIGKILL: i32 = 9;
 /// How much longer than a start may take PID 1 may take to say that it took too long.
@@ -38,6 +45,8 @@ pub struct Systemd {
     connection: Connection,
     manager: ManagerProxy<'static>,
     jobs: Jobs,
+    /// How many hooks were begun.
+    hooks: Arc<AtomicU64>,
 }
 
 impl Systemd {
@@ -51,7 +60,7 @@ impl Systemd {
         // Without a subscriber PID 1 sends no signals.
         manager.subscribe().await?;
         let jobs = Jobs::follow(&manager).await?;
-        Ok(Self { connection, manager, jobs })
+        Ok(Self { connection, manager, jobs, hooks: Arc::default() })
     }
 
     /// The version of systemd, for people: `252.39-1~deb12u1`.
@@ -235,8 +244,8 @@ impl Launcher for Systemd {
         Box::pin(self.start(launch))
     }
 
-    fn run_hook<'a>(&'a self, _guest: &'a GuestName, program: &'a Program) -> BoxFuture<'a, HookEnd> {
-        Box::pin(hook::run(program))
+    fn run_hook<'a>(&'a self, guest: &'a GuestName, program: &'a Program) -> BoxFuture<'a, HookEnd> {
+        Box::pin(self.hook(guest, program))
     }
 
     fn adjust<'a>(&'a self, guest: &'a GuestName, resources: &'a Resources) -> BoxFuture<'a, io::Result<()>> {

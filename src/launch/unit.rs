@@ -119,13 +119,17 @@ pub fn properties(launch: &Launch) -> zbus::Result<Properties> {
         ("StandardOutput", "null".into()),
         ("StandardError", "null".into()),
     ];
-    let owned = values.into_iter().map(|(name, value)| Ok((name.to_owned(), value.try_into_owned()?)));
-    let mut owned = owned.collect::<zbus::Result<Properties>>()?;
+    let mut owned = owned(values)?;
     // Said in any case: systemd's own default is made for services.
     let tasks = (Resource::TasksMax, Resource::TasksMax.usual());
     let resources: Resources = std::iter::once(tasks).chain(unit.resources.iter()).collect();
     owned.extend(limits(&resources).map(|(name, value)| (name.to_owned(), value.into())));
     Ok(owned)
+}
+
+/// Properties as they are sent.
+pub(super) fn owned(values: Vec<(&str, Variant<'static>)>) -> zbus::Result<Properties> {
+    values.into_iter().map(|(name, value)| Ok((name.to_owned(), value.try_into_owned()?))).collect()
 }
 
 /// Resources as properties of a unit, each of type `t`.
@@ -151,12 +155,12 @@ fn number(amount: Amount) -> u64 {
 }
 
 /// A command line: the program, all words with it first, and whether its failure is ignored.
-fn command(argv: &[OsString], ignore_failure: bool) -> (String, Vec<String>, bool) {
+pub(super) fn command(argv: &[OsString], ignore_failure: bool) -> (String, Vec<String>, bool) {
     let words: Vec<String> = argv.iter().map(|word| text(word)).collect();
     (words.first().cloned().unwrap_or_default(), words, ignore_failure)
 }
 
-fn environment(program: &Program) -> Vec<String> {
+pub(super) fn environment(program: &Program) -> Vec<String> {
     program.environment.iter().map(|(name, value)| format!("{}={}", text(name), text(value))).collect()
 }
 
@@ -164,7 +168,7 @@ fn text(word: &OsStr) -> String {
     word.to_string_lossy().into_owned()
 }
 
-fn micros(duration: Duration) -> u64 {
+pub(super) fn micros(duration: Duration) -> u64 {
     u64::try_from(duration.as_micros()).unwrap_or(u64::MAX)
 }
 

@@ -5,11 +5,14 @@
 mod bus;
 #[path = "../debian/mod.rs"]
 mod debian;
+#[path = "../executable/mod.rs"]
+mod executable;
 mod machine;
 
 mod autopkgtest;
 mod boot;
 mod crash;
+mod hooks;
 mod journal;
 mod machined;
 mod network;
