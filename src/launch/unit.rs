@@ -105,7 +105,7 @@ pub fn properties(launch: &Launch) -> zbus::Result<Properties> {
         // Whether it could be executed shows at once, and costs PID 1 less than to wait for it.
         ("Type", "simple".into()),
         // How a guest ends is told by its engine; to PID 1 any end is well.
-        ("ExecStart", Variant::new(vec![command(&program.argv, true)])),
+        ("ExecStartEx", Variant::new(vec![start_command(&program.argv)])),
         ("ExecStop", Variant::new(vec![command(&stop, true)])),
         ("Environment", environment(program).into()),
         ("TimeoutStartUSec", micros(program.timeout).into()),
@@ -158,6 +158,12 @@ fn number(amount: Amount) -> u64 {
 pub(super) fn command(argv: &[OsString], ignore_failure: bool) -> (String, Vec<String>, bool) {
     let words: Vec<String> = argv.iter().map(|word| text(word)).collect();
     (words.first().cloned().unwrap_or_default(), words, ignore_failure)
+}
+
+/// A command line whose failure is ignored, and whose words are taken as they stand.
+fn start_command(argv: &[OsString]) -> (String, Vec<String>, Vec<String>) {
+    let (program, words, _) = command(argv, true);
+    (program, words, ["ignore-failure", "no-env-expand"].map(str::to_owned).to_vec())
 }
 
 pub(super) fn environment(program: &Program) -> Vec<String> {

@@ -12,6 +12,9 @@ use crate::{
     model::{End, Limit, Timestamp, WaitStatus, status::HelperReport},
 };
 
+/// How exactly the start of an init is known: to a tick of 10 ms; in microseconds.
+const TICK: u64 = 10_000;
+
 impl Turn<'_> {
     /// A reboot that was decided while the daemon was away. A guest that runs has come back, or is about to end.
     pub(super) fn reboot_recalled(
@@ -53,8 +56,10 @@ impl Turn<'_> {
     /// Counted here, so that it is not counted again when its end or its new init is seen. Where a decision has been
     /// made already, this is the same reboot, whose helper did not wait for it.
     fn reboot_recalled_as_carried_out(&mut self, phase: Phase, at: Timestamp) -> Phase {
-        // It is on its way already.
-        let decided_until = Some(self.now.instant.plus(self.guest.start.timeout));
+        // It is on its way already, or has come back: its new init began after that.
+        let on_its_way = Some(self.now.instant.plus(self.guest.start.timeout));
+        let is_back = |run: &Run| run.init.is_some_and(|init| init.since.0.saturating_add(TICK) >= at.0);
+        let decided_until = |run: &Run| if is_back(run) { run.decided_until } else { on_its_way };
         let mut count = || reboot::remember(self.state, self.guest, self.now.instant_of(at));
         match phase {
             Phase::Down(_) | Phase::Failed { .. } | Phase::Starting { .. } => {
@@ -63,15 +68,15 @@ impl Turn<'_> {
             }
             Phase::Up(run) => {
                 count();
-                Phase::Up(Run { decided_until, ..run })
+                Phase::Up(Run { decided_until: decided_until(&run), ..run })
             }
             Phase::Frozen(run) => {
                 count();
-                Phase::Frozen(Run { decided_until, ..run })
+                Phase::Frozen(Run { decided_until: decided_until(&run), ..run })
             }
             Phase::Rebooting { run, decision: Rebooting::Undecided, deadline } => {
                 count();
-                let run = Run { decided_until, ..run };
+                let run = Run { decided_until: on_its_way, ..run };
                 Phase::Rebooting { run, decision: Rebooting::Undecided, deadline }
             }
             Phase::Rebooting { .. } | Phase::Stopping { .. } => phase,

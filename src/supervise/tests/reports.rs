@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use super::{Scene, at, ends::recalled, init};
 use crate::{
-    engine::{Epoch, Observation, Probe, Request},
+    engine::{Epoch, Init, Observation, Probe, Request},
     helper::wire::{self, Decision},
     model::{End, RebootAction, WaitStatus, status::PhaseWord},
     supervise::{
@@ -200,4 +200,17 @@ fn what_was_decided_of_a_reboot_without_the_daemon_stands_before_its_status() {
     assert_eq!(scene.state.phase, before);
     scene.happens(7, found_ended(0x2, false));
     assert_eq!(scene.state.phase, Phase::Down(Some(End::GuestHalt)), "it came back, and halted later");
+}
+
+#[test]
+fn a_reboot_without_the_daemon_that_is_over_decides_nothing_about_the_next() {
+    for (began, decided) in [(5, false), (4, true)] {
+        let mut scene = Scene::new();
+        let init = Init { since: at(began).wall, ..init(42) };
+        scene.happens(6, Event::Probed(Found::State { probe: Probe::Up(init), remembered: None }));
+        scene.happens(6, recalled(5, Decision::Restart));
+        let run = scene.state.run().expect("it runs");
+        assert_eq!(run.is_reboot_decided(at(7).instant), decided, "an init since {began}");
+        assert_eq!(scene.state.reboots.len(), 1, "it counts");
+    }
 }
