@@ -121,7 +121,7 @@ pub async fn run(directories: Directories) -> Result<(), DaemonError> {
     // The manager may have gone on without.
     let _ = tell_ready.send(());
     let took = clock.now().instant.since(started).as_millis();
-    tracing::info!("ready after {took} ms; state in {}", runtime_dir.display());
+    tracing::info!("ready; state in {}, after {took} ms", runtime_dir.display());
     tell_others(handle.clone(), &bus, &*launcher, releases);
     let ended = until_told(&handle, &bus).await;
     // What is under way ends with this daemon; a start that is goes on, and the next one finds what came of it.

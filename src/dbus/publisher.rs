@@ -8,12 +8,13 @@ use std::{
     cmp::Ordering,
     collections::{BTreeMap, HashMap},
     sync::Arc,
+    time::Duration,
 };
 
 use futures_util::StreamExt;
 use tokio::{
     sync::{mpsc, watch},
-    time::Instant,
+    time::{Instant, sleep_until},
 };
 use zbus::{
     Connection, ObjectPath, Variant,
@@ -31,6 +32,10 @@ use super::{
     path,
 };
 use crate::model::status::Snapshot;
+
+/// How long changes wait for those that follow: each signal costs the bus, and guests that start together change a hundred
+/// times a second. Ends of jobs, for which people wait, and whoever asks do not wait.
+const PAUSE: Duration = Duration::from_millis(20);
 
 /// The one writer of the object tree.
 #[derive(Debug)]
@@ -79,6 +84,8 @@ impl Publisher {
         mut snapshots: watch::Receiver<Arc<Snapshot>>,
         mut waiting: mpsc::UnboundedReceiver<CaughtUp>,
     ) -> zbus::Result<()> {
+        // Until when changes wait for those that follow, and whether some do.
+        let (mut pause, mut waits) = (Instant::now(), false);
         loop {
             tokio::select! {
                 biased;
@@ -87,7 +94,16 @@ impl Publisher {
                         return Ok(());
                     }
                     let next = snapshots.borrow_and_update().clone();
-                    self.publish(next).await?;
+                    waits = Instant::now() < pause && !ends_job(&self.published, &next);
+                    if !waits {
+                        self.publish(next).await?;
+                        pause = Instant::now() + PAUSE;
+                    }
+                }
+                () = sleep_until(pause), if waits => {
+                    let newest = snapshots.borrow_and_update().clone();
+                    self.publish(newest).await?;
+                    (pause, waits) = (Instant::now() + PAUSE, false);
                 }
                 Some(caller) = waiting.recv() => {
                     let newest = snapshots.borrow_and_update().clone();
@@ -205,6 +221,12 @@ impl Publisher {
         let changed = HashMap::from([("Authorization", Variant::from(word))]);
         Properties::properties_changed(&emitter, ManagerObject::name(), changed, Cow::Borrowed(&[])).await
     }
+}
+
+/// Whether a job is over that was not.
+fn ends_job(last: &Snapshot, next: &Snapshot) -> bool {
+    let was_over = |id| last.jobs.get(id).is_some_and(|job| job.state.is_over());
+    next.jobs.iter().any(|(id, job)| job.state.is_over() && !was_over(id))
 }
 
 async fn polkit_comes_and_goes(connection: &Connection) -> zbus::Result<Option<NameOwnerChangedStream>> {
