@@ -34,7 +34,7 @@ use super::{
 use crate::model::status::Snapshot;
 
 /// How long changes wait for those that follow: each signal costs the bus, and guests that start together change a hundred
-/// times a second. Ends of jobs, for which people wait, and whoever asks do not wait.
+/// times a second. Objects that come or go, ends of jobs, for which people wait, and whoever asks do not wait.
 const PAUSE: Duration = Duration::from_millis(20);
 
 /// The one writer of the object tree.
@@ -94,7 +94,7 @@ impl Publisher {
                         return Ok(());
                     }
                     let next = snapshots.borrow_and_update().clone();
-                    waits = Instant::now() < pause && !ends_job(&self.published, &next);
+                    waits = Instant::now() < pause && !is_urgent(&self.published, &next);
                     if !waits {
                         self.publish(next).await?;
                         pause = Instant::now() + PAUSE;
@@ -223,10 +223,12 @@ impl Publisher {
     }
 }
 
-/// Whether a job is over that was not.
-fn ends_job(last: &Snapshot, next: &Snapshot) -> bool {
+/// Whether objects come or go, or a job is over that was not.
+fn is_urgent(last: &Snapshot, next: &Snapshot) -> bool {
     let was_over = |id| last.jobs.get(id).is_some_and(|job| job.state.is_over());
-    next.jobs.iter().any(|(id, job)| job.state.is_over() && !was_over(id))
+    !next.guests.keys().eq(last.guests.keys())
+        || !next.jobs.keys().eq(last.jobs.keys())
+        || next.jobs.iter().any(|(id, job)| job.state.is_over() && !was_over(id))
 }
 
 async fn polkit_comes_and_goes(connection: &Connection) -> zbus::Result<Option<NameOwnerChangedStream>> {

@@ -44,8 +44,8 @@ pub struct Launch {
 pub enum Launched {
     /// The guest is in the background: it runs.
     Up,
-    /// This process keeps it in the foreground. Whether it runs is still to be seen.
-    Kept(i32),
+    /// The main process of its unit keeps it in the foreground. Whether it runs is still to be seen.
+    Kept,
 }
 
 /// A program to run.
@@ -125,6 +125,11 @@ pub trait Launcher: Send + Sync {
     /// keeps it in the foreground of its unit. Dropping the future before ends the program, until [`Launcher::let_go`] is
     /// called.
     fn launch<'a>(&'a self, launch: &'a Launch) -> BoxFuture<'a, Result<Launched, LaunchError>>;
+
+    /// The process that keeps a guest in the foreground, if it lives still.
+    fn keeper<'a>(&'a self, _guest: &'a GuestName) -> BoxFuture<'a, Option<i32>> {
+        Box::pin(async { None })
+    }
 
     /// The daemon is about to end, and what is being launched shall go on without it.
     fn let_go(&self) {}

@@ -77,7 +77,7 @@ impl Systemd {
         let mut ends = self.jobs.listen().ok_or_else(closed)?;
         // Or it runs already: a daemon before this one was killed over its start.
         let Some(job) = self.transient(launch, &name).await.map_err(refused)? else {
-            return self.kept(launch).await;
+            return Ok(Launched::Kept);
         };
         let mut pending = Pending { manager: self.manager.clone(), job: Some(job.clone()) };
         let timeout = launch.program.timeout;
@@ -92,20 +92,10 @@ impl Systemd {
                 Err(refused(zbus::Error::Failure(text)))
             }
             Err(_) => Err(timed_out()),
-            Ok(Some(result)) if result == "done" => self.kept(launch).await,
+            Ok(Some(result)) if result == "done" => Ok(Launched::Kept),
             Ok(Some(result)) if result == "timeout" => Err(timed_out()),
             Ok(Some(result)) => Err(exited(launch, format!("the result {result}"))),
             Ok(None) => Err(closed()),
-        }
-    }
-
-    /// The main process of a guest's unit that is active.
-    async fn kept(&self, launch: &Launch) -> Result<Launched, LaunchError> {
-        let main = self.main_process(unit::path(&launch.guest)).await;
-        match main.ok().and_then(|pid| i32::try_from(pid).ok()).filter(|pid| *pid > 0) {
-            Some(pid) => Ok(Launched::Kept(pid)),
-            // So soon that its unit is gone, or about to go.
-            None => Err(exited(launch, "a failure".to_owned())),
         }
     }
 
@@ -246,6 +236,13 @@ impl Launcher for Systemd {
 
     fn run_hook<'a>(&'a self, guest: &'a GuestName, program: &'a Program) -> BoxFuture<'a, HookEnd> {
         Box::pin(self.hook(guest, program))
+    }
+
+    fn keeper<'a>(&'a self, guest: &'a GuestName) -> BoxFuture<'a, Option<i32>> {
+        Box::pin(async move {
+            let main = timeout(ANSWER, self.main_process(unit::path(guest))).await.ok()?.ok()?;
+            i32::try_from(main).ok().filter(|pid| *pid > 0)
+        })
     }
 
     fn adjust<'a>(&'a self, guest: &'a GuestName, resources: &'a Resources) -> BoxFuture<'a, io::Result<()>> {

@@ -8,7 +8,10 @@ use tokio::{
 };
 
 use super::{command::Monitor, process::Process, record::State};
+use crate::{launch::Launcher, model::GuestName};
 
+/// How long it is waited for the word that a container runs, before it is asked which process keeps it.
+const SOON: Duration = Duration::from_millis(100);
 /// When the monitor itself is asked how its container is, and how the pauses grow: records may be lost where nobody can
 /// read the FIFO.
 const LOOK: Duration = Duration::from_secs(1);
@@ -23,22 +26,28 @@ pub(super) enum Absent {
     TimedOut,
 }
 
-/// Waits until the container of this process runs; `states` are those that the FIFO tells of it.
+/// Waits until a container runs that was launched into the foreground of its unit; `states` are those that the FIFO tells
+/// of it.
 pub(super) async fn runs(
-    pid: i32,
+    guest: &GuestName,
+    launcher: &dyn Launcher,
     socket: &Monitor,
     states: &mut mpsc::UnboundedReceiver<State>,
     deadline: Instant,
 ) -> Result<(), Absent> {
-    let Ok(monitor) = Process::open(pid) else { return Err(Absent::Ended) };
+    // Most run before anybody need be asked which process that is.
+    if let Ok(true) = timeout_at(deadline.min(Instant::now() + SOON), told(states)).await {
+        return Ok(());
+    }
+    let keeper = launcher.keeper(guest).await.and_then(|pid| Process::open(pid).ok());
     let mut pause = LOOK;
     let mut look = Instant::now() + pause;
     while Instant::now() < deadline {
         tokio::select! {
             // In this order: one that ran, if only for a moment, was started.
             biased;
-            Some(state) = states.recv() => if state == State::Running { return Ok(()) },
-            () = monitor.ended() => return Err(Absent::Ended),
+            true = told(states) => return Ok(()),
+            () = ended(keeper.as_ref()) => return Err(Absent::Ended),
             () = sleep_until(look.min(deadline)) => {
                 if let Ok(Ok(State::Running | State::Frozen)) = timeout_at(deadline, socket.state()).await {
                     return Ok(());
@@ -49,4 +58,21 @@ pub(super) async fn runs(
         }
     }
     Err(Absent::TimedOut)
+}
+
+/// Waits until it is told that the container runs; false when nothing will be told any more.
+async fn told(states: &mut mpsc::UnboundedReceiver<State>) -> bool {
+    while let Some(state) = states.recv().await {
+        if state == State::Running {
+            return true;
+        }
+    }
+    false
+}
+
+/// Waits for the end of the process that keeps the container; at once where there is none any more.
+async fn ended(keeper: Option<&Process>) {
+    if let Some(keeper) = keeper {
+        keeper.ended().await;
+    }
 }

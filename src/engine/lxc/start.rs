@@ -71,10 +71,13 @@ async fn launched(
 ) -> Result<(), LaunchError> {
     let Program { timeout, .. } = launch.program;
     let deadline = Instant::now() + timeout;
-    let Launched::Kept(pid) = lxc.launcher.launch(launch).await? else { return Ok(()) };
+    if lxc.launcher.launch(launch).await? == Launched::Up {
+        return Ok(());
+    }
     let socket = Monitor::new(&spec.lxcpath, launch.guest.as_str());
     let program = launch.program.name();
-    foreground::runs(pid, &socket, states, deadline).await.map_err(|absent| match absent {
+    let runs = foreground::runs(&launch.guest, &*lxc.launcher, &socket, states, deadline);
+    runs.await.map_err(|absent| match absent {
         Absent::TimedOut => LaunchError::TimedOut { program, timeout },
         Absent::Ended => {
             LaunchError::Exited { program, status: "a failure".to_owned(), stderr: String::new() }

@@ -17,7 +17,7 @@ use tokio::{
 
 use super::{
     cgroup,
-    command::{ANSWER, CommandError, Inits, Monitor},
+    command::{ANSWER, CommandError, Inits, Monitor, StateClient},
     locate::{self, Located},
     locked,
     process::{Process, SIGKILL},
@@ -72,9 +72,9 @@ impl Watch {
     pub(super) async fn run(mut self) {
         let spec = spec(&self.guest).clone();
         let socket = Monitor::new(&spec.lxcpath, self.guest.name.as_str());
-        if let Some(located) = self.attach(&socket, &spec).await {
+        if let Some((located, client)) = self.attach(&socket, &spec).await {
             self.monitor.send_replace(located.monitor.as_ref().map(Process::pid));
-            self.follow(&socket, located).await;
+            self.follow(&socket, located, client).await;
         } else {
             // Nobody listens any more, but its last hooks may still run.
             self.monitor_ends(&spec).await;
@@ -112,12 +112,13 @@ impl Watch {
         }
     }
 
-    /// Finds the monitor and the init, however long the monitor takes to answer. None when there are none.
-    async fn attach(&self, socket: &Monitor, spec: &LxcSpec) -> Option<Located> {
+    /// Finds the monitor and the init, however long the monitor takes to answer, and registers for what comes after that.
+    /// None when there are none.
+    async fn attach(&self, socket: &Monitor, spec: &LxcSpec) -> Option<(Located, Option<StateClient>)> {
         let mut patience = Some(ANSWER);
         for _ in 0..RECONNECTS {
-            let Inits { monitor, init } = match asked(socket, patience).await {
-                Ok(inits) => inits,
+            let (client, Inits { monitor, init }) = match asked(socket, patience).await {
+                Ok(answer) => answer,
                 // It took the question along into its end or into a reboot.
                 Err(CommandError::Closed) => {
                     sleep(RECONNECT).await;
@@ -126,18 +127,19 @@ impl Watch {
                 // It is stopped, or not yet in a state to answer: then without an init, and worth to wait for.
                 Err(CommandError::TimedOut) if patience.take().is_some() => {
                     match locate::by_processes(&self.guest, spec).await {
-                        Some(located) => return Some(located),
+                        Some(located) => return Some((located, None)),
                         None => continue,
                     }
                 }
                 Err(CommandError::NotListening | CommandError::Foreign(_)) => {
-                    return locate::orphan(self.known.clone(), &self.guest, spec).await;
+                    let orphan = locate::orphan(self.known.clone(), &self.guest, spec).await;
+                    return orphan.map(|located| (located, None));
                 }
                 Err(_) => return None,
             };
             let monitor = Process::open(monitor).ok()?;
             match Process::of(init) {
-                Ok(init) => return Some(Located { monitor: Some(monitor), init }),
+                Ok(init) => return Some((Located { monitor: Some(monitor), init }, client)),
                 // Its init is dead already. Either the monitor ends too, or it makes a new one and then answers again.
                 Err(_) => monitor_or_next(socket, &monitor).await,
             }
@@ -152,12 +154,12 @@ impl Watch {
         }
     }
 
-    async fn follow(&mut self, socket: &Monitor, located: Located) {
+    async fn follow(&mut self, socket: &Monitor, located: Located, client: Option<StateClient>) {
         let Located { monitor, mut init } = located;
         let mut run = self.first_sight(&init, monitor.is_some());
         let (sight, mut sights) = mpsc::channel(4);
-        let _client =
-            monitor.as_ref().map(|monitor| Task::spawn(state_client(socket.clone(), monitor.pid(), sight)));
+        let follows = |monitor: &Process| state_client(socket.clone(), monitor.pid(), client, sight);
+        let _client = monitor.as_ref().map(follows).map(Task::spawn);
         let mut next = None;
         let mut ground = self.ground(monitor.as_ref(), &init);
         loop {
@@ -306,11 +308,19 @@ async fn ended(process: Option<&Process>) {
     }
 }
 
-/// Asks for the inits, with or without a limit.
-async fn asked(socket: &Monitor, patience: Option<Duration>) -> Result<Inits, CommandError> {
+/// Registers, and then asks for the inits: so nothing falls in between. With or without a limit.
+async fn asked(
+    socket: &Monitor,
+    patience: Option<Duration>,
+) -> Result<(Option<StateClient>, Inits), CommandError> {
+    let ask = async {
+        let client = socket.register().await;
+        // Whoever is not registered tries again later; that nobody listens is told by the question as well.
+        socket.inits().await.map(|inits| (client.ok(), inits))
+    };
     match patience {
-        Some(patience) => timeout(patience, socket.inits()).await.unwrap_or(Err(CommandError::TimedOut)),
-        None => socket.inits().await,
+        Some(patience) => timeout(patience, ask).await.unwrap_or(Err(CommandError::TimedOut)),
+        None => ask.await,
     }
 }
 
@@ -334,8 +344,19 @@ enum Sight {
 }
 
 /// Follows a monitor's states until its socket is gone or belongs to another monitor. A monitor that reboots its
-/// container drops the connections that it has not yet answered, so every other failure is tried again.
-async fn state_client(socket: Monitor, monitor: i32, sights: mpsc::Sender<Sight>) {
+/// container drops the connections that it has not yet answered, so every other failure is tried again. What was seen after
+/// the `first` registration is known.
+async fn state_client(
+    socket: Monitor,
+    monitor: i32,
+    first: Option<StateClient>,
+    sights: mpsc::Sender<Sight>,
+) {
+    if let Some(first) = first
+        && !first.changed().await
+    {
+        sleep(RECONNECT).await;
+    }
     let mut pause = RECONNECT;
     loop {
         match look_and_wait(&socket, monitor, &sights).await {
