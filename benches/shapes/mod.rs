@@ -30,6 +30,7 @@ fn host(start: impl Fn(usize) -> Start) -> Guests {
             ephemeral: false,
             rootfs: None,
             log_file: None,
+            own_console: false,
         };
         let guest = Guest {
             name: name(number),

@@ -56,6 +56,8 @@ pub struct LxcSpec {
     pub rootfs: Option<Box<str>>,
     /// `lxc.log.file`, where LXC's messages of a failed start go instead of its default log.
     pub log_file: Option<Box<str>>,
+    /// It says itself what becomes of its console, by some `lxc.console.*`.
+    pub own_console: bool,
 }
 
 impl LxcSpec {

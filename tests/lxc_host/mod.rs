@@ -112,6 +112,7 @@ impl Host {
                 ephemeral: false,
                 rootfs: Some(format!("dir:{}", self.folder.path().join("root").display()).into()),
                 log_file: None,
+                own_console: false,
             }),
             start: Start { timeout: Duration::from_secs(20), ..Start::default() },
             reboot: Reboot::default(),

@@ -32,6 +32,8 @@ pub enum Key {
     Rootfs,
     /// `lxc.log.file`.
     LogFile,
+    /// Any `lxc.console.*`.
+    Console,
 }
 
 impl Key {
@@ -50,6 +52,7 @@ impl Key {
             "lxc.ephemeral" => Self::Ephemeral,
             "lxc.rootfs.path" => Self::Rootfs,
             "lxc.log.file" => Self::LogFile,
+            _ if name.starts_with("lxc.console.") => Self::Console,
             _ => return None,
         })
     }

@@ -58,6 +58,8 @@ pub struct Own {
     pub rootfs: Option<Sourced<Box<str>>>,
     /// `lxc.log.file`.
     pub log_file: Option<Sourced<Box<str>>>,
+    /// Any `lxc.console.*`.
+    pub console: bool,
 }
 
 impl Config {
@@ -97,6 +99,7 @@ impl Config {
             Statement::LogFile(value) => {
                 own.log_file = value.clone().map(|value| Sourced::new(value, origin))
             }
+            Statement::Console => own.console = true,
         }
         true
     }
@@ -117,6 +120,7 @@ impl Config {
             ephemeral: self.own.ephemeral.is_some_and(|sourced| sourced.value),
             rootfs: self.own.rootfs.map(|sourced| sourced.value),
             log_file: self.own.log_file.map(|sourced| sourced.value),
+            own_console: self.own.console,
         };
         let engine = EngineSpec::Lxc(spec);
         Guest { name, engine, start, reboot, stop, resources, fingerprint: self.fingerprint }

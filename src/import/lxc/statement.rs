@@ -43,6 +43,8 @@ pub enum Statement {
     Rootfs(Option<Box<str>>),
     /// `lxc.log.file`.
     LogFile(Option<Box<str>>),
+    /// Something of the console.
+    Console,
 }
 
 /// Whose file it is.
@@ -148,6 +150,7 @@ fn key_name(key: Key) -> &'static str {
         Key::Ephemeral => "lxc.ephemeral",
         Key::Rootfs => "lxc.rootfs.path",
         Key::LogFile => "lxc.log.file",
+        Key::Console => "lxc.console",
     }
 }
 
@@ -174,6 +177,8 @@ fn statement(field: &Field<'_>, findings: &mut Findings) -> Option<Statement> {
         Key::Ephemeral => Statement::Ephemeral(scalar(field, findings, "0 or 1", flag)?),
         Key::Rootfs => Statement::Rootfs(text(field.value)),
         Key::LogFile => Statement::LogFile(text(field.value)),
+        // Also one that takes something back: its console is the affair of whoever wrote it.
+        Key::Console => Statement::Console,
     })
 }
 

@@ -78,7 +78,7 @@ fn every_setting_reaches_the_guest() {
     assert_eq!((spec.halt_signal, spec.reboot_signal, spec.stop_signal), (Some(38), Some(15), Some(15)));
     assert_eq!((spec.hook_version, spec.ephemeral), (1, true));
     assert_eq!(spec.rootfs.as_deref(), Some("dir:/srv/c"));
-    assert_eq!(spec.log_file.as_deref(), Some("/var/log/c.log"));
+    assert_eq!((spec.log_file.as_deref(), spec.own_console), (Some("/var/log/c.log"), false));
 }
 
 #[test]
@@ -211,6 +211,14 @@ fn old_and_unknown_keys_are_warned_of_and_old_ones_used() {
     assert_eq!(config.own.halt.map(|halt| halt.value), Some(2));
     assert_eq!(config.own.rootfs.map(|rootfs| rootfs.value).as_deref(), Some("/srv/c"));
     assert_eq!(config.own.log_file.map(|file| file.value).as_deref(), Some("/l"));
+}
+
+#[test]
+fn whoever_says_anything_of_the_console_has_it_for_himself() {
+    for line in ["lxc.console.path = none", "lxc.console.logfile =", "lxc.console = /l", "lxc.include = /i"] {
+        let files = Memory::default().with("/i", "lxc.console.buffer.size = auto\n");
+        assert!(read(files, line).0.own.console, "{line}");
+    }
 }
 
 #[test]

@@ -25,6 +25,7 @@ fn guest(name: &str, lxcpath: &str, start: Start) -> Guest {
             ephemeral: false,
             rootfs: None,
             log_file: None,
+            own_console: false,
         }),
         start,
         reboot: Reboot::default(),

@@ -37,6 +37,7 @@ pub(super) fn guest(text: &str) -> Guest {
             ephemeral: false,
             rootfs: None,
             log_file: None,
+            own_console: false,
         }),
         start: Start { auto: true, ..Start::default() },
         reboot: Reboot::default(),
