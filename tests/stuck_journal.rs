@@ -37,7 +37,8 @@ impl<S: Subscriber> Layer<S> for Stuck {
 #[test]
 fn lines_are_queued_then_counted_and_all_is_said_later() {
     let ((open, gate), (taken, lines)) = (channel(), channel());
-    let (queue, flush) = Queue::before(Stuck { gate: Mutex::new(gate), taken }, 4).expect("a thread");
+    let (queue, flush) =
+        Queue::before(Stuck { gate: Mutex::new(gate), taken }, 4, "lines").expect("a thread");
     tracing::subscriber::set_global_default(tracing_subscriber::registry().with(queue)).expect("the first");
 
     let began = Instant::now();

@@ -49,6 +49,22 @@ pub fn warn(guest: &GuestName, text: Arguments<'_>) {
     tell(Some(guest), &line, &text);
 }
 
+/// Whose lines are what guests write on their consoles; by this they are filtered.
+pub const CONSOLE: &str = "console";
+
+/// Tells a line that a guest wrote on its console.
+pub fn of_console(guest: &GuestName, text: &str) {
+    tracing::info!(
+        target: CONSOLE,
+        guest = display(guest),
+        guest_console = 1,
+        object_systemd_unit = unit::name(guest),
+        // So "journalctl -t" can tell them from guestd's own.
+        syslog_identifier = format!("guest-{guest}"),
+        "{text}"
+    );
+}
+
 fn tell(guest: Option<&GuestName>, line: &Line, text: &dyn Display) {
     macro_rules! at {
         ($level:ident) => {

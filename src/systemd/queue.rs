@@ -50,20 +50,21 @@ struct Line {
 }
 
 impl Queue {
-    /// A queue of so many lines before a layer that may block.
+    /// A queue of so many lines before a layer that may block; `what` they are called where they are lost.
     ///
     /// # Errors
     /// When there can be no other thread.
     pub fn before(
         layer: impl Layer<Registry> + Send + Sync + 'static,
         capacity: usize,
+        what: &'static str,
     ) -> io::Result<(Self, Flush)> {
         let (sender, items) = sync_channel(capacity);
         let lost = Arc::new(AtomicU64::new(0));
         let counted = lost.clone();
         // Not a subscriber of anything but what is handed to it here.
         let sink = tracing_subscriber::registry().with(layer);
-        thread::Builder::new().name("journal".into()).spawn(move || write(&items, &sink, &counted))?;
+        thread::Builder::new().name("journal".into()).spawn(move || write(&items, &sink, &counted, what))?;
         Ok((Self { items: sender.clone(), lost }, Flush(sender)))
     }
 }
@@ -101,14 +102,14 @@ impl Line {
 
 /// Writes what comes. Says how much was lost once there is room for saying so; for all there was since the beginning,
 /// since this line may be lost as well.
-fn write(items: &Receiver<Item>, sink: &impl Subscriber, lost: &AtomicU64) {
+fn write(items: &Receiver<Item>, sink: &impl Subscriber, lost: &AtomicU64, what: &str) {
     let mut told = 0;
     loop {
         let item = match items.try_recv() {
             Err(TryRecvError::Empty) => {
                 let count = lost.load(Ordering::Relaxed);
                 if count > told {
-                    tracing::warn!("the journal did not take lines in time: {count} were lost so far");
+                    tracing::warn!("the journal did not take {what} in time: {count} were lost so far");
                     told = count;
                 }
                 items.recv().ok()

@@ -1,6 +1,6 @@
 //! What the journal tells of guests, and whom a journal that is stuck does not hold up.
 
-use super::machine::{Host, Machine, guests};
+use super::machine::{Host, Machine, guests, write};
 
 const UP: &str = "4419db2843724f8994371a0fadee3e0f";
 const DOWN: &str = "f6de626329794fbdbc4e80e88cb98c73";
@@ -28,7 +28,7 @@ fn what_was_done_to_a_guest_is_found_by_its_unit_its_name_its_job_and_what_it_wa
     machine.sh("guestctl start web; guestctl start bad || true; guestctl kill web");
     machine.wait("end of the job", "journalctl -b -t guestd -o cat | grep -q '(kill) is over'");
     let of_guestd = "journalctl -b -t guestd -o cat";
-    let told = machine.sh(&format!("journalctl -b -u guest-web -o cat _COMM=guestd; {of_guestd} GUEST=web"));
+    let told = machine.sh(&format!("journalctl -b -u guest-web -o cat -t guestd; {of_guestd} GUEST=web"));
     let expected = [
         "job 2 begins: start web",
         "web is up",
@@ -54,6 +54,70 @@ fn what_was_done_to_a_guest_is_found_by_its_unit_its_name_its_job_and_what_it_wa
     assert!(explained.contains("\"guestctl start bad\" tries again"), "{explained}");
     let updated = machine.run(&["journalctl", "--update-catalog"]);
     assert!(updated.status.success() && updated.stderr.is_empty(), "{updated:?}");
+}
+
+/// Defines guests whose init is a script that writes on the console.
+fn scripted(upper: &std::path::Path, name: &str, script: &str) {
+    let init = format!("lxc.init.cmd = /bin/sh /bin/{name}");
+    guests(upper, &[&[name, &init, "lxc.start.auto = 1"]]);
+    write(upper, &format!("var/lib/lxc/.root/bin/{name}"), &format!("exec >/dev/console\n{script}\n"));
+}
+
+#[test]
+fn consoles_are_told_once_also_across_restarts_of_guestd() {
+    let machine = Machine::boot_with(|upper| {
+        let count =
+            "n=0; while [ $n -lt 500 ]; do n=$((n+1)); echo \"line $n\"; sleep 0.01; done; printf 'login: '";
+        scripted(upper, "talks", &format!("{count}; read word </dev/console"));
+    });
+    for after in [100, 200, 300] {
+        machine.wait("line", &format!("journalctl -b -u guest-talks -o cat | grep -qx 'line {after}'"));
+        machine.sh("systemctl restart guestd");
+    }
+    machine.wait("prompt", "journalctl -b -u guest-talks -o cat | grep -qx login:");
+    let told = machine.sh("journalctl -b -u guest-talks -t guest-talks -o cat");
+    let expected = (1..=500).map(|number| format!("line {number}")).chain(["login:".to_owned()]);
+    assert_eq!(told.lines().collect::<Vec<_>>(), expected.collect::<Vec<_>>());
+    let all = machine.sh("journalctl -b -o cat GUEST_CONSOLE=1");
+    assert_eq!(all, told);
+    let of_guestd = machine.sh("journalctl -b -u guest-talks -t guestd -o cat");
+    assert!(of_guestd.contains("talks is up") && !of_guestd.contains("line 1"), "{of_guestd}");
+    let entry = machine.sh("journalctl -b -t guest-talks -o json -n 1");
+    for field in [r#""GUEST":"talks""#, r#""PRIORITY":"6""#, r#""OBJECT_SYSTEMD_UNIT":"guest-talks.service""#]
+    {
+        assert!(entry.replace(": ", ":").contains(field), "{field}: {entry}");
+    }
+
+    machine.sh("guestctl kill talks");
+    assert_eq!(
+        machine.sh("ls /run/guestd/console/ /run/guestd/console/told"),
+        "/run/guestd/console/:\ntold\n\n/run/guestd/console/told:\n"
+    );
+}
+
+#[test]
+fn a_flood_on_a_console_hides_nothing_and_holds_up_nobody() {
+    let machine = Machine::boot_with(|upper| {
+        guests(upper, &[&["web"]]);
+        (0..4).for_each(|number| scripted(upper, &format!("flood{number}"), "while :; do echo flood; done"));
+    });
+    let flooded = "[ \"$(journalctl -b -o cat GUEST_CONSOLE=1 | wc -l)\" -ge 4000 ]";
+    machine.wait("flood", flooded);
+    for _ in 0..5 {
+        machine.sh("timeout 10 guestctl start web; timeout 10 guestctl kill web");
+    }
+    machine.wait(
+        "report",
+        "journalctl -b -t guestd -o cat GUEST=flood3 | grep -q 'of its console were left out'",
+    );
+    machine.sh("guestctl kill flood0 flood1 flood2 flood3");
+    let told =
+        machine.sh("journalctl -b -t guestd -o cat GUEST=web MESSAGE_ID=f6de626329794fbdbc4e80e88cb98c73");
+    assert_eq!(told, "web is down: killed by request\n".repeat(5));
+    let lines = machine.sh("journalctl -b -o cat GUEST_CONSOLE=1");
+    assert!(lines.lines().count() < 12_000, "{}", lines.lines().count());
+    let journal = machine.sh("journalctl -b -o cat");
+    assert!(!journal.contains("did not take") && !journal.contains("Suppressed"), "{}", machine.journal());
 }
 
 #[test]

@@ -42,7 +42,12 @@ impl Bench {
 
     /// Another engine for the same host, as a daemon that starts later has one.
     pub fn successor(&self) -> Self {
-        Self::with(self.host.clone(), "/bin/true".into())
+        Self::of(self.host.clone())
+    }
+
+    /// An engine on a host that is left.
+    pub fn of(host: Arc<Host>) -> Self {
+        Self::with(host, "/bin/true".into())
     }
 
     fn with(host: Arc<Host>, helper: PathBuf) -> Self {

@@ -43,6 +43,7 @@ pub(super) async fn kill(lxc: &Lxc, guest: &Guest, spec: &LxcSpec) -> EngineResu
     };
     // Nobody need be told how it ended.
     lxc.forget(&key(spec, guest));
+    lxc.console.iter().filter(|_| killed.is_ok()).for_each(|console| console.ended(&guest.name));
     killed
 }
 

@@ -15,6 +15,7 @@ use tokio::sync::Notify;
 
 mod cgroup;
 mod command;
+mod console;
 mod fifo;
 mod foreground;
 mod freeze;
@@ -36,7 +37,7 @@ mod watch;
 
 pub use socket::running;
 
-use self::{runs::OwnRun, task::Task};
+use self::{console::Console, runs::OwnRun, task::Task};
 use super::{
     BoxFuture, Capabilities, Engine, EngineError, EngineResult, Epoch, ErrorKind, Probe, Request, Sink,
 };
@@ -66,6 +67,7 @@ type Key = (Arc<Path>, GuestName);
 struct Lxc {
     launcher: Arc<dyn Launcher>,
     hook: Hook,
+    console: Option<Console>,
     sink: Sink,
     kernel: Arc<Mutex<KernelLog>>,
     runs: Mutex<HashMap<Key, OwnRun>>,
@@ -91,7 +93,8 @@ impl LxcEngine {
         start::remove_old_logs(&hook.runtime_dir);
         let kernel = Arc::new(Mutex::new(KernelLog::open()));
         let (runs, readers) = (Mutex::default(), Mutex::default());
-        let engine = Self(Arc::new(Lxc { launcher, hook, sink, kernel, runs, readers }));
+        let console = Console::new(&hook.runtime_dir, paths.clone());
+        let engine = Self(Arc::new(Lxc { launcher, hook, console, sink, kernel, runs, readers }));
         engine.listen(paths, kept);
         engine
     }

@@ -193,6 +193,7 @@ impl Lxc {
                 lxc.over(&end, epoch);
             }
         });
+        this.console.iter().for_each(|console| console.watched(&key.1));
         runs.insert(key, OwnRun::Watched { epoch, news, monitor, _task: task });
     }
 
@@ -203,6 +204,7 @@ impl Lxc {
         // Its task is this one: dropped, it is aborted at a next waiting point, of which there is none.
         let ended = if is_it { runs.remove(key) } else { None };
         drop(runs);
+        self.console.iter().filter(|_| ended.is_some()).for_each(|console| console.over(&key.1));
         let _ =
             self.sink.send(Observed { guest: key.1.clone(), epoch: Some(epoch), what: Observation::Gone });
         drop(ended);

@@ -35,7 +35,10 @@ pub(super) async fn start(lxc: &Lxc, guest: &Guest, spec: &LxcSpec) -> EngineRes
     is_free(guest, spec).await?;
     let mut expected = lxc.expect(spec, guest);
     let log = log_for(&lxc.hook.runtime_dir, guest, spec);
-    let argv = command_line(&lxc.hook, guest, spec, &log, lxc.launcher.unit(&guest.name).is_some());
+    let mut argv = command_line(&lxc.hook, guest, spec, &log, lxc.launcher.unit(&guest.name).is_some());
+    if let Some(console) = lxc.console.as_ref().filter(|_| !spec.own_console) {
+        argv.extend(console.begins(&guest.name));
+    }
     let program = Program { argv, environment: Vec::new(), timeout: guest.start.timeout };
     let launch = Launch { guest: guest.name.clone(), program, unit: unit(guest, spec) };
     match launched(lxc, &launch, spec, &mut expected.states).await {
@@ -57,6 +60,7 @@ pub(super) async fn start(lxc: &Lxc, guest: &Guest, spec: &LxcSpec) -> EngineRes
                 let unit = unit::name(name);
                 tracing::warn!(guest = %name, object_systemd_unit = unit, "{name}: a failed start left something behind: {reason}");
             }
+            lxc.console.iter().for_each(|console| console.ended(&guest.name));
             Err(error)
         }
     }

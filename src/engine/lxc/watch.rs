@@ -294,7 +294,8 @@ fn tidy(cgroups: &Folders) {
     remove_same(cgroups).unwrap_or_else(|error| tracing::warn!("cgroups of a guest that ended: {error}"));
 }
 
-async fn until(deadline: Option<Instant>) {
+/// Waits for a moment, or for ever.
+pub(super) async fn until(deadline: Option<Instant>) {
     match deadline {
         Some(deadline) => sleep_until(deadline).await,
         None => pending().await,
