@@ -46,6 +46,8 @@ pub enum Launched {
     Up,
     /// The main process of its unit keeps it in the foreground. Whether it runs is still to be seen.
     Kept,
+    /// The same of a unit that was there already: its guest may as well be about to end.
+    Found,
 }
 
 /// A program to run.
@@ -126,9 +128,15 @@ pub trait Launcher: Send + Sync {
     /// called.
     fn launch<'a>(&'a self, launch: &'a Launch) -> BoxFuture<'a, Result<Launched, LaunchError>>;
 
-    /// The process that keeps a guest in the foreground, if it lives still.
-    fn keeper<'a>(&'a self, _guest: &'a GuestName) -> BoxFuture<'a, Option<i32>> {
-        Box::pin(async { None })
+    /// The process that keeps a guest in the foreground; none when there is none any more. An error means that nobody knows.
+    fn keeper<'a>(&'a self, _guest: &'a GuestName) -> BoxFuture<'a, io::Result<Option<i32>>> {
+        Box::pin(async { Ok(None) })
+    }
+
+    /// Ends what a launch has begun whose future was dropped, however far it is. Returns once nothing of it is left, or
+    /// after a while.
+    fn abandon<'a>(&'a self, _guest: &'a GuestName) -> BoxFuture<'a, ()> {
+        Box::pin(async {})
     }
 
     /// The daemon is about to end, and what is being launched shall go on without it.

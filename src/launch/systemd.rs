@@ -17,7 +17,9 @@ use zbus::{Connection, OwnedObjectPath, proxy::CacheProperties};
 use zbus_systemd::systemd1::{ManagerProxy, ServiceProxy, UnitProxy};
 
 use super::{
-    Cgroups, Direct, HookEnd, Launch, LaunchError, Launched, Launcher, Program, cgroup, jobs::Jobs, unit,
+    Cgroups, Direct, HookEnd, Launch, LaunchError, Launched, Launcher, Program, cgroup,
+    jobs::{Ends, Jobs},
+    unit,
 };
 use crate::{
     engine::BoxFuture,
@@ -72,12 +74,9 @@ impl Systemd {
         let name = unit::name(&launch.guest);
         let refused = |source| LaunchError::Unit { unit: name.clone(), source };
         let deadline = Instant::now() + launch.program.timeout + GRACE;
-        // Heard from before the call, so that no end of the job is missed.
-        let closed = || refused(zbus::Error::Failure("the bus was closed".into()));
-        let mut ends = self.jobs.listen().ok_or_else(closed)?;
         // Or it runs already: a daemon before this one was killed over its start.
-        let Some(job) = self.transient(launch, &name).await.map_err(refused)? else {
-            return Ok(Launched::Kept);
+        let Some((job, mut ends)) = self.transient(launch, &name).await.map_err(refused)? else {
+            return Ok(Launched::Found);
         };
         let mut pending = Pending { manager: self.manager.clone(), job: Some(job.clone()) };
         let timeout = launch.program.timeout;
@@ -95,7 +94,7 @@ impl Systemd {
             Ok(Some(result)) if result == "done" => Ok(Launched::Kept),
             Ok(Some(result)) if result == "timeout" => Err(timed_out()),
             Ok(Some(result)) => Err(exited(launch, format!("the result {result}"))),
-            Ok(None) => Err(closed()),
+            Ok(None) => Err(refused(closed())),
         }
     }
 
@@ -106,10 +105,12 @@ impl Systemd {
 
     /// Starts the unit; one of an earlier run, which may still be ending, is waited for first. The job, or none where
     /// the guest has been started already.
-    async fn transient(&self, launch: &Launch, name: &str) -> zbus::Result<Option<OwnedObjectPath>> {
+    async fn transient(&self, launch: &Launch, name: &str) -> zbus::Result<Option<(OwnedObjectPath, Ends)>> {
         let deadline = Instant::now() + LEFTOVER + launch.program.timeout;
         loop {
             let properties = unit::properties(launch)?;
+            // Heard from before the call, so that no end of the job is missed.
+            let ends = self.jobs.listen().ok_or_else(closed)?;
             let started =
                 self.manager.start_transient_unit(name.into(), "fail".into(), properties, Vec::new());
             match started.await {
@@ -119,7 +120,7 @@ impl Systemd {
                         Present::Passes => sleep(RECHECK).await,
                     }
                 }
-                result => return result.map(Some),
+                result => return result.map(|job| Some((job, ends))),
             }
         }
     }
@@ -181,6 +182,24 @@ impl Systemd {
         }
     }
 
+    /// Takes a start back that may still be queued, or anywhere between PID 1's fork and the program itself. PID 1 hears
+    /// this after the start, since both come by the same connection.
+    async fn given_up(&self, name: &str) -> zbus::Result<()> {
+        match self.manager.stop_unit(name.into(), "replace".into()).await {
+            Err(error) if is(&error, NO_SUCH_UNIT) => return Ok(()),
+            result => drop(result?),
+        }
+        while let Some(unit) = self.known(name).await? {
+            if matches!(self.active_state(&unit).await.as_deref(), Ok("inactive" | "failed")) {
+                break;
+            }
+            // Also what its stop has begun to run.
+            self.kill_unit(name).await?;
+            sleep(RECHECK).await;
+        }
+        Ok(())
+    }
+
     async fn kill_in_units(&self, cgroups: &Cgroups, within: Duration) -> io::Result<()> {
         let deadline = Instant::now() + within;
         let mut units: Vec<&str> = cgroups.0.iter().filter_map(|path| unit::of_cgroup(path)).collect();
@@ -198,6 +217,10 @@ impl Systemd {
         }
         Ok(())
     }
+}
+
+fn closed() -> zbus::Error {
+    zbus::Error::Failure("the bus was closed".into())
 }
 
 fn exited(launch: &Launch, status: String) -> LaunchError {
@@ -238,10 +261,20 @@ impl Launcher for Systemd {
         Box::pin(self.hook(guest, program))
     }
 
-    fn keeper<'a>(&'a self, guest: &'a GuestName) -> BoxFuture<'a, Option<i32>> {
+    fn keeper<'a>(&'a self, guest: &'a GuestName) -> BoxFuture<'a, io::Result<Option<i32>>> {
         Box::pin(async move {
-            let main = timeout(ANSWER, self.main_process(unit::path(guest))).await.ok()?.ok()?;
-            i32::try_from(main).ok().filter(|pid| *pid > 0)
+            let asked = timeout(ANSWER, self.main_process(unit::path(guest))).await;
+            let main = asked.map_err(io::Error::from)?.map_err(io::Error::other)?;
+            Ok(i32::try_from(main).ok().filter(|pid| *pid > 0))
+        })
+    }
+
+    fn abandon<'a>(&'a self, guest: &'a GuestName) -> BoxFuture<'a, ()> {
+        Box::pin(async move {
+            let name = unit::name(guest);
+            let given_up = timeout(ANSWER, self.given_up(&name)).await;
+            let given_up = given_up.unwrap_or_else(|_| Err(zbus::Error::Failure("it does not end".into())));
+            given_up.unwrap_or_else(|error| tracing::debug!("{name}: {error}"));
         })
     }
 

@@ -27,10 +27,6 @@ const ONLINE: &str = "network-online.target";
 const BEFORE: [&str; 2] = ["guests-shutdown.service", SHUTDOWN];
 const SHUTDOWN: &str = "shutdown.target";
 
-/// What runs a stop command only while the unit's main process lives: systemd runs it also after that has ended, for
-/// every guest that stops. A shell costs least. `$$` is systemd's way to write `$`.
-const UNLESS_ENDED: [&str; 4] = ["/bin/sh", "-c", "[ -z \"$$MAINPID\" ] || exec \"$$@\"", "sh"];
-
 /// What the unit of a guest has to know of it.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct Unit {
@@ -38,8 +34,8 @@ pub struct Unit {
     pub description: String,
     /// What must be mounted before it starts, and is not unmounted before it has stopped.
     pub mounts: Vec<PathBuf>,
-    /// What stops the guest. It is run as well, without `MAINPID` in its environment, when the guest has ended by
-    /// itself; so a shell looks first.
+    /// What stops the guest. It is run as well, without `MAINPID` in its environment, when the guest has ended by itself.
+    /// Without a `$`: systemd 252 escapes it once more at each reload.
     pub stop: Vec<OsString>,
     /// How long the guest itself may take to stop.
     pub stop_timeout: Duration,
@@ -90,7 +86,6 @@ pub fn properties(launch: &Launch) -> zbus::Result<Properties> {
     let texts = |words: &[&str]| words.iter().map(|word| (*word).to_owned()).collect::<Vec<_>>();
     let online: &[&str] = if unit.network_online { &[ONLINE] } else { &[] };
     let mounts: Vec<String> = unit.mounts.iter().map(|path| path.display().to_string()).collect();
-    let stop = [UNLESS_ENDED.map(OsString::from).as_slice(), &unit.stop].concat();
     let values: Vec<(&str, Variant<'static>)> = vec![
         ("Description", unit.description.clone().into()),
         ("Documentation", texts(&["man:guestd(8)"]).into()),
@@ -106,7 +101,7 @@ pub fn properties(launch: &Launch) -> zbus::Result<Properties> {
         ("Type", "simple".into()),
         // How a guest ends is told by its engine; to PID 1 any end is well.
         ("ExecStartEx", Variant::new(vec![start_command(&program.argv)])),
-        ("ExecStop", Variant::new(vec![command(&stop, true)])),
+        ("ExecStop", Variant::new(vec![command(&unit.stop, true)])),
         ("Environment", environment(program).into()),
         ("TimeoutStartUSec", micros(program.timeout).into()),
         ("TimeoutStopUSec", micros(unit.stop_timeout.saturating_add(GRACE)).into()),

@@ -7,7 +7,7 @@ use std::{collections::BTreeMap, fs, path::Path, sync::Arc, time::Duration};
 
 use tokio::{
     sync::{mpsc, oneshot, watch},
-    time::timeout,
+    time::{Instant, timeout},
 };
 use zbus::{Connection, fdo, proxy::CacheProperties};
 use zbus_systemd::machine1::{MachineProxy, ManagerProxy};
@@ -70,7 +70,7 @@ pub async fn register(connection: Connection, handle: Handle, mut releases: Rele
         Ok(manager) => manager,
         Err(error) => return tracing::debug!("guests are not registered with machined: {error}"),
     };
-    let mut machined = Machined { connection, manager, leaders: BTreeMap::new(), missed: false };
+    let mut machined = Machined { connection, manager, leaders: BTreeMap::new(), stuck: None, missed: false };
     let mut snapshots = handle.subscribe();
     loop {
         let snapshot = tokio::select! {
@@ -103,11 +103,20 @@ async fn pause_in_starts(snapshots: &mut watch::Receiver<Arc<Snapshot>>) -> Arc<
     snapshots.borrow_and_update().clone()
 }
 
+/// With which init a guest was seen.
+struct Leader {
+    init: i32,
+    /// The machine is the one that was registered for it.
+    is_ours: bool,
+}
+
 struct Machined {
     connection: Connection,
     manager: ManagerProxy<'static>,
-    /// The inits with which guests were registered, or should have been.
-    leaders: BTreeMap<GuestName, i32>,
+    /// The inits with which guests were registered, or would have been.
+    leaders: BTreeMap<GuestName, Leader>,
+    /// Until when nobody waits for a machined that does not answer.
+    stuck: Option<Instant>,
     /// That there is no machined was told.
     missed: bool,
 }
@@ -117,11 +126,10 @@ impl Machined {
     async fn take_one(&mut self, snapshot: &Snapshot) -> bool {
         let leader = |name: &GuestName| snapshot.guests.get(name).and_then(|guest| guest.init_pid);
         let mut inits = snapshot.guests.keys().filter_map(|name| Some((name, leader(name)?)));
-        let Some((name, leader)) = inits.find(|(name, leader)| self.leaders.get(*name) != Some(leader))
-        else {
-            return false;
-        };
-        self.leaders.insert(name.clone(), leader);
+        let is_known =
+            |name: &GuestName, init| self.leaders.get(name).is_some_and(|leader| leader.init == init);
+        let Some((name, leader)) = inits.find(|(name, init)| !is_known(name, *init)) else { return false };
+        self.leaders.insert(name.clone(), Leader { init: leader, is_ours: false });
         if !is_in_its_unit(leader, name) {
             return true;
         }
@@ -132,7 +140,7 @@ impl Machined {
                 }
             }
             Err(error) => tracing::debug!("{name} is not registered with machined: {error}"),
-            Ok(()) => {}
+            Ok(()) => drop(self.leaders.insert(name.clone(), Leader { init: leader, is_ours: true })),
         }
         true
     }
@@ -156,13 +164,15 @@ impl Machined {
 
     /// Lets machined forget a guest, if it knows it from us. Its unit is left alone.
     async fn release(&mut self, name: &GuestName) {
-        if self.leaders.remove(name).is_none() {
+        let was_ours = self.leaders.remove(name).is_some_and(|leader| leader.is_ours);
+        if !was_ours || self.stuck.is_some_and(|until| Instant::now() < until) {
             return;
         }
-        match self.manager.unregister_machine(name.as_str().into()).await {
-            Ok(()) => {}
-            Err(error) if systemd::is(&error, NO_SUCH_MACHINE) => {}
-            Err(error) => tracing::debug!("{name} is not unregistered from machined: {error}"),
+        match timeout(RELEASED, self.manager.unregister_machine(name.as_str().into())).await {
+            Ok(Ok(())) => self.stuck = None,
+            Ok(Err(error)) if systemd::is(&error, NO_SUCH_MACHINE) => {}
+            Ok(Err(error)) => tracing::debug!("{name} is not unregistered from machined: {error}"),
+            Err(_) => self.stuck = Some(Instant::now() + WITHIN),
         }
     }
 

@@ -55,6 +55,10 @@ fn machinectl_lists_guests_in_units_with_the_init_they_have() {
     assert!(told.contains(&format!("odd_name {refused}: its name is none that a host could have")), "{told}");
     assert_eq!(machine.sh("machinectl list --no-legend | cut -d' ' -f1 | sort | xargs"), "taken web\n");
 
+    // Nor is somebody's machine taken from it at the end.
+    machine.sh("guestctl kill taken");
+    assert_eq!(machine.sh("machinectl list --no-legend | cut -d' ' -f1 | sort | xargs"), "taken web\n");
+
     // Registered by the guestd before: it is left as it is.
     machine.sh("systemctl restart guestd; guestctl start late");
     machine.has_machine("late");

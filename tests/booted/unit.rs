@@ -50,7 +50,8 @@ fn a_guest_has_a_unit_of_its_own() {
 #[test]
 fn stopping_the_unit_is_an_operators_wish() {
     let machine = Machine::boot_with(|upper| guests(upper, &HOST));
-    machine.sh("systemctl stop guest-web.service");
+    // A reload reads transient units again, as systemd has written them.
+    machine.sh("systemctl daemon-reload; systemctl stop guest-web.service");
     let list = machine.sh("guestctl list");
     assert!(
         list.lines().any(|line| line.starts_with("web") && line.ends_with("stopped by request")),
@@ -79,4 +80,28 @@ fn a_failed_start_leaves_no_unit_behind() {
     let units = machine.sh("systemctl list-units --all --no-legend 'guest-*'");
     assert_eq!(units, "");
     machine.sh("sed -i '/pre-start/d' /var/lib/lxc/bad/config; guestctl start bad");
+}
+
+#[test]
+fn a_start_that_is_interrupted_leaves_nothing_at_whatever_moment() {
+    let machine = Machine::boot_with(|upper| guests(upper, &[&["web"]]));
+    for millis in 0..20 {
+        machine.sh(&format!("guestctl start --no-block web; sleep 0.0{millis:02}; guestctl kill web"));
+        machine.wait("the end of its unit", "! systemctl is-active -q guest-web");
+        let list = machine.sh("guestctl list; lxc-info -n web -sH");
+        assert!(list.contains("killed by request") && list.ends_with("\nSTOPPED\n"), "{millis} ms: {list}");
+    }
+    assert!(!machine.journal().contains("would not die"));
+    machine.sh("guestctl start web");
+    assert_eq!(machine.phases(), "web up");
+}
+
+#[test]
+fn hundreds_of_guests_find_room() {
+    let machine = Machine::boot();
+    let limits = machine.sh("cat /proc/$(systemctl show -P MainPID guestd)/limits");
+    let files = limits.lines().find(|line| line.starts_with("Max open files")).expect("a limit");
+    // As many as the host's own limit lets it have: three for each guest.
+    let soft: u32 = files.split_whitespace().nth(3).expect("a number").parse().expect("a number");
+    assert!(soft >= 16 * 1024, "{limits}");
 }

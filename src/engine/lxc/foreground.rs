@@ -1,14 +1,15 @@
 //! Waiting until a container runs whose `lxc-start` stays in the foreground: what `lxc-start -d` does itself.
 
-use std::time::Duration;
+use std::{future::pending, time::Duration};
 
 use tokio::{
     sync::mpsc,
     time::{Instant, sleep_until, timeout_at},
 };
+use tracing::debug;
 
 use super::{command::Monitor, process::Process, record::State};
-use crate::{launch::Launcher, model::GuestName};
+use crate::{engine::BoxFuture, launch::Launcher, model::GuestName};
 
 /// How long it is waited for the word that a container runs, before it is asked which process keeps it.
 const SOON: Duration = Duration::from_millis(100);
@@ -39,7 +40,7 @@ pub(super) async fn runs(
     if let Ok(true) = timeout_at(deadline.min(Instant::now() + SOON), told(states)).await {
         return Ok(());
     }
-    let keeper = launcher.keeper(guest).await.and_then(|pid| Process::open(pid).ok());
+    let (mut asked, mut keeper) = (Some(launcher.keeper(guest)), None);
     let mut pause = LOOK;
     let mut look = Instant::now() + pause;
     while Instant::now() < deadline {
@@ -47,10 +48,19 @@ pub(super) async fn runs(
             // In this order: one that ran, if only for a moment, was started.
             biased;
             true = told(states) => return Ok(()),
+            answer = answered(&mut asked) => match answer.map(|pid| pid.and_then(|pid| Process::open(pid).ok())) {
+                Ok(None) => return Err(Absent::Ended),
+                Ok(process) => keeper = process,
+                // PID 1 is busy, or begins anew.
+                Err(error) => debug!("{guest}: who keeps it is not known: {error}"),
+            },
             () = ended(keeper.as_ref()) => return Err(Absent::Ended),
             () = sleep_until(look.min(deadline)) => {
                 if let Ok(Ok(State::Running | State::Frozen)) = timeout_at(deadline, socket.state()).await {
                     return Ok(());
+                }
+                if keeper.is_none() && asked.is_none() {
+                    asked = Some(launcher.keeper(guest));
                 }
                 pause = (pause * 2).min(LOOK_MAX);
                 look = Instant::now() + pause;
@@ -58,6 +68,18 @@ pub(super) async fn runs(
         }
     }
     Err(Absent::TimedOut)
+}
+
+/// Waits for the answer to a question, if one is asked.
+async fn answered<T>(asked: &mut Option<BoxFuture<'_, T>>) -> T {
+    match asked {
+        Some(question) => {
+            let answer = question.await;
+            *asked = None;
+            answer
+        }
+        None => pending().await,
+    }
 }
 
 /// Waits until it is told that the container runs; false when nothing will be told any more.
@@ -70,9 +92,10 @@ async fn told(states: &mut mpsc::UnboundedReceiver<State>) -> bool {
     false
 }
 
-/// Waits for the end of the process that keeps the container; at once where there is none any more.
+/// Waits for the end of the process that keeps the container, if it is known.
 async fn ended(keeper: Option<&Process>) {
-    if let Some(keeper) = keeper {
-        keeper.ended().await;
+    match keeper {
+        Some(keeper) => keeper.ended().await,
+        None => pending().await,
     }
 }

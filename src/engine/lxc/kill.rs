@@ -7,7 +7,7 @@ use tokio::time::timeout;
 use super::{
     Lxc, cgroup,
     command::{CommandError, Monitor},
-    key,
+    key, locked,
     process::{Process, SIGKILL},
     table::Found,
 };
@@ -36,6 +36,9 @@ const ROUNDS: usize = 3;
 
 /// Ends every process of a container. Nothing to kill is a success.
 pub(super) async fn kill(lxc: &Lxc, guest: &Guest, spec: &LxcSpec) -> EngineResult<()> {
+    if locked(&lxc.interrupted).remove(&key(spec, guest)) {
+        lxc.launcher.abandon(&guest.name).await;
+    }
     let killed = if politely(lxc, guest, spec).await {
         clear(lxc, guest, spec).await
     } else {

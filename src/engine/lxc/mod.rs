@@ -5,7 +5,7 @@
 //! the pidfds tell into one order; `kill` needs none of them to work.
 
 use std::{
-    collections::{BTreeSet, HashMap},
+    collections::{BTreeSet, HashMap, HashSet},
     os::fd::{AsFd, OwnedFd},
     path::{Path, PathBuf},
     sync::{Arc, Mutex, MutexGuard, PoisonError, Weak},
@@ -72,6 +72,10 @@ struct Lxc {
     kernel: Arc<Mutex<KernelLog>>,
     runs: Mutex<HashMap<Key, OwnRun>>,
     readers: Mutex<HashMap<Arc<Path>, Reading>>,
+    /// Containers that were started or watched since this engine began: their watches have told how they ended.
+    met: Mutex<HashSet<Key>>,
+    /// Containers of which a start was interrupted, which may go on: nothing of it need be seen yet.
+    interrupted: Mutex<HashSet<Key>>,
 }
 
 /// The news of an lxcpath are read.
@@ -93,8 +97,10 @@ impl LxcEngine {
         start::remove_old_logs(&hook.runtime_dir);
         let kernel = Arc::new(Mutex::new(KernelLog::open()));
         let (runs, readers) = (Mutex::default(), Mutex::default());
+        let (met, interrupted) = (Mutex::default(), Mutex::default());
         let console = Console::new(&hook.runtime_dir, paths.clone());
-        let engine = Self(Arc::new(Lxc { launcher, hook, console, sink, kernel, runs, readers }));
+        let engine =
+            Self(Arc::new(Lxc { launcher, hook, console, sink, kernel, runs, readers, met, interrupted }));
         engine.listen(paths, kept);
         engine
     }

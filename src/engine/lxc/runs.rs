@@ -53,12 +53,19 @@ impl Expected<'_> {
     pub(super) fn came_true(mut self) {
         self.key = None;
     }
+
+    /// Whoever says so clears up.
+    pub(super) fn failed(mut self) {
+        self.key.take().into_iter().for_each(|key| self.lxc.forget(&key));
+    }
 }
 
 impl Drop for Expected<'_> {
     fn drop(&mut self) {
+        // The start was interrupted.
         if let Some(key) = self.key.take() {
             self.lxc.forget(&key);
+            locked(&self.lxc.interrupted).insert(key);
         }
     }
 }
@@ -67,6 +74,8 @@ impl Lxc {
     pub(super) fn expect(&self, spec: &LxcSpec, guest: &Guest) -> Expected<'_> {
         let key = key(spec, guest);
         let (starter, states) = mpsc::unbounded_channel();
+        locked(&self.interrupted).remove(&key);
+        locked(&self.met).insert(key.clone());
         let mut runs = locked(&self.runs);
         if !matches!(runs.get(&key), Some(OwnRun::Watched { .. })) {
             runs.insert(key.clone(), OwnRun::unwatched(Some(starter)));
@@ -119,6 +128,11 @@ impl Lxc {
                 }
                 starter.is_none() && (begins || matches!(news, News::Exit(_)))
             }
+            // The first look at it, or its first watch, is still to come, and must know this.
+            None if matches!(news, News::Exit(_)) && !locked(&self.met).contains(&key) => {
+                drop(runs);
+                return self.catch_up(&key.0, guest.clone(), news);
+            }
             None => begins,
         };
         if appears {
@@ -167,6 +181,7 @@ impl Lxc {
 
     pub(super) fn watch(this: &Arc<Self>, guest: Arc<Guest>, epoch: Epoch) {
         let key = key(spec(&guest), &guest);
+        locked(&this.met).insert(key.clone());
         let mut runs = locked(&this.runs);
         let (begun, exit) = match runs.get(&key) {
             Some(OwnRun::Unwatched { exit, .. }) => (true, *exit),

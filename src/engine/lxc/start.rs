@@ -47,6 +47,7 @@ pub(super) async fn start(lxc: &Lxc, guest: &Guest, spec: &LxcSpec) -> EngineRes
             Ok(())
         }
         Err(error) => {
+            expected.failed();
             let listening = match error {
                 LaunchError::TimedOut { .. } => Listening::Hangs,
                 LaunchError::Spawn { .. } | LaunchError::Unit { .. } | LaunchError::Exited { .. } => {
@@ -75,18 +76,27 @@ async fn launched(
 ) -> Result<(), LaunchError> {
     let Program { timeout, .. } = launch.program;
     let deadline = Instant::now() + timeout;
-    if lxc.launcher.launch(launch).await? == Launched::Up {
-        return Ok(());
-    }
     let socket = Monitor::new(&spec.lxcpath, launch.guest.as_str());
     let program = launch.program.name();
-    let runs = foreground::runs(&launch.guest, &*lxc.launcher, &socket, states, deadline);
-    runs.await.map_err(|absent| match absent {
-        Absent::TimedOut => LaunchError::TimedOut { program, timeout },
-        Absent::Ended => {
-            LaunchError::Exited { program, status: "a failure".to_owned(), stderr: String::new() }
+    loop {
+        let launched = lxc.launcher.launch(launch).await?;
+        if launched == Launched::Up {
+            return Ok(());
         }
-    })
+        match foreground::runs(&launch.guest, &*lxc.launcher, &socket, states, deadline).await {
+            Ok(()) => return Ok(()),
+            // It was that of a run before, at its end.
+            Err(Absent::Ended) if launched == Launched::Found && Instant::now() < deadline => {}
+            Err(Absent::Ended) => {
+                return Err(LaunchError::Exited {
+                    program,
+                    status: "a failure".to_owned(),
+                    stderr: String::new(),
+                });
+            }
+            Err(Absent::TimedOut) => return Err(LaunchError::TimedOut { program, timeout }),
+        }
+    }
 }
 
 /// What systemd has to know of a container.
