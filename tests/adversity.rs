@@ -357,3 +357,29 @@ fn a_start_that_others_were_faster_with_harms_nothing() {
     assert_eq!((status["init_pid"].as_i64(), host.lxc_init_pid("raced")), (pid, pid));
     assert_eq!(status["adopted"], true);
 }
+
+#[test]
+fn what_was_asked_of_a_guest_is_done_by_the_next_daemon() {
+    let mut host = one_guest("unfinished");
+    let first = host.lxc_init_pid("unfinished");
+    // Its init takes two seconds to stop.
+    host.guestctl_ok(&["restart", "--no-block", "unfinished"]);
+    host.until_phase("unfinished", "stopping");
+    host.kill_daemon();
+    host.start_daemon();
+    let back = host.until("unfinished", "back", |status| {
+        status["phase"] == "up" && status["init_pid"].as_i64() != first
+    });
+    assert_eq!(back["intent"], "up");
+
+    host.guestctl_ok(&["stop", "--no-block", "unfinished"]);
+    host.until_phase("unfinished", "stopping");
+    host.kill_daemon();
+    host.start_daemon();
+    let down = host.until_phase("unfinished", "down");
+    assert_eq!(
+        (&down["intent"], &down["reason"]),
+        (&"down".into(), &"stopped by request".into()),
+        "{down:#}"
+    );
+}

@@ -18,11 +18,11 @@ use crate::{
         policy::{self, StoredPolicy},
         record, spool,
     },
-    model::{GroupName, Guest, GuestName, Instant, Now, ProcessId},
+    model::{Follows, GroupName, Guest, GuestName, Instant, Now, ProcessId},
     supervise::{
         event::Remembered,
         fleet::{Fleet, Recalled},
-        state::{Phase, State, Then},
+        state::{Failure, Phase, State, Then},
     },
     systemd::message,
 };
@@ -144,10 +144,22 @@ fn stored_policy(
         recent: moments.iter().map(|at| now.wall_of(*at)).collect(),
         started_fingerprint: fingerprint,
         stopping: matches!(state.phase, Phase::Stopping { then: Then::Stay(_) | Then::Fail(_), .. }),
+        follows: follows(&state.phase),
         held: state.held.is_some(),
         keeper,
     };
     Some((policy, moments))
+}
+
+/// What is to follow the end of a run that is on its way down.
+fn follows(phase: &Phase) -> Option<Follows> {
+    let Phase::Stopping { then, .. } = phase else { return None };
+    match then {
+        Then::Start => Some(Follows::Start),
+        Then::Stay(end) | Then::Fail(Failure::Ended(end)) => Some(Follows::End(end.clone())),
+        Then::Fail(Failure::RebootLoop(limit)) => Some(Follows::RebootLoop(*limit)),
+        Then::Fail(Failure::Start(_) | Failure::Stuck(_) | Failure::NoNewInit) => None,
+    }
 }
 
 /// What is remembered of a guest that an earlier daemon started, if what runs now is still that run; without an init, of
@@ -162,6 +174,7 @@ pub fn remembered(runtime: &Path, guest: &GuestName, init: Option<Init>, now: No
     init.is_none_or(is_of_this_run).then(|| Remembered {
         fingerprint: stored.started_fingerprint,
         reboots: stored.recent.into_iter().map(|at| now.instant_of(at)).collect(),
-        stopping: stored.stopping,
+        was_seen: stored.keeper.is_some(),
+        follows: stored.follows,
     })
 }

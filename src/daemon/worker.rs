@@ -287,8 +287,8 @@ async fn carry_out(
                 let of = |init| store::remembered(runtime_dir, &guest.name, init, clock.now());
                 let remembered = match probe {
                     Probe::Up(init) | Probe::Frozen(init) => of(Some(init)),
-                    Probe::Ended(_) => of(None),
-                    Probe::Down | Probe::Changing => None,
+                    Probe::Down | Probe::Ended(_) => of(None),
+                    Probe::Changing => None,
                 };
                 Found::State { probe, remembered }
             }

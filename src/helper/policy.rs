@@ -12,7 +12,7 @@ use super::{
     spool::Spooled,
     wire::{Answer, Decision, Event},
 };
-use crate::model::{GuestName, Limit, ProcessId, RebootAction, Timestamp};
+use crate::model::{Follows, GuestName, Limit, ProcessId, RebootAction, Timestamp};
 
 /// The most reboots a policy remembers; a loop guard that allows more never trips while the daemon is away.
 const RECENT_MAX: usize = 4096;
@@ -36,6 +36,9 @@ pub struct StoredPolicy {
     pub started_fingerprint: u64,
     /// It is being stopped: a reboot just now is the stop's doing.
     pub stopping: bool,
+    /// What is to follow its end, while it is on its way down.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub follows: Option<Follows>,
     /// It is held: whoever stops stays down.
     pub held: bool,
     /// Who keeps its run going, once that is known: what another one keeps is another run, of which nothing is known.

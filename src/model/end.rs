@@ -2,6 +2,8 @@
 
 use std::fmt;
 
+use super::Limit;
+
 /// The raw wait status of a guest's init, as wait(2) gives it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, serde::Serialize, serde::Deserialize)]
 pub struct WaitStatus(pub i32);
@@ -78,6 +80,18 @@ impl End {
     pub fn is_failure(&self) -> bool {
         matches!(self, Self::Crash(_) | Self::OutOfMemory)
     }
+}
+
+/// What is to follow the end of a run that is on its way down, as one daemon leaves it to the next.
+#[derive(Debug, Clone, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Follows {
+    /// It stays down, with this end.
+    End(End),
+    /// It stays down: it rebooted too often.
+    RebootLoop(Limit),
+    /// It is started again.
+    Start,
 }
 
 impl fmt::Display for End {

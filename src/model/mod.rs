@@ -17,7 +17,7 @@ pub mod status;
 pub mod time;
 
 pub use diagnostic::{Diagnostic, Origin, Severity};
-pub use end::{End, WaitStatus};
+pub use end::{End, Follows, WaitStatus};
 pub use guest::{EngineKind, EngineSpec, Guest, LxcSpec};
 pub use job::{Action, JobId, JobState, Outcome, Verb};
 pub use name::{GroupName, GuestName, NameError};

@@ -5,7 +5,7 @@ use std::time::Duration;
 use crate::{
     engine::{EngineError, Epoch, Observation, Probe, Request},
     helper::wire,
-    model::{Guest, Instant, Limit, StopWait, Timestamp, Verb},
+    model::{Follows, Guest, Instant, Limit, StopWait, Timestamp, Verb},
 };
 
 /// Names a helper request until it is answered.
@@ -78,8 +78,10 @@ pub struct Remembered {
     pub fingerprint: u64,
     /// When the guest asked to reboot, for the loop guard.
     pub reboots: Vec<Instant>,
-    /// It was being stopped.
-    pub stopping: bool,
+    /// Its init was seen.
+    pub was_seen: bool,
+    /// What was to follow its end, if it was on its way down.
+    pub follows: Option<Follows>,
 }
 
 /// What a probe found, with what the runtime directory knows of the run.

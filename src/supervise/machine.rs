@@ -22,7 +22,7 @@ const LOOK_SOON: Duration = Duration::from_millis(200);
 const CHANGING: &str = "somebody is starting or stopping it";
 
 /// How the kernel kills for want of memory: by SIGKILL.
-pub(super) const KILLED: WaitStatus = WaitStatus(9);
+const KILLED: WaitStatus = WaitStatus(9);
 
 /// Lets one event happen to a guest. News of a run that is over are dropped here, and nowhere else.
 pub fn handle(state: &mut State, guest: &Guest, event: Event, now: Now) -> Vec<Effect> {
@@ -263,11 +263,21 @@ impl Turn<'_> {
             ) => {
                 // Others started it before our own start could begin: what is remembered is that intention.
                 let remembered = remembered.filter(|_| !matches!(phase, Phase::Starting { .. }));
+                let follows = remembered.as_ref().and_then(|remembered| remembered.follows.clone());
                 match probe {
-                    Probe::Up(init) => Phase::Up(self.adopt(init, remembered)),
-                    Probe::Frozen(init) => Phase::Frozen(self.adopt(init, remembered)),
+                    Probe::Up(init) => {
+                        let run = self.adopt(init, remembered);
+                        self.resume(Phase::Up(run), follows)
+                    }
+                    Probe::Frozen(init) => {
+                        let run = self.adopt(init, remembered);
+                        self.resume(Phase::Frozen(run), follows)
+                    }
                     Probe::Ended(status) if !matches!(phase, Phase::Starting { .. }) => {
-                        self.has_ended(phase, status, remembered)
+                        self.has_ended(phase, Some(status), remembered)
+                    }
+                    Probe::Down if remembered.as_ref().is_some_and(|run| run.was_seen) => {
+                        self.has_ended(phase, None, remembered)
                     }
                     Probe::Down | Probe::Ended(_) | Probe::Changing => phase,
                 }

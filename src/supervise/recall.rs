@@ -2,14 +2,14 @@
 
 use super::{
     effect::Level,
-    event::Remembered,
-    machine::{KILLED, Turn, unasked},
+    event::{Remembered, StopKind},
+    machine::{Turn, unasked},
     reboot,
     state::{Failure, Intent, Phase, Rebooting, Run, Then},
 };
 use crate::{
     helper::wire::Decision,
-    model::{End, Limit, Timestamp, WaitStatus, status::HelperReport},
+    model::{End, Follows, Limit, Timestamp, WaitStatus, status::HelperReport},
 };
 
 /// How exactly the start of an init is known: to a tick of 10 ms; in microseconds.
@@ -94,30 +94,57 @@ impl Turn<'_> {
         }
     }
 
-    /// It ended while nobody watched it. What was decided of its reboot meanwhile is known better already.
+    /// Goes on with what the daemon before this one had begun with a run that has not ended.
+    pub(super) fn resume(&mut self, phase: Phase, follows: Option<Follows>) -> Phase {
+        let kind = StopKind::Ask(Some(self.guest.stop.timeout));
+        match follows {
+            Some(Follows::End(End::Asked { .. } | End::Overdue)) => self.stop_requested(phase, kind),
+            Some(Follows::Start) => self.restart_requested(phase, kind),
+            // What had ended it was not so, or it is another run.
+            Some(Follows::End(_) | Follows::RebootLoop(_)) | None => phase,
+        }
+    }
+
+    /// It ended while nobody watched it. What was decided of that before, or of its reboot meanwhile, is known better
+    /// than its status says.
     pub(super) fn has_ended(
         &mut self,
         phase: Phase,
-        status: WaitStatus,
+        status: Option<WaitStatus>,
         remembered: Option<Remembered>,
     ) -> Phase {
         let decided = matches!(
             phase,
             Phase::Down(Some(End::GuestReboot { .. })) | Phase::Failed { why: Failure::RebootLoop(_), .. }
         );
-        if decided && status.is_reboot() {
+        if decided && status.is_none_or(WaitStatus::is_reboot) {
             return phase;
         }
-        self.state.since = self.now.wall;
         let Some(run) = remembered else {
+            self.state.since = self.now.wall;
             self.log(Level::Info, "was started by others, and has ended");
-            return self.ended(unasked(End::of(Some(status))));
+            return self.ended(unasked(End::of(status)));
         };
-        if run.stopping {
-            return self.ended(Then::Stay(End::Asked { killed: status == KILLED }));
+        // Without a status, what its helper told of its end is as good, and has the time.
+        if status.is_some() || run.follows.is_some() || matches!(phase, Phase::Down(None)) {
+            self.state.since = self.now.wall;
         }
-        self.log(Level::Info, "has ended while guestd was away");
-        self.state.intent = Intent::Up;
-        self.ended(unasked(End::of(Some(status))))
+        match run.follows {
+            Some(Follows::Start) => {
+                self.state.intent = Intent::Up;
+                self.ended(Then::Start)
+            }
+            Some(Follows::RebootLoop(limit)) => self.ended(Then::Fail(Failure::RebootLoop(limit))),
+            Some(Follows::End(end)) if !end.is_failure() => self.ended(Then::Stay(end)),
+            follows => {
+                self.log(Level::Info, "has ended while guestd was away");
+                self.state.intent = Intent::Up;
+                let known = follows.and_then(|follows| match follows {
+                    Follows::End(end) => Some(end),
+                    Follows::RebootLoop(_) | Follows::Start => None,
+                });
+                self.ended(unasked(known.unwrap_or_else(|| End::of(status))))
+            }
+        }
     }
 }

@@ -87,6 +87,7 @@ fn store(dir: &Path, guest: &str, action: RebootAction) {
         recent: Vec::new(),
         started_fingerprint: 0,
         stopping: false,
+        follows: None,
         held: false,
         keeper: None,
     };

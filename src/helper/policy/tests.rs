@@ -21,6 +21,7 @@ fn policy(action: RebootAction) -> StoredPolicy {
         recent: Vec::new(),
         started_fingerprint: 7,
         stopping: false,
+        follows: None,
         held: false,
         keeper: None,
     }

@@ -374,7 +374,8 @@ fn what_runs_already_is_adopted() {
     assert_eq!(status.since, Some(init(42).since));
 
     let mut ours = Scene::new();
-    let remembered = Some(Remembered { fingerprint: 9, reboots: vec![at(0).instant; 5], stopping: false });
+    let remembered =
+        Some(Remembered { fingerprint: 9, reboots: vec![at(0).instant; 5], was_seen: true, follows: None });
     ours.happens(1, Event::Probed(Found::State { probe: Probe::Frozen(init(42)), remembered }));
     let status = status::of(&ours.guest, &ours.state, false);
     assert_eq!((status.phase, status.adopted, status.config_changed), (PhaseWord::Frozen, false, true));

@@ -6,7 +6,7 @@ use super::{Scene, at, ends::recalled, init};
 use crate::{
     engine::{Epoch, Init, Observation, Probe, Request},
     helper::wire::{self, Decision},
-    model::{End, RebootAction, WaitStatus, status::PhaseWord},
+    model::{End, Follows, RebootAction, WaitStatus, status::PhaseWord},
     supervise::{
         effect::Effect,
         event::{Event, Found, HelperId, Remembered},
@@ -169,24 +169,64 @@ fn a_loop_guard_that_tripped_without_the_daemon_has_the_same_end() {
 }
 
 /// A look finds that a run ended so, which the daemon before this one had started.
-fn found_ended(raw: i32, stopping: bool) -> Event {
-    let remembered = Some(Remembered { fingerprint: 1, reboots: Vec::new(), stopping });
+fn found_ended(raw: i32, follows: Option<Follows>) -> Event {
+    let remembered = Some(Remembered { fingerprint: 1, reboots: Vec::new(), was_seen: true, follows });
     Event::Probed(Found::State { probe: Probe::Ended(WaitStatus(raw)), remembered })
 }
 
 #[test]
 fn an_end_without_the_daemon_is_what_its_status_says_and_what_is_known_of_the_run() {
-    for (raw, stopping, phase, reason, intent) in [
-        (0x2, false, PhaseWord::Down, "halted by the guest", Intent::Down),
-        (0x300, false, PhaseWord::Failed, "crashed: its init exited with status 3", Intent::Up),
-        (0x2, true, PhaseWord::Down, "stopped by request", Intent::Down),
-        (0x9, true, PhaseWord::Down, "killed by request", Intent::Down),
+    let asked = || Some(Follows::End(End::Asked { killed: false }));
+    let crash = || Some(Follows::End(End::Crash(WaitStatus(0x300))));
+    for (raw, follows, phase, reason, intent) in [
+        (0x2, None, PhaseWord::Down, "halted by the guest", Intent::Down),
+        (0x300, None, PhaseWord::Failed, "crashed: its init exited with status 3", Intent::Up),
+        (0x2, asked(), PhaseWord::Down, "stopped by request", Intent::Down),
+        (0x9, asked(), PhaseWord::Down, "stopped by request", Intent::Down),
+        (0x300, crash(), PhaseWord::Failed, "crashed: its init exited with status 3", Intent::Up),
+        (0x2, Some(Follows::Start), PhaseWord::Starting, "", Intent::Up),
     ] {
         let mut scene = Scene::new();
-        scene.happens(7, found_ended(raw, stopping));
+        scene.happens(7, found_ended(raw, follows));
         let status = status::of(&scene.guest, &scene.state, false);
         assert_eq!((status.phase, status.reason.as_str()), (phase, reason), "{raw:#x}");
         assert_eq!(scene.state.intent, intent, "{raw:#x}");
+    }
+}
+
+#[test]
+fn what_was_begun_with_a_run_goes_on_with_the_next_daemon() {
+    for (follows, effects, word) in [
+        (Some(Follows::End(End::Asked { killed: false })), 2, PhaseWord::Stopping),
+        (Some(Follows::Start), 2, PhaseWord::Stopping),
+        (Some(Follows::End(End::GuestHalt)), 1, PhaseWord::Up),
+        (None, 1, PhaseWord::Up),
+    ] {
+        let mut scene = Scene::new();
+        let remembered = Some(Remembered {
+            fingerprint: 1,
+            reboots: Vec::new(),
+            was_seen: true,
+            follows: follows.clone(),
+        });
+        let told = scene.happens(7, Event::Probed(Found::State { probe: Probe::Up(init(42)), remembered }));
+        assert_eq!(told.len(), effects, "{follows:?}: {told:?}");
+        assert_eq!(status::of(&scene.guest, &scene.state, false).phase, word, "{follows:?}");
+        scene.exits(8, 0x2);
+        scene.sees(8, Observation::Gone);
+        let again = follows == Some(Follows::Start);
+        let phase = if again { PhaseWord::Starting } else { PhaseWord::Down };
+        assert_eq!(status::of(&scene.guest, &scene.state, false).phase, phase, "{follows:?}");
+    }
+}
+
+#[test]
+fn an_end_of_which_nothing_is_known_is_told_as_such() {
+    for (was_seen, reason) in [(true, "ended unobserved"), (false, "")] {
+        let remembered = Some(Remembered { fingerprint: 1, reboots: Vec::new(), was_seen, follows: None });
+        let mut scene = Scene::new();
+        scene.happens(7, Event::Probed(Found::State { probe: Probe::Down, remembered }));
+        assert_eq!(status::of(&scene.guest, &scene.state, false).reason, reason);
     }
 }
 
@@ -196,9 +236,9 @@ fn what_was_decided_of_a_reboot_without_the_daemon_stands_before_its_status() {
     scene.happens(5, recalled(5, Decision::Stop));
     let before = scene.state.phase.clone();
     assert!(matches!(&before, Phase::Down(Some(End::GuestReboot { .. }))), "{before:?}");
-    scene.happens(6, found_ended(0x1, false));
+    scene.happens(6, found_ended(0x1, None));
     assert_eq!(scene.state.phase, before);
-    scene.happens(7, found_ended(0x2, false));
+    scene.happens(7, found_ended(0x2, None));
     assert_eq!(scene.state.phase, Phase::Down(Some(End::GuestHalt)), "it came back, and halted later");
 }
 
