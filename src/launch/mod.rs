@@ -124,8 +124,8 @@ pub trait Launcher: Send + Sync {
     fn unit(&self, guest: &GuestName) -> Option<String>;
 
     /// Runs a program that brings a guest up. Returns when the guest is in the background, or when the program runs that
-    /// keeps it in the foreground of its unit. Dropping the future before ends the program, until [`Launcher::let_go`] is
-    /// called.
+    /// keeps it in the foreground of its unit. Dropping the future before interrupts it, until [`Launcher::let_go`] is called;
+    /// [`Launcher::abandon`] then makes sure of what it had begun.
     fn launch<'a>(&'a self, launch: &'a Launch) -> BoxFuture<'a, Result<Launched, LaunchError>>;
 
     /// The process that keeps a guest in the foreground; none when there is none any more. An error means that nobody knows.

@@ -100,7 +100,7 @@ pub fn properties(launch: &Launch) -> zbus::Result<Properties> {
         // Whether it could be executed shows at once, and costs PID 1 less than to wait for it.
         ("Type", "simple".into()),
         // How a guest ends is told by its engine; to PID 1 any end is well.
-        ("ExecStartEx", Variant::new(vec![start_command(&program.argv)])),
+        ("ExecStartEx", Variant::new(vec![verbatim(&program.argv, &["ignore-failure"])])),
         ("ExecStop", Variant::new(vec![command(&unit.stop, true)])),
         ("Environment", environment(program).into()),
         ("TimeoutStartUSec", micros(program.timeout).into()),
@@ -150,15 +150,15 @@ fn number(amount: Amount) -> u64 {
 }
 
 /// A command line: the program, all words with it first, and whether its failure is ignored.
-pub(super) fn command(argv: &[OsString], ignore_failure: bool) -> (String, Vec<String>, bool) {
+fn command(argv: &[OsString], ignore_failure: bool) -> (String, Vec<String>, bool) {
     let words: Vec<String> = argv.iter().map(|word| text(word)).collect();
     (words.first().cloned().unwrap_or_default(), words, ignore_failure)
 }
 
-/// A command line whose failure is ignored, and whose words are taken as they stand.
-fn start_command(argv: &[OsString]) -> (String, Vec<String>, Vec<String>) {
-    let (program, words, _) = command(argv, true);
-    (program, words, ["ignore-failure", "no-env-expand"].map(str::to_owned).to_vec())
+/// A command line whose words are taken as they stand, with more flags of systemd's (`ExecStartEx`).
+pub(super) fn verbatim(argv: &[OsString], flags: &[&str]) -> (String, Vec<String>, Vec<String>) {
+    let (program, words, _) = command(argv, false);
+    (program, words, [flags, &["no-env-expand"]].concat().into_iter().map(str::to_owned).collect())
 }
 
 pub(super) fn environment(program: &Program) -> Vec<String> {

@@ -118,13 +118,6 @@ impl Machine {
         fs::read_to_string(self.folder.path().join("console")).unwrap_or_default()
     }
 
-    /// A file of it.
-    pub fn read(&self, path: &str) -> String {
-        // Its root is mounted in the keeper's namespace only.
-        let root = format!("/proc/{}/root{}", self.keeper.id(), self.folder.path().join("root").display());
-        fs::read_to_string(format!("{root}{path}")).unwrap_or_default()
-    }
-
     /// A program of the machine around that sees the host's mounts.
     fn outside(&self, program: &str) -> Command {
         let mut command = Command::new("nsenter");

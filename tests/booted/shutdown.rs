@@ -2,23 +2,17 @@
 
 use super::{
     boot::HOST,
-    debian::{recording, stopped_in_reverse},
+    debian::{reboots_in_order, recording},
     machine::{Host, Machine, guests},
 };
 
 #[test]
 fn a_reboot_of_the_host_stops_all_in_reverse_and_brings_them_back() {
-    let mut machine = Machine::boot_with(|upper| {
+    let machine = Machine::boot_with(|upper| {
         guests(upper, &HOST);
         recording(upper);
     });
-    machine.sh("guestctl start lab");
-    assert_eq!(machine.phases(), "db up, lab up, mail up, web up");
-    machine.reboot();
-    assert_eq!(machine.phases(), "db up, lab down, mail up, web up");
-
-    let recorded = machine.read("/var/lib/lxc/.root/stopped");
-    stopped_in_reverse(&recorded, &machine.sh("journalctl -b -1 --no-pager -o cat"));
+    reboots_in_order(machine, Machine::reboot);
 }
 
 #[test]

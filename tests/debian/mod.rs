@@ -142,10 +142,22 @@ pub fn while_away(host: &impl Host, lines: &str) {
     host.sh("touch /go; busctl call org.guestd1 /org/guestd1 org.freedesktop.DBus.Peer Ping");
 }
 
+/// Starts all guests of [`HOST`], which are [`recording`], reboots the host, and asserts that each had its clean stop in
+/// reverse order, and came back if it belongs to the boot.
+#[track_caller]
+pub fn reboots_in_order<H: Host>(mut host: H, reboot: impl FnOnce(&mut H)) {
+    host.sh("guestctl start lab");
+    assert_eq!(host.phases(), "db up, lab up, mail up, web up");
+    reboot(&mut host);
+    assert_eq!(host.phases(), "db up, lab down, mail up, web up");
+    let recorded = host.sh("cat /var/lib/lxc/.root/stopped");
+    stopped_in_reverse(&recorded, &host.sh("journalctl -b -1 --no-pager -o cat"));
+}
+
 /// Asserts that all guests of [`HOST`] ran and had their clean stop in reverse order while nothing was taken from
 /// them: by what they recorded, and by the journal of that boot.
 #[track_caller]
-pub fn stopped_in_reverse(recorded: &str, journal: &str) {
+fn stopped_in_reverse(recorded: &str, journal: &str) {
     let stopped: Vec<_> = recorded.lines().collect();
     assert_eq!(stopped.len(), 4, "{stopped:?}");
     assert_eq!((stopped[0], stopped[3]), ("lab", "db"), "{stopped:?}");

@@ -1,7 +1,7 @@
 //! The host reboots, or loses its power.
 
 use super::{
-    debian::{HOST, Host, guests, recording, stopped_in_reverse, write},
+    debian::{HOST, Host, guests, reboots_in_order, recording, write},
     machine::Vm,
 };
 
@@ -11,12 +11,7 @@ fn a_reboot_of_the_host_stops_all_in_reverse_and_brings_them_back() {
         guests(upper, &HOST);
         recording(upper);
     });
-    vm.sh("guestctl start lab");
-    assert_eq!(vm.phases(), "db up, lab up, mail up, web up");
-    vm.reboot();
-    assert_eq!(vm.phases(), "db up, lab down, mail up, web up");
-    let recorded = vm.sh("cat /var/lib/lxc/.root/stopped");
-    stopped_in_reverse(&recorded, &vm.sh("journalctl -b -1 --no-pager -o cat"));
+    reboots_in_order(vm, |vm| vm.reboot());
 }
 
 #[test]

@@ -8,7 +8,11 @@ use tokio::{
 };
 use tracing::debug;
 
-use super::{command::Monitor, process::Process, record::State};
+use super::{
+    command::Monitor,
+    process::{Process, ended},
+    record::State,
+};
 use crate::{engine::BoxFuture, launch::Launcher, model::GuestName};
 
 /// How long it is waited for the word that a container runs, before it is asked which process keeps it.
@@ -90,12 +94,4 @@ async fn told(states: &mut mpsc::UnboundedReceiver<State>) -> bool {
         }
     }
     false
-}
-
-/// Waits for the end of the process that keeps the container, if it is known.
-async fn ended(keeper: Option<&Process>) {
-    match keeper {
-        Some(keeper) => keeper.ended().await,
-        None => pending().await,
-    }
 }

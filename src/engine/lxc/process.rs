@@ -1,7 +1,9 @@
 //! Processes, held by pidfd so that a number used again can never be mistaken for them, and what `/proc` says of them.
 
 use std::{
-    fs, io,
+    fs,
+    future::pending,
+    io,
     os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd},
     time::{Duration, SystemTime, UNIX_EPOCH},
 };
@@ -98,6 +100,14 @@ fn pid_of(pidfd: BorrowedFd<'_>) -> io::Result<i32> {
     let pid = info.lines().find_map(|line| line.strip_prefix("Pid:")).and_then(|pid| pid.trim().parse().ok());
     // -1 stands for a process that is gone.
     pid.filter(|pid| *pid > 0).ok_or_else(|| io::ErrorKind::NotFound.into())
+}
+
+/// Waits for the end of a process that may not be known: then for ever.
+pub(super) async fn ended(process: Option<&Process>) {
+    match process {
+        Some(process) => process.ended().await,
+        None => pending().await,
+    }
 }
 
 fn exit_info(pidfd: BorrowedFd<'_>) -> Option<WaitStatus> {

@@ -20,7 +20,7 @@ use super::{
     command::{ANSWER, CommandError, Inits, Monitor, StateClient},
     locate::{self, Located},
     locked,
-    process::{Process, SIGKILL},
+    process::{Process, SIGKILL, ended},
     record::{News, State},
     run::{LAST_WAIT, Report, Run, Seen},
     spec,
@@ -298,13 +298,6 @@ fn tidy(cgroups: &Folders) {
 pub(super) async fn until(deadline: Option<Instant>) {
     match deadline {
         Some(deadline) => sleep_until(deadline).await,
-        None => pending().await,
-    }
-}
-
-async fn ended(process: Option<&Process>) {
-    match process {
-        Some(process) => process.ended().await,
         None => pending().await,
     }
 }

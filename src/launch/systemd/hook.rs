@@ -129,8 +129,6 @@ fn name(guest: &GuestName, number: u64) -> String {
 /// What systemd, 252 or newer, is to know of a hook's unit. It has the same from it as from the direct launcher, but
 /// that the journal has what it prints, among what is told of the guest's own unit.
 fn properties(guest: &GuestName, program: &Program) -> zbus::Result<Properties> {
-    let (path, words, _) = unit::command(&program.argv, false);
-    let command = (path, words, vec!["no-env-expand".to_owned()]);
     let environment = [vec![format!("PATH={}", direct::PATH)], unit::environment(program)].concat();
     let fields = [format!("GUEST={guest}"), format!("OBJECT_SYSTEMD_UNIT={}", unit::name(guest))];
     let fields: Vec<_> = fields.map(String::into_bytes).into();
@@ -140,7 +138,7 @@ fn properties(guest: &GuestName, program: &Program) -> zbus::Result<Properties> 
         ("Description", format!("{} for guest {guest}", program.name()).into()),
         ("Documentation", vec!["man:guestd.toml(5)".to_owned()].into()),
         ("Type", "oneshot".into()),
-        ("ExecStartEx", Variant::new(vec![command])),
+        ("ExecStartEx", Variant::new(vec![unit::verbatim(&program.argv, &[])])),
         ("Environment", environment.into()),
         // Zero would be for ever.
         ("TimeoutStartUSec", unit::micros(program.timeout).max(1).into()),
