@@ -3,7 +3,7 @@
 use std::{path::Path, sync::Arc, time::Duration};
 
 use guestd::{
-    model::{EngineSpec, GroupName, Groups, Guest, GuestName, LxcSpec, Reboot, Selection, Start, Stop},
+    model::{Auto, EngineSpec, GroupName, Groups, Guest, GuestName, LxcSpec, Selection, Start},
     plan::Guests,
 };
 
@@ -32,15 +32,8 @@ fn host(start: impl Fn(usize) -> Start) -> Guests {
             log_file: None,
             own_console: false,
         };
-        let guest = Guest {
-            name: name(number),
-            engine: EngineSpec::Lxc(spec),
-            start: Start { auto: true, ..start(number) },
-            reboot: Reboot::default(),
-            stop: Stop::default(),
-            resources: Default::default(),
-            fingerprint: 0,
-        };
+        let start = Start { auto: Auto::Yes, ..start(number) };
+        let guest = Guest { start, ..Guest::new(name(number), EngineSpec::Lxc(spec)) };
         (guest.name.clone(), Arc::new(guest))
     });
     guests.collect()

@@ -66,7 +66,7 @@ mod tests {
     use std::{sync::Arc, time::Duration};
 
     use super::*;
-    use crate::model::{EngineKind, status::GuestStatus};
+    use crate::model::{Auto, EngineKind, status::GuestStatus};
 
     fn name(text: &str) -> GuestName {
         GuestName::new(text).unwrap()
@@ -89,7 +89,7 @@ mod tests {
             intent_up: false,
             ready: false,
             reason: String::new(),
-            auto: false,
+            auto: Auto::No,
             order: 0,
             delay: Duration::ZERO,
             groups: Arc::new([]),

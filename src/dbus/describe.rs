@@ -11,7 +11,7 @@ use std::{
 use serde::{Deserialize, Serialize, Serializer};
 
 use crate::model::{
-    Timestamp,
+    Auto, Timestamp,
     status::{DaemonStatus, GuestStatus, JobStatus, PhaseWord, Snapshot},
 };
 
@@ -31,8 +31,8 @@ pub struct Guest<'a> {
     pub ready: bool,
     /// Why it is where it is; empty when there is nothing to say.
     pub reason: Cow<'a, str>,
-    /// Started by boot and bulk starts.
-    pub auto: bool,
+    /// Whether boot and bulk starts bring it up: true, false or "last-state".
+    pub auto: Auto,
     /// Its rank.
     pub order: i32,
     /// Its delay, in seconds.

@@ -21,7 +21,7 @@ fn web() -> GuestStatus {
         intent_up: true,
         ready: true,
         reason: String::new(),
-        auto: true,
+        auto: Auto::Yes,
         order: 100,
         delay: Duration::from_secs(5),
         groups: [GroupName::new("onboot").unwrap()].into(),

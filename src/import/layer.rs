@@ -3,7 +3,7 @@
 use std::{collections::BTreeMap, time::Duration};
 
 use crate::model::{
-    Amount, Groups, GuestName, Limit, Origin, Reboot, RebootAction, Resource, Resources, Start, Stop,
+    Amount, Auto, Groups, GuestName, Limit, Origin, Reboot, RebootAction, Resource, Resources, Start, Stop,
 };
 
 use super::Effective;
@@ -28,7 +28,7 @@ impl<T> Sourced<T> {
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct Layer {
     /// `start.auto`.
-    pub auto: Option<Sourced<bool>>,
+    pub auto: Option<Sourced<Auto>>,
     /// `start.order`.
     pub order: Option<Sourced<i32>>,
     /// `start.delay`.
@@ -117,7 +117,7 @@ impl Layer {
         let row =
             |key, value: String, origin: Option<&Origin>| Effective { key, value, origin: origin.cloned() };
         let mut rows = vec![
-            row("start.auto", start.auto.to_string(), origin(&self.auto)),
+            row("start.auto", auto(start.auto), origin(&self.auto)),
             row("start.order", start.order.to_string(), origin(&self.order)),
             row("start.delay", time(start.delay), origin(&self.delay)),
             row("start.group", groups(&start.groups), origin(&self.groups)),
@@ -159,6 +159,10 @@ fn quoted(text: impl ToString) -> String {
     ::toml::Value::String(text.to_string()).to_string()
 }
 
+fn auto(auto: Auto) -> String {
+    if auto == Auto::LastState { quoted(auto) } else { auto.to_string() }
+}
+
 fn amount(amount: Amount) -> String {
     if let Amount::Number(number) = amount { number.to_string() } else { quoted(amount) }
 }
@@ -194,7 +198,7 @@ mod tests {
             amounts.iter().map(|(of, most)| (*of, at(Amount::Number(*most), line).unwrap())).collect()
         };
         let mut layer = Layer {
-            auto: at(true, 1),
+            auto: at(Auto::Yes, 1),
             order: at(5, 2),
             resources: resources(&[(Resource::TasksMax, 9), (Resource::IoWeight, 9)], 3),
             ..Layer::default()

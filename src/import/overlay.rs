@@ -7,7 +7,7 @@ use std::{
 
 use ::toml::de::DeTable;
 
-use crate::model::{Diagnostic, GroupName, Groups, GuestName, Origin, RebootAction, name::shown};
+use crate::model::{Auto, Diagnostic, GroupName, Groups, GuestName, Origin, RebootAction, name::shown};
 
 use super::{
     Layer, Sourced, Text, resource,
@@ -141,7 +141,7 @@ fn each<'t>(
 
 fn start<'t>(document: &mut Document<'t>, field: &Field<'_, 't>, layer: &mut Layer) {
     match field.key {
-        "auto" => layer.auto = document.boolean(field),
+        "auto" => layer.auto = auto(document, field),
         "order" => layer.order = document.integer(field, "a whole number such as 10 or -1", "10"),
         "delay" => layer.delay = document.duration(field),
         "group" => layer.groups = Some(groups(document, field)),
@@ -151,6 +151,16 @@ fn start<'t>(document: &mut Document<'t>, field: &Field<'_, 't>, layer: &mut Lay
         "timeout" => layer.start_timeout = patience(document, field),
         "network-online" => layer.network_online = document.boolean(field),
         _ => document.unknown(field, &START),
+    }
+}
+
+fn auto<'t>(document: &mut Document<'t>, field: &Field<'_, 't>) -> Option<Sourced<Auto>> {
+    const WANTED: &str = "true, false or \"last-state\"";
+    match field.value.get_ref().as_bool() {
+        Some(yes) => Some(document.sourced(field, yes.into())),
+        None => {
+            document.text(field, WANTED, "true", |word| (word == Auto::LAST_STATE).then_some(Auto::LastState))
+        }
     }
 }
 

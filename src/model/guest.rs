@@ -3,9 +3,12 @@
 use std::{fmt, path::Path, sync::Arc};
 
 use super::{
+    hook::Hooks,
     name::{GroupName, GuestName},
+    readiness::{Health, Ready},
     resource::Resources,
-    setting::{Groups, Reboot, Start, Stop},
+    restart::Restart,
+    setting::{Groups, Owner, Reboot, Start, Stop},
 };
 
 /// What really runs a guest.
@@ -76,10 +79,20 @@ pub struct Guest {
     pub engine: EngineSpec,
     /// When and with whom it starts.
     pub start: Start,
+    /// When it serves.
+    pub ready: Ready,
+    /// Whether it is started again after it has ended by itself.
+    pub restart: Restart,
+    /// Whether it still serves, if somebody wants to know.
+    pub health: Option<Health>,
     /// How its own reboots are answered.
     pub reboot: Reboot,
     /// How it is stopped.
     pub stop: Stop,
+    /// What runs on the host around its start and stop.
+    pub hooks: Hooks,
+    /// Who decides when it is started and stopped.
+    pub owner: Owner,
     /// How much of the host it may use.
     pub resources: Resources,
     /// A digest of everything that was read to make it: file names and contents. It differs when the configuration
@@ -88,6 +101,24 @@ pub struct Guest {
 }
 
 impl Guest {
+    /// A guest of which nothing more is said: every setting has its default.
+    pub fn new(name: GuestName, engine: EngineSpec) -> Self {
+        Self {
+            name,
+            engine,
+            start: Start::default(),
+            ready: Ready::default(),
+            restart: Restart::default(),
+            health: None,
+            reboot: Reboot::default(),
+            stop: Stop::default(),
+            hooks: Hooks::default(),
+            owner: Owner::default(),
+            resources: Resources::default(),
+            fingerprint: 0,
+        }
+    }
+
     /// Which engine runs it.
     pub fn engine_kind(&self) -> EngineKind {
         match &self.engine {

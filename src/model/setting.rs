@@ -45,11 +45,114 @@ impl Groups {
     }
 }
 
+/// Whether boot and bulk starts bring a guest up.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum Auto {
+    /// No: somebody starts it by hand.
+    #[default]
+    No,
+    /// Yes.
+    Yes,
+    /// If it was up when the host went down.
+    LastState,
+}
+
+impl Auto {
+    /// The word of [`Auto::LastState`] in settings, JSON and D-Bus; the others are false and true.
+    pub const LAST_STATE: &str = "last-state";
+
+    /// Whether a bulk request may take it without being asked for everybody.
+    pub fn is_candidate(self) -> bool {
+        match self {
+            Self::No => false,
+            // As long as nothing is known of the state before.
+            Self::Yes | Self::LastState => true,
+        }
+    }
+}
+
+impl From<bool> for Auto {
+    fn from(yes: bool) -> Self {
+        if yes { Self::Yes } else { Self::No }
+    }
+}
+
+impl fmt::Display for Auto {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.pad(match self {
+            Self::No => "false",
+            Self::Yes => "true",
+            Self::LastState => Self::LAST_STATE,
+        })
+    }
+}
+
+/// In JSON: true, false or "last-state" (design section 8).
+impl serde::Serialize for Auto {
+    fn serialize<S: serde::Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        match self {
+            Self::No => serializer.serialize_bool(false),
+            Self::Yes => serializer.serialize_bool(true),
+            Self::LastState => serializer.serialize_str(Self::LAST_STATE),
+        }
+    }
+}
+
+impl<'de> serde::Deserialize<'de> for Auto {
+    fn deserialize<D: serde::Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        /// What JSON says.
+        #[derive(serde::Deserialize)]
+        #[serde(untagged, expecting = "true, false or \"last-state\"")]
+        enum Said {
+            Bool(bool),
+            Word(LastState),
+        }
+        #[derive(serde::Deserialize)]
+        enum LastState {
+            #[serde(rename = "last-state")]
+            LastState,
+        }
+        Ok(match Said::deserialize(deserializer)? {
+            Said::Bool(yes) => yes.into(),
+            Said::Word(LastState::LastState) => Self::LastState,
+        })
+    }
+}
+
+/// Who decides when a guest is started and stopped.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum Owner {
+    /// guestd: at boot, at shutdown and when asked.
+    #[default]
+    Guestd,
+    /// A cluster's manager: boot, shutdown and bulk requests leave it alone.
+    Cluster,
+}
+
+impl Owner {
+    /// Both, in the order in which they are told.
+    pub const ALL: [Self; 2] = [Self::Guestd, Self::Cluster];
+
+    /// The word in the settings.
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Guestd => "guestd",
+            Self::Cluster => "cluster",
+        }
+    }
+}
+
+impl fmt::Display for Owner {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.pad(self.as_str())
+    }
+}
+
 /// `[start]`: when and with whom a guest is started.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Start {
     /// Brought up by boot and by a bulk start (`lxc.start.auto`).
-    pub auto: bool,
+    pub auto: Auto,
     /// Rank inside a group (`lxc.start.order`).
     pub order: i32,
     /// Least time from this guest's start to the start of anything later (`lxc.start.delay`).
@@ -71,7 +174,7 @@ pub struct Start {
 impl Default for Start {
     fn default() -> Self {
         Self {
-            auto: false,
+            auto: Auto::No,
             order: 0,
             delay: Duration::ZERO,
             groups: Groups::Null,
@@ -147,5 +250,22 @@ pub struct Stop {
 impl Default for Stop {
     fn default() -> Self {
         Self { timeout: Duration::from_secs(60) }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn json_says_true_false_or_last_state() {
+        for (auto, json) in [(Auto::No, "false"), (Auto::Yes, "true"), (Auto::LastState, "\"last-state\"")] {
+            assert_eq!(serde_json::to_string(&auto).unwrap(), json);
+            assert_eq!(serde_json::from_str::<Auto>(json).unwrap(), auto);
+        }
+        for wrong in ["1", "null", "\"true\"", "\"\""] {
+            let error = serde_json::from_str::<Auto>(wrong).unwrap_err().to_string();
+            assert!(error.contains("true, false or \"last-state\""), "{error}");
+        }
     }
 }

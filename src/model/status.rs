@@ -7,7 +7,7 @@ use super::{
     guest::EngineKind,
     job::{JobId, JobState, Outcome, Verb},
     name::{GroupName, GuestName},
-    setting::Order,
+    setting::{Auto, Order},
     time::Timestamp,
 };
 
@@ -74,8 +74,8 @@ pub struct GuestStatus {
     pub ready: bool,
     /// Why it is where it is, in words; empty when there is nothing to say.
     pub reason: String,
-    /// Started by boot and bulk starts.
-    pub auto: bool,
+    /// Whether boot and bulk starts bring it up.
+    pub auto: Auto,
     /// Its rank.
     pub order: i32,
     /// Its delay.

@@ -31,7 +31,7 @@ pub(super) struct Pick<'a> {
 pub(super) fn bulk<'a>(graph: &Graph<'a>, selection: &'a Selection) -> Vec<Pick<'a>> {
     let positions = Positions::of(selection);
     let candidates = graph.guests.iter().copied().enumerate().filter(|(_, guest)| {
-        (selection.ignore_auto || guest.start.auto)
+        (selection.ignore_auto || guest.start.auto.is_candidate())
             && selection.lxcpath.as_deref().is_none_or(|path| guest.lxcpath() == Some(path))
     });
     let placed = candidates.filter_map(|(number, guest)| {

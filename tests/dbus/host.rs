@@ -2,7 +2,10 @@
 
 use std::{process::Output, sync::Arc};
 
-use guestd::dbus::{self, DbusError, Service};
+use guestd::{
+    dbus::{self, DbusError, Service},
+    model::Auto,
+};
 use zbus::connection::Builder;
 
 use crate::{
@@ -28,7 +31,7 @@ impl Host {
     pub async fn start() -> Self {
         let bus = Arc::new(Bus::start());
         let mut db = guest("db", &["data", "backup"]);
-        db.auto = false;
+        db.auto = Auto::No;
         let mut web = guest("web-1", &["web"]);
         web.requires = [name("db")].into();
         let manager = Manager::of([web, db]);

@@ -10,7 +10,7 @@ use std::{
 use guestd::{
     daemon::handle::{Command, Handle, Outlook, PlannedStep, Rejection, StopWait},
     model::{
-        Diagnostic, EngineKind, GroupName, GuestName, JobId, JobState, Order, Origin, Timestamp, Verb,
+        Auto, Diagnostic, EngineKind, GroupName, GuestName, JobId, JobState, Order, Origin, Timestamp, Verb,
         status::{DaemonStatus, GuestStatus, JobStatus, PhaseWord, Snapshot},
     },
 };
@@ -30,7 +30,7 @@ pub fn guest(text: &str, groups: &[&str]) -> GuestStatus {
         intent_up: false,
         ready: false,
         reason: String::new(),
-        auto: true,
+        auto: Auto::Yes,
         order: 100,
         delay: Duration::from_secs(5),
         groups: groups.iter().map(|group| GroupName::new(group).unwrap()).collect(),

@@ -8,7 +8,7 @@ use std::{
 
 use guestd::{
     daemon::load::{self, Directories, Inventory},
-    model::{GuestName, Severity},
+    model::{Auto, GuestName, Severity},
 };
 use tempfile::TempDir;
 
@@ -85,7 +85,7 @@ fn everything_is_found_and_laid_in_order() {
     assert_eq!(host.said(&inventory), [""; 0]);
     assert_eq!(names(&inventory), ["db", "web"]);
     let web = &inventory.guests["web"];
-    assert!(web.start.auto);
+    assert_eq!(web.start.auto, Auto::Yes);
     assert_eq!((web.start.order, web.start.delay.as_secs()), (2, 3));
     assert_eq!((web.start.timeout.as_secs(), web.stop.timeout.as_secs()), (4, 6));
     assert_eq!(web.lxcpath(), Some(&*host.path("lxc")));
@@ -199,7 +199,7 @@ fn broken_configs_cost_only_themselves() {
     nix::unistd::mkfifo(&host.path("lxc/fifo/config"), nix::sys::stat::Mode::S_IRWXU).unwrap();
     let inventory = host.load();
     assert_eq!(names(&inventory), ["circle", "good", "group", "long", "nul", "order"]);
-    assert!(inventory.guests.values().all(|guest| guest.start.auto));
+    assert!(inventory.guests.values().all(|guest| guest.start.auto == Auto::Yes));
     assert_eq!(inventory.guests["long"].start.delay.as_secs(), 5);
     assert_eq!(inventory.guests["group"].start.groups.names().len(), 1);
     let mut said = host.said(&inventory);

@@ -23,7 +23,7 @@ use std::{
     time::{Duration, Instant},
 };
 
-use guestd::model::{EngineSpec, Guest, GuestName, LxcSpec, Reboot, Start, Stop, end::signal_number};
+use guestd::model::{EngineSpec, Guest, GuestName, LxcSpec, Start, Stop, end::signal_number};
 
 /// The cgroup folders in which LXC's top-level cgroups can lie.
 const CGROUP_MOUNTS: &str = "/sys/fs/cgroup";
@@ -101,24 +101,21 @@ impl Host {
 
     /// The guest that a daemon would make of a container made here.
     pub fn guest(&self, name: &str) -> Guest {
+        let engine = EngineSpec::Lxc(LxcSpec {
+            lxcpath: self.lxcpath.clone().into(),
+            halt_signal: signal_number("SIGUSR1"),
+            reboot_signal: signal_number("SIGTERM"),
+            stop_signal: None,
+            hook_version: 0,
+            ephemeral: false,
+            rootfs: Some(format!("dir:{}", self.folder.path().join("root").display()).into()),
+            log_file: None,
+            own_console: false,
+        });
         Guest {
-            name: GuestName::new(name).unwrap(),
-            engine: EngineSpec::Lxc(LxcSpec {
-                lxcpath: self.lxcpath.clone().into(),
-                halt_signal: signal_number("SIGUSR1"),
-                reboot_signal: signal_number("SIGTERM"),
-                stop_signal: None,
-                hook_version: 0,
-                ephemeral: false,
-                rootfs: Some(format!("dir:{}", self.folder.path().join("root").display()).into()),
-                log_file: None,
-                own_console: false,
-            }),
             start: Start { timeout: Duration::from_secs(20), ..Start::default() },
-            reboot: Reboot::default(),
             stop: Stop { timeout: Duration::from_secs(5) },
-            resources: Default::default(),
-            fingerprint: 0,
+            ..Guest::new(GuestName::new(name).unwrap(), engine)
         }
     }
 

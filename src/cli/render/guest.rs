@@ -3,7 +3,10 @@
 use std::time::{Duration, SystemTime};
 
 use super::{Column, Long, Style, block, counted, plain, table, time};
-use crate::dbus::describe::{Guest, GuestDetails, HelperRequest, Host};
+use crate::{
+    dbus::describe::{Guest, GuestDetails, HelperRequest, Host},
+    model::Auto,
+};
 
 /// The table of all guests.
 pub fn list(style: Style, guests: &[Guest<'_>], now: SystemTime) -> String {
@@ -106,7 +109,11 @@ fn phase(guest: &Guest<'_>, now: SystemTime) -> String {
 }
 
 fn start(guest: &Guest<'_>) -> String {
-    let auto = if guest.auto { "auto" } else { "by hand" };
+    let auto = match guest.auto {
+        Auto::No => "by hand",
+        Auto::Yes => "auto",
+        Auto::LastState => "auto if it was up",
+    };
     match delay(guest.delay) {
         none if none.is_empty() => format!("{auto}, order {}", guest.order),
         delay => format!("{auto}, order {}, delay {delay}", guest.order),

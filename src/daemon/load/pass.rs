@@ -230,9 +230,9 @@ impl<'l> Pass<'l> {
             return Arc::new(read);
         };
         let name = &read.name;
-        let settings =
-            |guest: &Guest| (guest.start.clone(), guest.reboot.clone(), guest.stop, guest.resources);
-        if config.is_none() && settings(known) == settings(&read) || **known == read {
+        let (engine, fingerprint) = (read.engine.clone(), read.fingerprint);
+        let overlaid = Guest { engine, fingerprint, ..Guest::clone(known) };
+        if config.is_none() && overlaid == read || **known == read {
             return Arc::new(read);
         }
         let message =
@@ -242,8 +242,7 @@ impl<'l> Pass<'l> {
         if config.is_some() {
             return Arc::clone(known);
         }
-        let (start, reboot, stop, resources) = settings(known);
-        Arc::new(Guest { start, reboot, stop, resources, ..read })
+        Arc::new(overlaid)
     }
 
     /// A container whose `config` cannot be read.

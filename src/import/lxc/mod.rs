@@ -18,7 +18,9 @@ use std::{
     time::Duration,
 };
 
-use crate::model::{Diagnostic, EngineSpec, Groups, Guest, GuestName, LxcSpec, Origin, end::SignalName};
+use crate::model::{
+    Auto, Diagnostic, EngineSpec, Groups, Guest, GuestName, LxcSpec, Origin, end::SignalName,
+};
 
 use super::{Effective, Imported, LIST_MAX, Layer, Sourced};
 use statement::Statement;
@@ -71,7 +73,7 @@ impl Config {
         let (layer, own) = (&mut self.layer, &mut self.own);
         match statement {
             Statement::Include(_) => {}
-            Statement::Auto(value) => layer.auto = set(*value, origin),
+            Statement::Auto(value) => layer.auto = set(Auto::from(*value), origin),
             Statement::Order(value) => layer.order = set(*value, origin),
             Statement::Delay(value) => layer.delay = set(Duration::from_secs((*value).into()), origin),
             Statement::NoGroups => layer.groups = set(Groups::Null, origin),
@@ -123,7 +125,8 @@ impl Config {
             own_console: self.own.console,
         };
         let engine = EngineSpec::Lxc(spec);
-        Guest { name, engine, start, reboot, stop, resources, fingerprint: self.fingerprint }
+        let fingerprint = self.fingerprint;
+        Guest { start, reboot, stop, resources, fingerprint, ..Guest::new(name, engine) }
     }
 
     /// The guest, with the place that each setting came from. `overlays` are the files that gave `overlay`.

@@ -72,7 +72,7 @@ fn every_setting_reaches_the_guest() {
     assert_eq!(found, [""; 0]);
     assert_eq!(groups(&config), ["web", "onboot", "db"]);
     let guest = guest(config);
-    assert!(guest.start.auto);
+    assert_eq!(guest.start.auto, Auto::Yes);
     assert_eq!((guest.start.order, guest.start.delay.as_secs()), (-16, 5));
     let EngineSpec::Lxc(spec) = guest.engine;
     assert_eq!((spec.halt_signal, spec.reboot_signal, spec.stop_signal), (Some(38), Some(15), Some(15)));
@@ -93,7 +93,7 @@ fn the_last_value_counts_and_an_empty_one_resets() {
     assert_eq!(config.own.halt, None);
     let order = config.layer.order.clone().unwrap();
     assert_eq!((order.value, order.origin.to_string()), (7, "/lxc/c/config:4".into()));
-    assert!(!guest(config).start.auto);
+    assert_eq!(guest(config).start.auto, Auto::No);
 }
 
 #[test]
@@ -156,7 +156,7 @@ fn a_comment_behind_a_value_is_an_error_and_the_value_is_used() {
     assert_eq!(groups(&config), ["web", "#", "main"]);
     assert_eq!(config.own.halt.as_ref().map(|halt| halt.value), Some(30));
     let guest = guest(config);
-    assert_eq!((guest.start.auto, guest.start.order), (true, 5));
+    assert_eq!((guest.start.auto, guest.start.order), (Auto::Yes, 5));
 }
 
 #[test]
@@ -272,7 +272,7 @@ fn an_include_loop_is_named_and_cut() {
     assert!(found[0].starts_with(expected), "{}", found[0]);
     assert_eq!(groups(&config), ["web"]);
     let guest = guest(config);
-    assert_eq!((guest.start.auto, guest.start.order, guest.start.delay.as_secs()), (true, 4, 3));
+    assert_eq!((guest.start.auto, guest.start.order, guest.start.delay.as_secs()), (Auto::Yes, 4, 3));
 }
 
 #[test]
@@ -284,7 +284,7 @@ fn includes_without_end_are_bounded() {
     let (config, found) = read(files, "lxc.include = /f0\nlxc.start.auto = 1\n");
     assert!(found.iter().any(|message| message.contains("deeper than 32 files")), "{found:?}");
     assert!(found.iter().any(|message| message.contains("more than 1024 files are included")), "{found:?}");
-    assert!(guest(config).start.auto);
+    assert_eq!(guest(config).start.auto, Auto::Yes);
 }
 
 #[test]
@@ -336,13 +336,13 @@ fn defaults_lie_below_and_the_overlay_above() {
         ..Layer::default()
     };
     let overlay =
-        Layer { auto: Some(Sourced::new(false, Origin::file(Path::new("/o")))), ..Layer::default() };
+        Layer { auto: Some(Sourced::new(Auto::No, Origin::file(Path::new("/o")))), ..Layer::default() };
     let (config, _) =
         read(Memory::default(), "lxc.start.auto = 1\nlxc.start.order = 2\nlxc.signal.halt = 30\n");
     let name = GuestName::new("c").unwrap();
     let imported = config.imported(name, Path::new("/lxc").into(), &defaults, overlay, vec!["/o".into()]);
     let start = &imported.guest.start;
-    assert_eq!((start.auto, start.order, start.timeout.as_secs()), (false, 2, 7));
+    assert_eq!((start.auto, start.order, start.timeout.as_secs()), (Auto::No, 2, 7));
     let shown: Vec<_> = imported.effective.iter().map(ToString::to_string).collect();
     for row in [
         "engine = \"lxc\"  # /lxc/c/config",
@@ -395,6 +395,6 @@ proptest! {
         let (config, _) = read(Memory::default(), text);
         prop_assert_eq!(groups(&config), ["g"]);
         let start = guest(config).start;
-        prop_assert_eq!((start.auto, start.order, start.delay.as_secs()), (auto, order, u64::from(delay)));
+        prop_assert_eq!((start.auto, start.order, start.delay.as_secs()), (auto.into(), order, u64::from(delay)));
     }
 }

@@ -5,7 +5,10 @@ use std::time::Duration;
 use proptest::prelude::*;
 
 use super::*;
-use crate::{import::excerpt, model::Resources};
+use crate::{
+    import::excerpt,
+    model::{Auto, Resources},
+};
 
 fn parse(text: impl AsRef<[u8]>) -> (Overlay, Vec<String>) {
     let overlay = read(Path::new("/o"), &excerpt::of(text.as_ref()));
@@ -54,9 +57,9 @@ fn each_mistake_is_named_with_its_line_and_costs_only_itself() {
     for (line, part) in [
         ("autos = true", "unknown key start.autos; did you mean start.auto?"),
         ("frobnicate = 1", "unknown key start.frobnicate; known here: auto, order"),
-        ("auto = \"yes\"", "start.auto must be true or false, not \"yes\"; write auto = true"),
+        ("auto = \"yes\"", "start.auto must be true, false or \"last-state\", not \"yes\"; write"),
         ("auto = 'a\\b\tc'", "not 'a\\b\\tc'; write"),
-        ("auto = 1", "start.auto must be true or false, not 1"),
+        ("auto = 1", "start.auto must be true, false or \"last-state\", not 1"),
         ("delay = \"5 parsecs\"", "start.delay must be a number of seconds or a duration"),
         ("delay = 1.5", "start.delay must be a number of seconds or a duration"),
         ("delay = -1", "start.delay must be a number of seconds or a duration"),
@@ -207,7 +210,7 @@ fn what_comes_later_is_accepted_with_a_warning() {
     {
         assert!(message.starts_with(part) && message.contains("later version"), "{message}");
     }
-    assert!(overlay.layer.settings().0.auto);
+    assert_eq!(overlay.layer.settings().0.auto, Auto::Yes);
 }
 
 #[test]

@@ -98,7 +98,10 @@ fn a_mistake_leaves_the_default_and_everything_else() {
         ("lxc.path = [\"relative\", \"/a\"]", "an element of lxc.path is ignored"),
         ("lxc.paths = \"/a\"", "unknown key lxc.paths; did you mean lxc.path?"),
         ("defaults = 5", "defaults is a section"),
-        ("defaults.start.auto = 5", "defaults.start.auto must be true or false, not 5; write auto = true"),
+        (
+            "defaults.start.auto = 5",
+            "defaults.start.auto must be true, false or \"last-state\", not 5; write auto = true",
+        ),
         ("defaults.start.autos = 5", "unknown key defaults.start.autos; did you mean defaults.start.auto?"),
         ("defaults.order = 5", "unknown key defaults.order; order belongs into the section [defaults.start]"),
         ("defaults.engine = \"x\"", "unknown key defaults.engine"),

@@ -3,7 +3,7 @@
 use std::{collections::BTreeSet, path::Path, sync::Arc, time::Duration};
 
 use super::*;
-use crate::model::{EngineSpec, GroupName, Groups, LxcSpec, Reboot, Start, Stop};
+use crate::model::{Auto, EngineSpec, GroupName, Groups, LxcSpec, Start};
 
 mod delays;
 mod dependencies;
@@ -14,25 +14,18 @@ mod stops;
 
 /// A guest with these start settings.
 fn guest(name: &str, lxcpath: &str, start: Start) -> Guest {
-    Guest {
-        name: GuestName::new(name).unwrap(),
-        engine: EngineSpec::Lxc(LxcSpec {
-            lxcpath: Path::new(lxcpath).into(),
-            halt_signal: None,
-            reboot_signal: None,
-            stop_signal: None,
-            hook_version: 0,
-            ephemeral: false,
-            rootfs: None,
-            log_file: None,
-            own_console: false,
-        }),
-        start,
-        reboot: Reboot::default(),
-        stop: Stop::default(),
-        resources: Default::default(),
-        fingerprint: 0,
-    }
+    let engine = EngineSpec::Lxc(LxcSpec {
+        lxcpath: Path::new(lxcpath).into(),
+        halt_signal: None,
+        reboot_signal: None,
+        stop_signal: None,
+        hook_version: 0,
+        ephemeral: false,
+        rootfs: None,
+        log_file: None,
+        own_console: false,
+    });
+    Guest { start, ..Guest::new(GuestName::new(name).unwrap(), engine) }
 }
 
 fn names(list: &str) -> Vec<GuestName> {
@@ -51,17 +44,18 @@ struct Host {
 impl Host {
     /// Reads one guest a line: its name, then words like `auto`, `order=5`, `delay=0.5`, `group=a,b` (`group=` is in
     /// groups without a usable name), `after=x`, `wants=x`, `requires=x,y`, `path=/srv`, `held` and `up`. All are `auto`,
-    /// unless `manual`.
+    /// unless `manual` or `last-state`.
     fn new(text: &str) -> Self {
         let mut host = Self::default();
         for line in text.lines().map(str::trim).filter(|line| !line.is_empty()) {
             let mut words = line.split_whitespace();
             let name = words.next().unwrap();
-            let mut start = Start { auto: true, ..Start::default() };
+            let mut start = Start { auto: Auto::Yes, ..Start::default() };
             let mut path = "/var/lib/lxc";
             for word in words {
                 match word.split_once('=').unwrap_or((word, "")) {
-                    ("manual", _) => start.auto = false,
+                    ("manual", _) => start.auto = Auto::No,
+                    ("last-state", _) => start.auto = Auto::LastState,
                     ("held", _) => assert!(host.held.insert(GuestName::new(name).unwrap())),
                     ("up", _) => assert!(host.running.insert(GuestName::new(name).unwrap())),
                     ("order", value) => start.order = value.parse().unwrap(),

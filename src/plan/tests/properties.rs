@@ -27,7 +27,7 @@ fn start() -> impl Strategy<Value = Start> {
     let groups = prop::option::weighted(0.7, prop::collection::vec(group(), 0..3));
     (numbers, groups, dependencies(), dependencies(), dependencies()).prop_map(
         |((auto, order, delay), groups, after, wants, requires)| Start {
-            auto,
+            auto: auto.into(),
             order,
             delay: Duration::from_secs(delay),
             groups: groups.map_or(Groups::Null, Groups::In),
@@ -66,7 +66,7 @@ fn selections() -> impl Strategy<Value = Selection> {
 fn selected<'a>(host: &'a Host, selection: &Selection) -> Vec<&'a GuestName> {
     let walked: &[_] = if selection.groups.is_empty() { &[None] } else { &selection.groups };
     let chosen = host.guests.values().filter(|guest| {
-        (guest.start.auto || selection.ignore_auto)
+        (guest.start.auto.is_candidate() || selection.ignore_auto)
             && (selection.all || walked.iter().any(|group| guest.is_in(group.as_ref())))
     });
     chosen.map(|guest| &guest.name).collect()

@@ -15,9 +15,7 @@ use std::{sync::Arc, time::Duration};
 use super::{event::Event, machine::handle, state::State};
 use crate::{
     engine::{EngineError, Epoch, ErrorKind, Init, Observation},
-    model::{
-        EngineSpec, Guest, GuestName, Instant, LxcSpec, Now, Reboot, Start, Stop, Timestamp, WaitStatus,
-    },
+    model::{Auto, EngineSpec, Guest, GuestName, Instant, LxcSpec, Now, Start, Timestamp, WaitStatus},
     supervise::effect::Effect,
 };
 
@@ -26,25 +24,19 @@ pub(super) fn name(text: &str) -> GuestName {
 }
 
 pub(super) fn guest(text: &str) -> Guest {
-    Guest {
-        name: name(text),
-        engine: EngineSpec::Lxc(LxcSpec {
-            lxcpath: Arc::from(std::path::Path::new("/lxc")),
-            halt_signal: None,
-            reboot_signal: None,
-            stop_signal: None,
-            hook_version: 0,
-            ephemeral: false,
-            rootfs: None,
-            log_file: None,
-            own_console: false,
-        }),
-        start: Start { auto: true, ..Start::default() },
-        reboot: Reboot::default(),
-        stop: Stop::default(),
-        resources: Default::default(),
-        fingerprint: 1,
-    }
+    let engine = EngineSpec::Lxc(LxcSpec {
+        lxcpath: Arc::from(std::path::Path::new("/lxc")),
+        halt_signal: None,
+        reboot_signal: None,
+        stop_signal: None,
+        hook_version: 0,
+        ephemeral: false,
+        rootfs: None,
+        log_file: None,
+        own_console: false,
+    });
+    let start = Start { auto: Auto::Yes, ..Start::default() };
+    Guest { start, fingerprint: 1, ..Guest::new(name(text), engine) }
 }
 
 /// `seconds` after the host's boot.
