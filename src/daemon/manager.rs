@@ -297,6 +297,7 @@ impl Manager {
                         message::warn(&guest, format_args!("{guest}'s helper has not waited for the answer"));
                     }
                 }
+                Effect::Check(_) => {}
                 Effect::RunScript(id, script) => {
                     let timeout = self.fleet.guest(&guest).map(|guest| guest.stop.timeout);
                     self.workers.run_script(&guest, id, &script, timeout.unwrap_or_default());

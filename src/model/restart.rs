@@ -12,7 +12,7 @@ pub enum RestartPolicy {
     /// Crashes, also those for want of memory. What was asked for stays, and so does a halt from inside.
     #[default]
     OnFailure,
-    /// Also a clean exit of the guest's init. A halt from inside, and a stop that somebody asked for, stay.
+    /// Every end but a stop that somebody asked for: also a clean exit of the guest's init, and a halt from inside.
     Always,
 }
 

@@ -2,7 +2,7 @@
 
 use std::path::PathBuf;
 
-use super::event::HelperId;
+use super::event::{Checking, HelperId};
 use crate::{
     engine::{Epoch, Request},
     helper::wire::Answer,
@@ -22,6 +22,8 @@ pub enum Effect {
     Watch(Epoch),
     /// Look whether it runs.
     Probe,
+    /// From now on check this of it, and nothing else; none ends all checks.
+    Check(Option<Checking>),
     /// Run the reboot script.
     RunScript(HelperId, PathBuf),
     /// Answer a helper request.

@@ -23,6 +23,26 @@ pub enum StopKind {
     Kill,
 }
 
+/// What is checked of a guest, and of which of its inits.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Checking {
+    /// The run.
+    pub epoch: Epoch,
+    /// The process id of its init on the host.
+    pub init: i32,
+    /// What.
+    pub check: Check,
+}
+
+/// What can be checked of a guest that is up.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum Check {
+    /// Whether it serves yet: its `[ready]` condition, until it holds.
+    Readiness,
+    /// Whether it still does: its `[health]`, if it has one; and what it says of itself, where it notifies.
+    Health,
+}
+
 /// What happened to one guest.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Event {
@@ -67,6 +87,10 @@ pub enum Event {
         /// The limit that was used up, where the loop guard refused it.
         tripped: Option<Limit>,
     },
+    /// A check came out: readiness holds, or why it does not yet; health is good (told after it was not), or why it is not.
+    Checked(Checking, Result<(), String>),
+    /// A guest that notifies has said how it stands (`STATUS=` of sd_notify(3)).
+    Said(Checking, String),
     /// Its deadline has passed.
     TimedOut,
 }

@@ -48,6 +48,7 @@ fn epoch_of(event: &Event) -> Option<Epoch> {
         | Event::RequestReturned(epoch, ..)
         | Event::KillReturned(epoch, _)
         | Event::Observed(epoch, _) => Some(*epoch),
+        Event::Checked(checking, _) | Event::Said(checking, _) => Some(checking.epoch),
         Event::StartRequested
         | Event::StopRequested(_)
         | Event::RestartRequested(_)
@@ -94,6 +95,7 @@ impl Turn<'_> {
                 self.reboot_recalled(phase, at, decision, reason, tripped)
             }
             Event::Recalled { at, .. } => self.end_recalled(phase, at),
+            Event::Checked(..) | Event::Said(..) => phase,
             Event::TimedOut => self.timed_out(phase),
         }
     }
