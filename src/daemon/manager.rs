@@ -302,6 +302,7 @@ impl Manager {
                     let timeout = self.fleet.guest(&guest).map(|guest| guest.stop.timeout);
                     self.workers.run_script(&guest, id, &script, timeout.unwrap_or_default());
                 }
+                Effect::Hook(stage, why) => self.give(&guest, Work::Hook(stage, why.into())),
                 Effect::Start(epoch) => self.give(&guest, Work::Start(epoch)),
                 Effect::Request(epoch, request) => self.give(&guest, Work::Request(epoch, request)),
                 Effect::Kill(epoch) => self.give(&guest, Work::Kill(epoch)),

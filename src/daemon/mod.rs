@@ -4,6 +4,7 @@
 pub mod clock;
 pub mod disk;
 pub mod handle;
+mod hook;
 pub mod load;
 pub mod manager;
 pub mod settings;

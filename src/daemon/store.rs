@@ -22,7 +22,7 @@ use crate::{
     supervise::{
         event::Remembered,
         fleet::{Fleet, Recalled},
-        state::{Failure, Phase, State, Then},
+        state::{Failure, Phase, Stage, State, Then},
     },
     systemd::message,
 };
@@ -145,10 +145,21 @@ fn stored_policy(
         started_fingerprint: fingerprint,
         stopping: matches!(state.phase, Phase::Stopping { then: Then::Stay(_) | Then::Fail(_), .. }),
         follows: follows(&state.phase),
+        ready: ready_init(&state.phase),
         held: state.held.is_some(),
         keeper,
     };
     Some((policy, moments))
+}
+
+/// The init that is ready.
+fn ready_init(phase: &Phase) -> Option<i32> {
+    match phase {
+        Phase::Up(run) | Phase::Frozen(run) if matches!(run.service.stage, Stage::Ready { .. }) => {
+            Some(run.init?.pid)
+        }
+        _ => None,
+    }
 }
 
 /// What is to follow the end of a run that is on its way down.
@@ -156,9 +167,12 @@ fn follows(phase: &Phase) -> Option<Follows> {
     let Phase::Stopping { then, .. } = phase else { return None };
     match then {
         Then::Start => Some(Follows::Start),
-        Then::Stay(end) | Then::Fail(Failure::Ended(end)) => Some(Follows::End(end.clone())),
+        Then::Stay(end) | Then::Fail(Failure::Ended(end)) | Then::Recover(Failure::Ended(end)) => {
+            Some(Follows::End(end.clone()))
+        }
         Then::Fail(Failure::RebootLoop(limit)) => Some(Follows::RebootLoop(*limit)),
-        Then::Fail(Failure::Start(_) | Failure::Stuck(_) | Failure::NoNewInit) => None,
+        // How it ends will be seen, and its policy counts again.
+        Then::Fail(_) | Then::Recover(_) => None,
     }
 }
 
@@ -176,5 +190,6 @@ pub fn remembered(runtime: &Path, guest: &GuestName, init: Option<Init>, now: No
         reboots: stored.recent.into_iter().map(|at| now.instant_of(at)).collect(),
         was_seen: stored.keeper.is_some(),
         follows: stored.follows,
+        ready: stored.ready,
     })
 }

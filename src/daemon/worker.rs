@@ -12,12 +12,12 @@ use std::{
 
 use tokio::{sync::mpsc, task::AbortHandle};
 
-use super::{clock::Clock, store};
+use super::{clock::Clock, hook, store};
 use crate::{
     engine::{Engine, EngineError, EngineResult, Epoch, ErrorKind, Probe, Request},
     helper::{script, wire},
     launch::{HookEnd, Launcher},
-    model::{Guest, GuestName, Resources},
+    model::{Guest, GuestName, HookStage, Resources},
     supervise::event::{Event, Found, HelperId},
     systemd::{machined::Machines, message},
 };
@@ -27,7 +27,7 @@ const SETTLING: Duration = Duration::from_millis(20);
 const SETTLING_MAX: Duration = Duration::from_secs(1);
 
 /// An effect that takes time.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Work {
     /// Start the guest, then watch it.
     Start(Epoch),
@@ -39,19 +39,27 @@ pub enum Work {
     Watch(Epoch),
     /// Give it these amounts of the host.
     Adjust(Resources),
+    /// Run its hooks of this stage, for this reason.
+    Hook(HookStage, Box<str>),
     /// Look at it.
     Probe,
 }
 
 impl Work {
-    /// Whether it makes other work of the same guest vain. A thaw is none: a guest must go on to stop.
-    fn overrides(self, other: Self) -> bool {
+    /// Whether it makes other work of the same guest vain. A thaw is none: a guest must go on to stop. Neither are hooks
+    /// that clear up behind a run.
+    fn overrides(&self, other: &Self) -> bool {
         match self {
-            Self::Kill(_) => true,
+            Self::Kill(_) => !matches!(other, Self::Hook(HookStage::PostStop | HookStage::OnFailure, _)),
             Self::Request(_, Request::Stop | Request::Hint) => {
-                matches!(other, Self::Request(_, request) if request != Request::Thaw)
+                matches!(other, Self::Request(_, request) if *request != Request::Thaw)
             }
-            Self::Start(_) | Self::Request(..) | Self::Watch(_) | Self::Adjust(_) | Self::Probe => false,
+            Self::Start(_)
+            | Self::Request(..)
+            | Self::Watch(_)
+            | Self::Adjust(_)
+            | Self::Hook(..)
+            | Self::Probe => false,
         }
     }
 }
@@ -111,14 +119,15 @@ impl Workers {
         let Some(busy) = self.busy.get_mut(&name) else { return self.begin(guest, work, VecDeque::new()) };
         let mut overridden = Vec::new();
         busy.queue.retain(|(_, queued)| {
-            let stays = !work.overrides(*queued);
-            overridden.extend((!stays).then_some(*queued));
+            let stays = !work.overrides(queued);
+            overridden.extend((!stays).then(|| queued.clone()));
             stays
         });
+        let is_override = work.overrides(&busy.work);
         busy.queue.push_back((guest, work));
-        let next = work.overrides(busy.work).then(|| {
+        let next = is_override.then(|| {
             busy.under_way.abort();
-            overridden.push(busy.work);
+            overridden.push(busy.work.clone());
             std::mem::take(&mut busy.queue)
         });
         for work in overridden {
@@ -151,17 +160,17 @@ impl Workers {
         let name = guest.name.clone();
         let (engine, reports) = (self.engine.clone(), self.reports.clone());
         let (runtime_dir, clock) = (self.runtime_dir.clone(), self.clock);
-        let machines = self.machines.clone();
+        let (machines, launcher, own) = (self.machines.clone(), self.launcher.clone(), work.clone());
         let task = tokio::spawn(async move {
             let name = guest.name.clone();
             if let Work::Start(_) = work {
                 machines.release(&name).await;
             }
-            let event = carry_out(&*engine, guest, work, &runtime_dir, clock).await;
+            let event = carry_out((&*engine, &*launcher), guest, work, &runtime_dir, clock).await;
             // Without a receiver the daemon is ending, and nobody needs to know.
             let _ = reports.send(Report { guest: name, event, serial: Some(serial) });
         });
-        self.busy.insert(name, Busy { serial, work, under_way: task.abort_handle(), queue });
+        self.busy.insert(name, Busy { serial, work: own, under_way: task.abort_handle(), queue });
     }
 
     /// Takes a report, and begins what was queued behind it. None for interrupted work, and for what decides nothing.
@@ -209,12 +218,17 @@ impl Workers {
 
 /// Starts a guest, unless others have started it meanwhile: LXC would fail, and clearing up behind that failure would
 /// hit what the others started.
-async fn start(engine: &dyn Engine, guest: Arc<Guest>, epoch: Epoch) -> Event {
+async fn start((engine, launcher): (&dyn Engine, &dyn Launcher), guest: Arc<Guest>, epoch: Epoch) -> Event {
     let result = match settled(engine, &guest).await {
         Ok(probe @ (Probe::Up(_) | Probe::Frozen(_))) => {
             return Event::Probed(Found::State { probe, remembered: None });
         }
-        Ok(Probe::Down | Probe::Ended(_) | Probe::Changing) => engine.start(&guest).await,
+        Ok(Probe::Down | Probe::Ended(_) | Probe::Changing) => {
+            match hook::pre_start(launcher, &guest).await {
+                Ok(()) => engine.start(&guest).await,
+                Err(error) => Err(error),
+            }
+        }
         Err(error) => Err(error),
     };
     if result.is_ok() {
@@ -259,14 +273,18 @@ async fn adjust(engine: &dyn Engine, guest: &Guest, resources: &Resources) {
 }
 
 async fn carry_out(
-    engine: &dyn Engine,
+    (engine, launcher): (&dyn Engine, &dyn Launcher),
     guest: Arc<Guest>,
     work: Work,
     runtime_dir: &Path,
     clock: Clock,
 ) -> Option<Event> {
     Some(match work {
-        Work::Start(epoch) => start(engine, guest, epoch).await,
+        Work::Start(epoch) => start((engine, launcher), guest, epoch).await,
+        Work::Hook(stage, reason) => {
+            hook::run_all(launcher, &guest, stage, &reason).await;
+            return None;
+        }
         Work::Request(epoch, request) => {
             Event::RequestReturned(epoch, request, engine.request(&guest, request).await)
         }

@@ -83,6 +83,7 @@ mod tests {
         wants: &[&str],
     ) -> (GuestName, Arc<GuestStatus>) {
         let status = GuestStatus {
+            next_try: None,
             name: name(text),
             engine: EngineKind::Lxc,
             phase,

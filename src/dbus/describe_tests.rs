@@ -15,6 +15,7 @@ fn name(text: &str) -> GuestName {
 
 fn web() -> GuestStatus {
     GuestStatus {
+        next_try: None,
         name: name("web"),
         engine: EngineKind::Lxc,
         phase: PhaseWord::Up,

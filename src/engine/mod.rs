@@ -114,6 +114,8 @@ pub enum ErrorKind {
     Missing,
     /// It is in a state in which this cannot be done.
     Busy,
+    /// Its configuration is wrong: trying again changes nothing.
+    Misconfigured,
     /// The operating system forbids it.
     Denied,
     /// It did not answer in time.

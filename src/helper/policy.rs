@@ -39,6 +39,9 @@ pub struct StoredPolicy {
     /// What is to follow its end, while it is on its way down.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub follows: Option<Follows>,
+    /// The init that was ready: the next daemon does not wait for it again.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub ready: Option<i32>,
     /// It is held: whoever stops stays down.
     pub held: bool,
     /// Who keeps its run going, once that is known: what another one keeps is another run, of which nothing is known.

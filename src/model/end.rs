@@ -45,8 +45,15 @@ pub enum End {
         /// A kill was asked for.
         killed: bool,
     },
-    /// An operator asked it to stop; it did not in time, and was killed.
+    /// The host was going down.
+    HostStop,
+    /// It was asked to stop; it did not in time, and was killed.
     Overdue,
+    /// It was ready, and then failed the checks of its health: it was stopped for this reason.
+    Ill {
+        /// What the last check found.
+        why: String,
+    },
     /// It halted or powered off from inside.
     GuestHalt,
     /// It asked to reboot, and was not started again.
@@ -78,7 +85,7 @@ impl End {
 
     /// Whether something went wrong that a person should look at.
     pub fn is_failure(&self) -> bool {
-        matches!(self, Self::Crash(_) | Self::OutOfMemory)
+        matches!(self, Self::Crash(_) | Self::OutOfMemory | Self::Ill { .. })
     }
 }
 
@@ -86,7 +93,7 @@ impl End {
 #[derive(Debug, Clone, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum Follows {
-    /// It stays down, with this end.
+    /// It has ended, or is being ended, so: what follows is decided by that.
     End(End),
     /// It stays down: it rebooted too often.
     RebootLoop(Limit),
@@ -99,6 +106,8 @@ impl fmt::Display for End {
         match self {
             Self::Asked { killed: false } => f.write_str("stopped by request"),
             Self::Asked { killed: true } => f.write_str("killed by request"),
+            Self::HostStop => f.write_str("stopped with the host"),
+            Self::Ill { why } => write!(f, "stopped: its health was bad: {why}"),
             Self::Overdue => f.write_str("killed: it did not stop in time"),
             Self::GuestHalt => f.write_str("halted by the guest"),
             Self::GuestReboot { why } => write!(f, "rebooted by the guest, not started again: {why}"),

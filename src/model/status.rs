@@ -21,6 +21,8 @@ pub enum PhaseWord {
     Waiting,
     /// Being started, or between two inits of a reboot.
     Starting,
+    /// Not running; it will be started again by itself.
+    BackingOff,
     /// Running.
     Up,
     /// Its processes are stopped where they are.
@@ -38,6 +40,7 @@ impl PhaseWord {
             Self::Down => "down",
             Self::Waiting => "waiting",
             Self::Starting => "starting",
+            Self::BackingOff => "backing-off",
             Self::Up => "up",
             Self::Frozen => "frozen",
             Self::Stopping => "stopping",
@@ -72,6 +75,8 @@ pub struct GuestStatus {
     pub intent_up: bool,
     /// Whether it serves.
     pub ready: bool,
+    /// When it is started again by itself, if that is known.
+    pub next_try: Option<Timestamp>,
     /// Why it is where it is, in words; empty when there is nothing to say.
     pub reason: String,
     /// Whether boot and bulk starts bring it up.

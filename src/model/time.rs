@@ -12,6 +12,11 @@ impl Now {
         Instant(self.instant.0.saturating_sub(Duration::from_micros(self.wall.0.saturating_sub(wall.0))))
     }
 
+    /// The wall-clock time after so long, if the clock is not set meanwhile.
+    pub fn wall_in(&self, after: Duration) -> Timestamp {
+        Timestamp(self.wall.0.saturating_add(u64::try_from(after.as_micros()).unwrap_or(u64::MAX)))
+    }
+
     /// The wall-clock time of a monotonic moment in the past.
     pub fn wall_of(&self, instant: Instant) -> Timestamp {
         let ago = u64::try_from(self.instant.since(instant).as_micros()).unwrap_or(u64::MAX);

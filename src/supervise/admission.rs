@@ -2,7 +2,7 @@
 
 use Admission::{Accept, Already, Denied};
 
-use super::state::{Phase, State};
+use super::state::{Intent, Phase, Stage, State};
 use crate::model::{Guest, Verb};
 
 /// The answer to a request, before anything happens.
@@ -19,7 +19,7 @@ pub enum Admission {
 /// Decides about a request. Exhaustive over verbs and phases.
 pub fn admit(verb: Verb, state: &State, guest: &Guest) -> Admission {
     match verb {
-        Verb::Start => start(&state.phase),
+        Verb::Start => start(state),
         Verb::Stop | Verb::Kill => already_unless(state.may_run()),
         Verb::Restart if guest.is_ephemeral() => {
             Denied("it is ephemeral: LXC destroys it when it stops, so it cannot be restarted")
@@ -28,7 +28,7 @@ pub fn admit(verb: Verb, state: &State, guest: &Guest) -> Admission {
         Verb::Reboot => reboot(&state.phase),
         Verb::Freeze => freeze(&state.phase),
         Verb::Thaw => thaw(&state.phase),
-        Verb::Reset => already_unless(matches!(state.phase, Phase::Failed { .. })),
+        Verb::Reset => already_unless(matches!(state.phase, Phase::Failed { .. } | Phase::BackingOff { .. })),
         Verb::Release => already_unless(state.held.is_some()),
     }
 }
@@ -37,14 +37,18 @@ fn already_unless(differs: bool) -> Admission {
     if differs { Accept } else { Already }
 }
 
-fn start(phase: &Phase) -> Admission {
-    match phase {
+fn start(state: &State) -> Admission {
+    match &state.phase {
+        // One that is to be stopped, and whose turn has not come, is wanted up again.
+        Phase::Up(_) | Phase::Frozen(_) if state.intent == Intent::Down => Accept,
+        Phase::Up(run) if !matches!(run.service.stage, Stage::Ready { .. }) => Accept,
         Phase::Up(_) | Phase::Frozen(_) => Already,
         Phase::Failed { remains: Some(_), .. } => {
             Denied("something of its last run would not die; \"guestctl kill\" tries again")
         }
         Phase::Down(_)
         | Phase::Failed { remains: None, .. }
+        | Phase::BackingOff { .. }
         | Phase::Starting { .. }
         | Phase::Rebooting { .. }
         | Phase::Stopping { .. } => Accept,
@@ -57,7 +61,9 @@ fn reboot(phase: &Phase) -> Admission {
         Phase::Frozen(_) => Denied("it is frozen; thaw it first"),
         Phase::Starting { .. } => Denied("it is being started"),
         Phase::Stopping { .. } => Denied("it is being stopped"),
-        Phase::Down(_) | Phase::Failed { .. } => Denied("it is down; start it instead"),
+        Phase::Down(_) | Phase::Failed { .. } | Phase::BackingOff { .. } => {
+            Denied("it is down; start it instead")
+        }
     }
 }
 
@@ -67,7 +73,7 @@ fn freeze(phase: &Phase) -> Admission {
         Phase::Frozen(_) => Already,
         Phase::Starting { .. } | Phase::Rebooting { .. } => Denied("it is being started"),
         Phase::Stopping { .. } => Denied("it is being stopped"),
-        Phase::Down(_) | Phase::Failed { .. } => Denied("it is down"),
+        Phase::Down(_) | Phase::Failed { .. } | Phase::BackingOff { .. } => Denied("it is down"),
     }
 }
 
@@ -76,6 +82,6 @@ fn thaw(phase: &Phase) -> Admission {
         Phase::Frozen(_) => Accept,
         Phase::Up(_) | Phase::Starting { .. } | Phase::Rebooting { .. } => Already,
         Phase::Stopping { .. } => Denied("it is being stopped"),
-        Phase::Down(_) | Phase::Failed { .. } => Denied("it is down"),
+        Phase::Down(_) | Phase::Failed { .. } | Phase::BackingOff { .. } => Denied("it is down"),
     }
 }

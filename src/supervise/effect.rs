@@ -6,7 +6,7 @@ use super::event::{Checking, HelperId};
 use crate::{
     engine::{Epoch, Request},
     helper::wire::Answer,
-    model::{GuestName, JobId},
+    model::{GuestName, HookStage, JobId},
 };
 
 /// Something to be done about one guest.
@@ -24,6 +24,8 @@ pub enum Effect {
     Probe,
     /// From now on check this of it, and nothing else; none ends all checks.
     Check(Option<Checking>),
+    /// Run its hooks of this stage; with what led there, in words.
+    Hook(HookStage, String),
     /// Run the reboot script.
     RunScript(HelperId, PathBuf),
     /// Answer a helper request.
@@ -56,6 +58,12 @@ pub enum Topic {
     Failed,
     /// A guest has rebooted, and is up again.
     Rebooted,
+    /// A guest is ready: it serves.
+    Ready,
+    /// A guest is up, and does not serve: it was not ready in time, or its health is bad.
+    Ill,
+    /// A guest will be started again by itself.
+    Retry,
     /// A guest's reboot is not carried out.
     RebootRefused,
     /// A job has begun.

@@ -23,6 +23,17 @@ pub enum StopKind {
     Kill,
 }
 
+/// Whether a guest may be started again by itself.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Grant {
+    /// Now.
+    Now,
+    /// Once this is no longer in the way.
+    Waits(String),
+    /// Never, for this reason.
+    Never(String),
+}
+
 /// What is checked of a guest, and of which of its inits.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Checking {
@@ -50,6 +61,8 @@ pub enum Event {
     StartRequested,
     /// A job's turn: it should stop.
     StopRequested(StopKind),
+    /// A job's turn: it should stop, as the host does.
+    HostStopRequested(StopKind),
     /// A job's turn: it should stop and start again.
     RestartRequested(StopKind),
     /// A job's turn: its init should reboot.
@@ -91,6 +104,8 @@ pub enum Event {
     Checked(Checking, Result<(), String>),
     /// A guest that notifies has said how it stands (`STATUS=` of sd_notify(3)).
     Said(Checking, String),
+    /// Its pause before another start is over, and this is how it stands with those that it depends on.
+    Retried(Grant),
     /// Its deadline has passed.
     TimedOut,
 }
@@ -106,6 +121,8 @@ pub struct Remembered {
     pub was_seen: bool,
     /// What was to follow its end, if it was on its way down.
     pub follows: Option<Follows>,
+    /// This init of it was ready.
+    pub ready: Option<i32>,
 }
 
 /// What a probe found, with what the runtime directory knows of the run.

@@ -8,10 +8,11 @@ use std::{
 use super::{
     effect::{Effect, Level, Task},
     ended::Ended,
+    entry::Slots,
     event::{Event, HelperId},
     job::{Job, Turns},
     machine,
-    state::State,
+    state::{Phase, State},
     told::{self, JobLine},
 };
 use crate::{
@@ -78,6 +79,12 @@ pub struct Fleet {
     stirred: BTreeSet<GuestName>,
     /// How many take a slot to start in.
     pub(super) starting: usize,
+    /// Who is to be started again as soon as nothing is in the way.
+    pub(super) due: BTreeSet<GuestName>,
+    /// Who has failed for good since the last look at those who require it.
+    pub(super) given_up: Vec<GuestName>,
+    /// Why nobody is to begin to start: how hard pressed the host is.
+    pub(super) pressure: Option<String>,
     pub(super) published: Snapshot,
 }
 
@@ -100,6 +107,9 @@ impl Fleet {
             changed: BTreeSet::new(),
             stirred: BTreeSet::new(),
             starting: 0,
+            due: BTreeSet::new(),
+            given_up: Vec::new(),
+            pressure: None,
             published: Snapshot::default(),
         }
     }
@@ -154,6 +164,7 @@ impl Fleet {
     fn forget(&mut self, name: &GuestName) {
         self.successors.remove(name);
         self.guests.remove(name);
+        self.due.remove(name);
         if let Some(deadline) = self.states.remove(name).and_then(|state| state.deadline()) {
             self.deadlines.remove(&(deadline, name.clone()));
         }
@@ -251,13 +262,22 @@ impl Fleet {
         self.happened(&guest, Event::Recalled { event, at, decision, reason, tripped }, now);
     }
 
-    fn step(&mut self, name: &GuestName, event: Event, now: Now) {
+    pub(super) fn step(&mut self, name: &GuestName, event: Event, now: Now) {
         let (Some(state), Some(guest)) = (self.states.get_mut(name), self.guests.get(name)) else {
             return self.answer_stranger(name, &event);
         };
         let (before, was_starting) = (state.deadline(), state.takes_slot());
+        let had_failed = matches!(state.phase, Phase::Failed { .. });
         let effects = machine::handle(state, guest, event, now);
         let (after, is_starting) = (state.deadline(), state.takes_slot());
+        if state.is_due() {
+            self.due.insert(name.clone());
+        } else {
+            self.due.remove(name);
+        }
+        if !had_failed && matches!(state.phase, Phase::Failed { .. }) {
+            self.given_up.push(name.clone());
+        }
         self.starting = self.starting + usize::from(is_starting) - usize::from(was_starting);
         if before != after {
             before.map(|at| self.deadlines.remove(&(at, name.clone())));
@@ -278,7 +298,8 @@ impl Fleet {
             for id in running.collect::<Vec<_>>() {
                 turns.extend(self.advance_job(id, &stirred, now));
             }
-            if turns.is_empty() && self.stirred.is_empty() {
+            let has_changed = self.stop_dependents(now) | self.retry(now);
+            if turns.is_empty() && self.stirred.is_empty() && !has_changed {
                 break;
             }
         }
@@ -293,7 +314,8 @@ impl Fleet {
     }
 
     fn advance_job(&mut self, id: JobId, stirred: &BTreeSet<GuestName>, now: Now) -> Turns {
-        let mut slots = self.rules.max_starting.saturating_sub(self.starting);
+        let slots = self.rules.max_starting.saturating_sub(self.starting);
+        let mut slots = Slots { free: slots, pressure: self.pressure.as_deref() };
         let (guests, states) = (&self.guests, &self.states);
         let look = |name: &GuestName| Some((&**guests.get(name)?, states.get(name)?));
         let Some(job) = self.jobs.get_mut(&id) else { return Turns::new() };
@@ -319,6 +341,21 @@ impl Fleet {
         brings_up: BTreeSet<Option<GroupName>>,
         now: Now,
     ) -> JobId {
+        let id = self.enter(verb, wait, plan, brings_up, now);
+        self.advance(now);
+        id
+    }
+
+    /// Makes a job, which works at the next advance.
+    pub(super) fn enter(
+        &mut self,
+        verb: Verb,
+        wait: StopWait,
+        plan: Plan,
+        brings_up: BTreeSet<Option<GroupName>>,
+        now: Now,
+    ) -> JobId {
+        self.wish(verb, &plan);
         self.last_job += 1;
         let id = JobId(self.last_job);
         let job = Job::new(id, verb, wait, plan, now);
@@ -330,7 +367,6 @@ impl Fleet {
         self.changed.extend(concerned);
         self.jobs.insert(id, job);
         self.booting.insert(id, brings_up);
-        self.advance(now);
         while let Some(forgotten) = self.ended.forget(now.instant) {
             self.jobs.remove(&forgotten);
         }
@@ -344,8 +380,9 @@ impl Fleet {
     pub fn cancel(&mut self, id: JobId, now: Now) -> Result<(), Rejection> {
         let job = self.jobs.get_mut(&id).ok_or(Rejection::NoSuchJob(id))?;
         if !job.is_over() {
-            job.cancel();
+            let spared = job.cancel();
             self.changed.extend(job.guests().cloned());
+            self.spare(spared);
             self.advance(now);
         }
         Ok(())

@@ -3,7 +3,7 @@
 
 use super::{
     job::Look,
-    state::{Phase, State, Then},
+    state::{Failure, Phase, Run, Service, Stage, State, Then},
     verdict::down_words,
 };
 use crate::model::{Guest, GuestName};
@@ -13,6 +13,8 @@ use crate::model::{Guest, GuestName};
 pub(super) enum Hindrance {
     /// It goes by, each such phase having a deadline: what is waited for.
     Passing(String),
+    /// A required guest has failed, and will be started again, and may fail again: whom.
+    Failing(GuestName),
     /// It stays: why the guest cannot start.
     Lasting(String),
 }
@@ -31,17 +33,25 @@ pub(super) fn of<'a>(
     let before = guest.start.after.iter().filter_map(|name| on_its_way(name, look(name)));
     // What cannot be waited for counts first.
     let (passing, lasting): (Vec<_>, Vec<_>) =
-        required.chain(before).partition(|hindrance| matches!(hindrance, Hindrance::Passing(_)));
+        required.chain(before).partition(|hindrance| !matches!(hindrance, Hindrance::Lasting(_)));
     lasting.into_iter().chain(passing).next()
 }
 
 /// A required guest must run.
 fn missing(name: &GuestName, look: Look<'_>) -> Option<Hindrance> {
-    let Some((_, state)) = look else {
+    let Some((guest, state)) = look else {
         return Some(Hindrance::Lasting(format!("{name}, which it requires, is no longer defined")));
     };
     match &state.phase {
+        Phase::Up(Run { service: Service { stage: Stage::Awaited { .. }, .. }, .. }) => {
+            Some(Hindrance::Passing(format!("{name} to be ready")))
+        }
+        Phase::Up(Run { service: Service { stage: Stage::Missed, words }, .. }) => {
+            let failure = Failure::NotReady { within: guest.ready.timeout, words: words.clone() };
+            Some(Hindrance::Lasting(format!("{name}, which it requires, is not ready: {failure}")))
+        }
         Phase::Up(_) | Phase::Frozen(_) | Phase::Rebooting { .. } => None,
+        Phase::BackingOff { .. } => Some(Hindrance::Failing(name.clone())),
         Phase::Starting { .. } => Some(Hindrance::Passing(format!("the start of {name}"))),
         Phase::Stopping { .. } => Some(Hindrance::Passing(format!("the stop of {name}"))),
         Phase::Down(_) | Phase::Failed { .. } => {
@@ -56,7 +66,12 @@ fn on_its_way(name: &GuestName, look: Look<'_>) -> Option<Hindrance> {
         Phase::Starting { .. } | Phase::Stopping { then: Then::Start, .. } => {
             Some(Hindrance::Passing(format!("the start of {name}")))
         }
-        Phase::Down(_)
+        Phase::Up(Run { service: Service { stage: Stage::Awaited { .. }, .. }, .. }) => {
+            Some(Hindrance::Passing(format!("{name} to be ready")))
+        }
+        // It may go on failing for ever; `after` means only those that come up.
+        Phase::BackingOff { .. }
+        | Phase::Down(_)
         | Phase::Failed { .. }
         | Phase::Up(_)
         | Phase::Frozen(_)

@@ -10,15 +10,16 @@ use std::{
 
 use super::{
     admission::{self, Admission},
+    entry::{Begun, Entry, Progress, Slots},
     event::Event,
     hindrance::{self, Hindrance},
-    state::State,
+    state::{Phase, State},
     verdict,
 };
 use crate::{
-    engine::{EngineError, Epoch, ErrorKind, Request},
+    engine::{EngineError, ErrorKind, Request},
     model::{Guest, GuestName, Instant, JobId, Now, Outcome, StopWait, Timestamp, Verb},
-    plan::{Plan, Step},
+    plan::Plan,
 };
 
 /// A guest and what is known of it, as a job sees it.
@@ -48,32 +49,6 @@ pub struct Job {
     wake: Option<Instant>,
 }
 
-#[derive(Debug, Clone)]
-pub(super) struct Entry {
-    pub(super) step: Step,
-    pub(super) progress: Progress,
-}
-
-#[derive(Debug, Clone)]
-pub(super) enum Progress {
-    Waiting,
-    Begun(Begun),
-    Over {
-        /// It came out as asked.
-        well: bool,
-        /// When it ran, if this job made it run: its delay counts from here.
-        ran_at: Option<Instant>,
-    },
-}
-
-/// What an entry looked like when its turn began.
-#[derive(Debug, Clone, Copy)]
-pub(super) struct Begun {
-    pub(super) epoch: Epoch,
-    pub(super) restarts: u32,
-    pub(super) deadline: Option<Instant>,
-}
-
 /// What a job wants to happen to a guest.
 pub type Turns = Vec<(GuestName, Event)>;
 
@@ -82,7 +57,8 @@ impl Job {
     pub fn new(id: JobId, verb: Verb, wait: StopWait, plan: Plan, now: Now) -> Self {
         let already = plan.already.into_iter().map(|name| (name, Outcome::Already));
         let refused = plan.refused.into_iter().map(|(name, why)| (name, Outcome::Failed(why)));
-        let entries = plan.steps.into_iter().map(|step| Entry { step, progress: Progress::Waiting });
+        let entries =
+            plan.steps.into_iter().map(|step| Entry { step, progress: Progress::Waiting, hindered: None });
         let entries: Vec<Entry> = entries.collect();
         let results: BTreeMap<GuestName, Outcome> = already.chain(refused).collect();
         let guests = entries.iter().map(|entry| &entry.step.guest).chain(results.keys());
@@ -142,10 +118,11 @@ impl Job {
         self.places.get(guest).is_some_and(has_begun)
     }
 
-    /// What has not begun never will. What has begun goes on.
-    pub fn cancel(&mut self) {
+    /// What has not begun never will. What has begun goes on. Returns who is spared from going down.
+    pub fn cancel(&mut self) -> Vec<GuestName> {
         self.canceled = true;
-        self.cancel_waiting(|_| true);
+        let canceled = self.cancel_waiting(|_| true);
+        if is_upward(self.verb) == Some(false) { canceled } else { Vec::new() }
     }
 
     /// A newer job wants the opposite for some guests: their turns are cancelled where they have not begun.
@@ -157,13 +134,16 @@ impl Job {
         }
     }
 
-    fn cancel_waiting(&mut self, is_concerned: impl Fn(&GuestName) -> bool) {
+    fn cancel_waiting(&mut self, is_concerned: impl Fn(&GuestName) -> bool) -> Vec<GuestName> {
+        let mut canceled = Vec::new();
         for at in 0..self.entries.len() {
             let entry = &self.entries[at];
             if matches!(entry.progress, Progress::Waiting) && is_concerned(&entry.step.guest) {
+                canceled.push(entry.step.guest.clone());
                 self.finish(at, Outcome::Canceled, None);
             }
         }
+        canceled
     }
 
     fn finish(&mut self, at: usize, outcome: Outcome, ran_at: Option<Instant>) {
@@ -204,12 +184,13 @@ impl Job {
         &mut self,
         look: &dyn Fn(&GuestName) -> Look<'a>,
         stirred: &BTreeSet<GuestName>,
-        slots: &mut usize,
+        slots: &mut Slots<'_>,
         now: Now,
     ) -> Turns {
-        self.wake = None;
-        // A reboot also comes out when its time is over.
-        if self.verb == Verb::Reboot {
+        // These also come out when their time is over.
+        let (over, to_come): (Vec<_>, Vec<_>) = self.deadlines().partition(|at| *at <= now.instant);
+        self.wake = to_come.into_iter().min();
+        if !over.is_empty() {
             (0..self.entries.len()).for_each(|at| self.judge(at, look, now));
         } else {
             for at in stirred.iter().filter_map(|name| self.places.get(name)).copied().collect::<Vec<_>>() {
@@ -225,6 +206,14 @@ impl Job {
         turns
     }
 
+    /// When the turns that have begun, and may go on for ever, should be over.
+    fn deadlines(&self) -> impl Iterator<Item = Instant> + '_ {
+        self.entries[self.first..].iter().filter_map(|entry| match &entry.progress {
+            Progress::Begun(begun) if begun.may_go_on => begun.deadline,
+            Progress::Begun(_) | Progress::Waiting | Progress::Over { .. } => None,
+        })
+    }
+
     /// Records whether an entry whose turn has begun has come out.
     fn judge<'a>(&mut self, at: usize, look: &dyn Fn(&GuestName) -> Look<'a>, now: Now) {
         let entry = &self.entries[at];
@@ -238,14 +227,23 @@ impl Job {
         match verdict {
             Some(Ok(ran_at)) => self.finish(at, Outcome::Done, ran_at),
             Some(Err(why)) => self.finish(at, Outcome::Failed(why), None),
-            None => self.wake = earliest(self.wake, begun.deadline),
+            None => {
+                let is_failing = look(&entry.step.guest)
+                    .is_some_and(|(_, state)| matches!(state.phase, Phase::BackingOff { .. }));
+                let may_go_on = self.verb == Verb::Reboot || is_failing;
+                let begun = Begun { may_go_on, ..*begun };
+                if may_go_on {
+                    self.wake = earliest(self.wake, begun.deadline.filter(|at| *at > now.instant));
+                }
+                self.entries[at].progress = Progress::Begun(begun);
+            }
         }
     }
 
     fn give_turns<'a>(
         &mut self,
         look: &dyn Fn(&GuestName) -> Look<'a>,
-        slots: &mut usize,
+        slots: &mut Slots<'_>,
         now: Now,
     ) -> Turns {
         let mut turns = Turns::new();
@@ -288,7 +286,7 @@ impl Job {
         &mut self,
         at: usize,
         look: &dyn Fn(&GuestName) -> Look<'a>,
-        slots: &mut usize,
+        slots: &mut Slots<'_>,
         now: Now,
     ) -> Turn {
         let step = &self.entries[at].step;
@@ -317,24 +315,46 @@ impl Job {
                 self.waiting_for = what;
                 return Turn::NotYet;
             }
+            // It may come up at any try, and fail for ever: that is waited for as long as the guest itself may take.
+            Some(Hindrance::Failing(other)) => {
+                let since = *self.entries[at].hindered.get_or_insert(now.instant);
+                let until = since.plus(guest.start.timeout);
+                if until <= now.instant {
+                    let why = format!("{other}, which it requires, does not come up");
+                    return self.settle(at, Outcome::Failed(why));
+                }
+                self.wake = earliest(self.wake, Some(until));
+                self.waiting_for = format!("the next try of {other}");
+                return Turn::NotYet;
+            }
             Some(Hindrance::Lasting(why)) => return self.settle(at, Outcome::Failed(why)),
             None => {}
         }
-        if matches!(self.verb, Verb::Start | Verb::Restart) && !state.takes_slot() {
-            if *slots == 0 {
-                self.waiting_for = "a free slot to start in".into();
+        // One that is up is only waited for.
+        let will_start =
+            self.verb == Verb::Restart || !matches!(state.phase, Phase::Up(_) | Phase::Frozen(_));
+        if matches!(self.verb, Verb::Start | Verb::Restart) && will_start && !state.takes_slot() {
+            if let Some(why) = slots.none() {
+                self.waiting_for = why.to_owned();
                 return Turn::NoSlot;
             }
-            *slots -= 1;
+            slots.free -= 1;
         }
         self.begin(at, guest, state, now)
     }
 
     fn begin(&mut self, at: usize, guest: &Guest, state: &State, now: Now) -> Turn {
-        let deadline = (self.verb == Verb::Reboot).then(|| now.instant.plus(guest.stop.timeout));
-        let begun = Begun { epoch: state.epoch, restarts: state.restarts, deadline };
+        let deadline = match self.verb {
+            Verb::Reboot => Some(now.instant.plus(guest.stop.timeout)),
+            // Its clock starts with its slot; of a restart's, once it may take the time to stop.
+            Verb::Start => Some(now.instant.plus(guest.start.timeout)),
+            Verb::Restart => Some(now.instant.plus(guest.start.timeout.saturating_add(guest.stop.timeout))),
+            _ => None,
+        };
+        let may_go_on = self.verb == Verb::Reboot;
+        let begun = Begun { epoch: state.epoch, restarts: state.restarts, deadline, may_go_on };
         let event = Event::turn(self.verb, self.wait, guest);
-        self.wake = earliest(self.wake, deadline);
+        self.wake = earliest(self.wake, deadline.filter(|_| may_go_on));
         self.entries[at].progress = Progress::Begun(begun);
         Turn::Begins(event)
     }
@@ -351,31 +371,6 @@ enum Turn {
     Over,
     NotYet,
     NoSlot,
-}
-
-impl Entry {
-    pub(super) fn is_over(&self) -> bool {
-        matches!(self.progress, Progress::Over { .. })
-    }
-
-    fn has_failed(&self) -> bool {
-        matches!(self.progress, Progress::Over { well: false, .. })
-    }
-
-    /// Whether its delay holds back everything later: `Some(None)` while it has not run yet, `Some(Some(moment))`
-    /// once it is known until when. A guest that failed, or ran before, holds nothing back.
-    fn holds_back_until(&self, now: Instant) -> Option<Option<Instant>> {
-        if self.step.delay.is_zero() {
-            return None;
-        }
-        match &self.progress {
-            Progress::Waiting | Progress::Begun(_) => Some(None),
-            Progress::Over { ran_at, .. } => {
-                let until = ran_at.as_ref()?.plus(self.step.delay);
-                (now < until).then_some(Some(until))
-            }
-        }
-    }
 }
 
 fn is_upward(verb: Verb) -> Option<bool> {

@@ -6,7 +6,7 @@ use super::{
     effect::{Effect, Level},
     event::StopKind,
     machine::Turn,
-    state::{Intent, Phase, Run, Rung, Then},
+    state::{Failure, Intent, Phase, Run, Rung, Then},
 };
 use crate::{
     engine::Request,
@@ -18,17 +18,22 @@ const SLACK: Duration = Duration::from_secs(5);
 
 impl Turn<'_> {
     pub(super) fn stop_requested(&mut self, phase: Phase, kind: StopKind) -> Phase {
-        self.state.intent = Intent::Down;
+        self.state.want(Intent::Down);
         let killed = kind == StopKind::Kill;
         self.bring_down(phase, kind, Then::Stay(End::Asked { killed }))
     }
 
+    /// What was wanted before counts at the next boot.
+    pub(super) fn host_stop_requested(&mut self, phase: Phase, kind: StopKind) -> Phase {
+        self.state.intent = Intent::Down;
+        self.bring_down(phase, kind, Then::Stay(End::HostStop))
+    }
+
     pub(super) fn restart_requested(&mut self, phase: Phase, kind: StopKind) -> Phase {
-        self.state.intent = Intent::Up;
+        self.state.want(Intent::Up);
         match phase {
-            Phase::Down(_) | Phase::Failed { remains: None, .. } => {
-                self.state.reboots.clear();
-                self.begin()
+            Phase::Down(_) | Phase::Failed { remains: None, .. } | Phase::BackingOff { .. } => {
+                self.begin_by_hand()
             }
             // One that is being started too: whoever asks for a restart means a new one.
             _ => self.bring_down(phase, kind, Then::Start),
@@ -36,7 +41,7 @@ impl Turn<'_> {
     }
 
     /// From wherever it is towards down, and then on.
-    fn bring_down(&mut self, phase: Phase, kind: StopKind, then: Then) -> Phase {
+    pub(super) fn bring_down(&mut self, phase: Phase, kind: StopKind, then: Then) -> Phase {
         match phase {
             // Nobody could find out whether it runs; the watch will, and ends at once where nothing does.
             Phase::Down(_) | Phase::Failed { remains: None, .. } if self.state.doubt.take().is_some() => {
@@ -45,6 +50,7 @@ impl Turn<'_> {
                 self.descend(Run::new(epoch, None, self.now.instant), kind, None, then)
             }
             Phase::Down(_) | Phase::Failed { remains: None, .. } => phase,
+            Phase::BackingOff { .. } => self.ended(then),
             Phase::Failed { remains: Some(epoch), .. } => {
                 self.kill(Run::new(epoch, None, self.now.instant), killed(then))
             }
@@ -144,7 +150,7 @@ pub(super) fn killed(then: Then) -> Then {
 /// What follows, when a guest that was asked to stop has not in time.
 pub(super) fn overdue(then: Then) -> Then {
     match then {
-        Then::Stay(End::Asked { .. }) => Then::Stay(End::Overdue),
+        Then::Stay(End::Asked { .. } | End::HostStop) => Then::Stay(End::Overdue),
         other => other,
     }
 }
@@ -153,6 +159,8 @@ pub(super) fn overdue(then: Then) -> Then {
 fn firmer(earlier: Then, newer: Then) -> Then {
     match (earlier, newer) {
         (earlier @ (Then::Stay(_) | Then::Fail(_)), Then::Stay(_)) => earlier,
+        // It had ended by itself, and how is known.
+        (Then::Recover(Failure::Ended(end)), Then::Stay(_)) => Then::Stay(end),
         (_, newer) => newer,
     }
 }

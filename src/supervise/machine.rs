@@ -1,25 +1,21 @@
 //! One guest's state machine: `(state, event, now) → effects`. Every event is matched against every phase.
 
-use std::{mem, time::Duration};
+use std::mem;
 
 use super::{
+    backoff,
     effect::{Effect, Level, Line, Topic},
-    event::{Event, Found, Remembered},
+    event::{Checking, Event},
+    hook,
     ladder::overdue,
-    state::{Doubt, Failure, Intent, Phase, Rebooting, Run, Rung, State, Then},
+    recover, serve,
+    state::{Failure, Intent, Next, Phase, Rebooting, Retries, Run, Rung, State, Then},
 };
 use crate::{
-    engine::{EngineResult, Epoch, ErrorKind, Init, Probe, Request},
+    engine::{EngineResult, Epoch, ErrorKind, Request},
     helper::wire,
     model::{End, Guest, Now, WaitStatus},
 };
-
-/// How long after a look that failed the next one comes.
-const LOOK_AGAIN: Duration = Duration::from_secs(5);
-/// How long after a look that came between down and up; doubled each time, up to the former.
-const LOOK_SOON: Duration = Duration::from_millis(200);
-/// What such a look shows.
-const CHANGING: &str = "somebody is starting or stopping it";
 
 /// How the kernel kills for want of memory: by SIGKILL.
 const KILLED: WaitStatus = WaitStatus(9);
@@ -29,16 +25,39 @@ pub fn handle(state: &mut State, guest: &Guest, event: Event, now: Now) -> Vec<E
     if epoch_of(&event).is_some_and(|epoch| state.live_epoch() != Some(epoch)) {
         return Vec::new();
     }
-    let before = mem::discriminant(&state.phase);
+    let before = Before::of(&state.phase, guest);
+    // What failed before a run that was good for so long counts no more, however that ends.
+    if backoff::is_stable(&state.phase, &guest.restart, now.instant) {
+        state.retries = Retries::default();
+    }
     let phase = mem::replace(&mut state.phase, Phase::Down(None));
     let mut turn = Turn { state, guest, now, effects: Vec::new(), starved: false };
     let phase = turn.next(phase, event);
-    let effects = turn.effects;
-    if mem::discriminant(&phase) != before {
+    let mut effects = turn.effects;
+    if mem::discriminant(&phase) != before.kind {
         state.since = now.wall;
     }
     state.phase = phase;
+    hook::add(&before.stage, state, guest, &mut effects);
+    let checking = serve::checking(&state.phase, guest);
+    if checking != before.checking {
+        effects.push(Effect::Check(checking));
+    }
     effects
+}
+
+/// What is compared with what an event has made of it.
+struct Before {
+    kind: mem::Discriminant<Phase>,
+    stage: hook::Before,
+    checking: Option<Checking>,
+}
+
+impl Before {
+    fn of(phase: &Phase, guest: &Guest) -> Self {
+        let (kind, stage) = (mem::discriminant(phase), hook::Before::of(phase));
+        Self { kind, stage, checking: serve::checking(phase, guest) }
+    }
 }
 
 /// The run that an event is about, where it is about one.
@@ -51,6 +70,7 @@ fn epoch_of(event: &Event) -> Option<Epoch> {
         Event::Checked(checking, _) | Event::Said(checking, _) => Some(checking.epoch),
         Event::StartRequested
         | Event::StopRequested(_)
+        | Event::HostStopRequested(_)
         | Event::RestartRequested(_)
         | Event::RebootRequested
         | Event::FreezeRequested
@@ -60,6 +80,7 @@ fn epoch_of(event: &Event) -> Option<Epoch> {
         | Event::Reported(..)
         | Event::ScriptEnded(..)
         | Event::Recalled { .. }
+        | Event::Retried(_)
         | Event::TimedOut => None,
     }
 }
@@ -79,6 +100,7 @@ impl Turn<'_> {
         match event {
             Event::StartRequested => self.start_requested(phase),
             Event::StopRequested(kind) => self.stop_requested(phase, kind),
+            Event::HostStopRequested(kind) => self.host_stop_requested(phase, kind),
             Event::RestartRequested(kind) => self.restart_requested(phase, kind),
             Event::RebootRequested => self.reboot_requested(phase),
             Event::FreezeRequested => self.request_if(phase, Request::Freeze),
@@ -95,7 +117,9 @@ impl Turn<'_> {
                 self.reboot_recalled(phase, at, decision, reason, tripped)
             }
             Event::Recalled { at, .. } => self.end_recalled(phase, at),
-            Event::Checked(..) | Event::Said(..) => phase,
+            Event::Checked(checking, result) => self.checked(phase, checking, result),
+            Event::Said(checking, words) => self.said(phase, checking, words),
+            Event::Retried(grant) => self.retried(phase, grant),
             Event::TimedOut => self.timed_out(phase),
         }
     }
@@ -117,15 +141,20 @@ impl Turn<'_> {
         Phase::Starting { epoch, fingerprint: self.guest.fingerprint, deadline: None }
     }
 
+    /// Begins a new run because somebody wants it: what went wrong before counts no more.
+    pub(super) fn begin_by_hand(&mut self) -> Phase {
+        self.state.want(Intent::Up);
+        self.forget_failures();
+        self.begin()
+    }
+
     fn start_requested(&mut self, phase: Phase) -> Phase {
         match phase {
-            Phase::Down(_) | Phase::Failed { remains: None, .. } => {
-                self.state.intent = Intent::Up;
-                self.state.reboots.clear();
-                self.begin()
+            Phase::Down(_) | Phase::Failed { remains: None, .. } | Phase::BackingOff { .. } => {
+                self.begin_by_hand()
             }
             Phase::Starting { .. } | Phase::Up(_) | Phase::Frozen(_) | Phase::Rebooting { .. } => {
-                self.state.intent = Intent::Up;
+                self.state.want(Intent::Up);
                 phase
             }
             // A job waits for the end of a stop before its turn to start comes.
@@ -143,6 +172,7 @@ impl Turn<'_> {
             }
             Phase::Down(_)
             | Phase::Failed { .. }
+            | Phase::BackingOff { .. }
             | Phase::Starting { .. }
             | Phase::Frozen(_)
             | Phase::Rebooting { .. }
@@ -164,22 +194,28 @@ impl Turn<'_> {
     fn reset_requested(&mut self, phase: Phase) -> Phase {
         match phase {
             Phase::Failed { remains: None, why } => {
-                self.state.reboots.clear();
+                self.forget_failures();
                 Phase::Down(match why {
                     Failure::Ended(end) => Some(end),
                     _ => None,
                 })
             }
-            other => other,
+            // The next try comes when it was to come; those before it count no more.
+            other => {
+                self.forget_failures();
+                other
+            }
         }
+    }
+
+    fn forget_failures(&mut self) {
+        self.state.reboots.clear();
+        self.state.retries = Retries::default();
     }
 
     fn start_returned(&mut self, phase: Phase, result: EngineResult<()>) -> Phase {
         match (phase, result) {
-            (Phase::Starting { .. }, Err(error)) => {
-                self.tell(Topic::Failed, Level::Warning, format!("start failed: {error}"));
-                Phase::Failed { why: Failure::Start(error.to_string()), remains: None }
-            }
+            (Phase::Starting { .. }, Err(error)) => self.recover(recover::failed_start(&error)),
             // Its watch reports the init, unless the container's own monitor is stuck.
             (Phase::Starting { epoch, fingerprint, .. }, Ok(())) => {
                 let deadline = Some(self.now.instant.plus(self.guest.start.timeout));
@@ -197,7 +233,7 @@ impl Turn<'_> {
         }
         match (phase, request, result) {
             (Phase::Up(run), Request::Freeze, Ok(())) => Phase::Frozen(run),
-            (Phase::Frozen(run), Request::Thaw, Ok(())) => Phase::Up(run),
+            (Phase::Frozen(run), Request::Thaw, Ok(())) => self.thawed(run),
             // It was frozen while it should stop: frozen it would never hear of that.
             (phase @ Phase::Stopping { .. }, Request::Freeze, Ok(())) => {
                 self.effects.extend(phase.run().map(|run| Effect::Request(run.epoch, Request::Thaw)));
@@ -233,7 +269,7 @@ impl Turn<'_> {
         match then {
             Then::Stay(end) => {
                 if matches!(end, End::GuestHalt | End::GuestReboot { .. }) {
-                    self.state.intent = Intent::Down;
+                    self.state.want(Intent::Down);
                 }
                 self.tell(Topic::Down, Level::Info, format!("is down: {end}"));
                 Phase::Down(Some(end))
@@ -242,82 +278,16 @@ impl Turn<'_> {
                 self.tell(Topic::Failed, Level::Warning, format!("has failed: {why}"));
                 Phase::Failed { why, remains: None }
             }
+            Then::Recover(why) => self.recover(why),
+            // Somebody wants it down since, and its turn has not come.
+            Then::Start if self.state.intent == Intent::Down => {
+                self.ended(Then::Stay(End::Asked { killed: false }))
+            }
             Then::Start => {
                 self.state.restarts += 1;
                 self.begin()
             }
         }
-    }
-
-    fn probed(&mut self, phase: Phase, found: Found) -> Phase {
-        if matches!(found, Found::Nothing) {
-            return phase;
-        }
-        self.state.seen_down |= matches!(found, Found::State { probe: Probe::Down | Probe::Ended(_), .. });
-        let known = self.state.doubt.take();
-        if matches!(phase, Phase::Down(_) | Phase::Failed { remains: None, .. }) {
-            self.state.doubt = self.doubt(known, &found);
-        }
-        match (phase, found) {
-            (
-                phase @ (Phase::Down(_) | Phase::Failed { remains: None, .. } | Phase::Starting { .. }),
-                Found::State { probe, remembered },
-            ) => {
-                // Others started it before our own start could begin: what is remembered is that intention.
-                let remembered = remembered.filter(|_| !matches!(phase, Phase::Starting { .. }));
-                let follows = remembered.as_ref().and_then(|remembered| remembered.follows.clone());
-                match probe {
-                    Probe::Up(init) => {
-                        let run = self.adopt(init, remembered);
-                        self.resume(Phase::Up(run), follows)
-                    }
-                    Probe::Frozen(init) => {
-                        let run = self.adopt(init, remembered);
-                        self.resume(Phase::Frozen(run), follows)
-                    }
-                    Probe::Ended(status) if !matches!(phase, Phase::Starting { .. }) => {
-                        self.has_ended(phase, Some(status), remembered)
-                    }
-                    Probe::Down if remembered.as_ref().is_some_and(|run| run.was_seen) => {
-                        self.has_ended(phase, None, remembered)
-                    }
-                    Probe::Down | Probe::Ended(_) | Probe::Changing => phase,
-                }
-            }
-            (Phase::Up(run), Found::State { probe: Probe::Frozen(init), .. })
-                if run.init.is_some_and(|seen| seen.pid == init.pid) =>
-            {
-                Phase::Frozen(run)
-            }
-            (phase, _) => phase,
-        }
-    }
-
-    /// What a look leaves in doubt, and when the next one comes. What was known to be in the way is told once.
-    fn doubt(&mut self, known: Option<Doubt>, found: &Found) -> Option<Doubt> {
-        let (why, first) = match found {
-            Found::Failed(why) => (&**why, LOOK_AGAIN),
-            Found::State { probe: Probe::Changing, .. } => (CHANGING, LOOK_SOON),
-            Found::State { .. } | Found::Nothing => return None,
-        };
-        let known = known.filter(|known| known.why == why);
-        if known.is_none() && matches!(found, Found::Failed(_)) {
-            self.log(Level::Warning, format!("may run: {why}"));
-        }
-        let pause = known.map_or(first, |known| known.pause.saturating_mul(2).min(LOOK_AGAIN));
-        Some(Doubt { why: why.to_owned(), again: Some(self.now.instant.plus(pause)), pause })
-    }
-
-    fn adopt(&mut self, init: Init, remembered: Option<Remembered>) -> Run {
-        let epoch = self.state.next_epoch();
-        self.state.intent = Intent::Up;
-        let adopted = remembered.is_none();
-        let fingerprint = remembered.as_ref().map(|remembered| remembered.fingerprint);
-        self.state.reboots.extend(remembered.into_iter().flat_map(|remembered| remembered.reboots));
-        self.effects.push(Effect::Watch(epoch));
-        self.tell(Topic::Up, Level::Info, format!("runs already, with init {}: adopted", init.pid));
-        let run = Run::new(epoch, fingerprint, self.now.instant);
-        Run { init: Some(init), adopted, ..run }
     }
 
     fn timed_out(&mut self, phase: Phase) -> Phase {
@@ -326,12 +296,12 @@ impl Turn<'_> {
                 let reason = "it was started, but its init was not seen in time (start.timeout)";
                 self.log(Level::Warning, format!("{reason}: killing it"));
                 let run = Run::new(epoch, Some(fingerprint), self.now.instant);
-                self.kill(run, Then::Fail(Failure::Start(reason.to_owned())))
+                self.kill(run, Then::Recover(Failure::Start(reason.to_owned())))
             }
             Phase::Rebooting { run, .. } if run.init.is_some() => self.goes_on(run),
             Phase::Rebooting { run, .. } => {
                 self.log(Level::Warning, "rebooted, and no new init came in time: killing what is left");
-                self.kill(run, Then::Fail(Failure::NoNewInit))
+                self.kill(run, Then::Recover(Failure::NoNewInit))
             }
             Phase::Stopping { run, rung: Rung::Hinted, .. } => self.leave_up(run),
             Phase::Stopping { run, rung: Rung::Ending, .. } if run.init.is_some() => self.goes_on(run),
@@ -346,7 +316,9 @@ impl Turn<'_> {
                 }
                 phase
             }
-            Phase::Up(_) | Phase::Frozen(_) => phase,
+            Phase::BackingOff { why, .. } => Phase::BackingOff { why, next: Next::Due(String::new()) },
+            Phase::Up(run) => self.missed(run),
+            Phase::Frozen(_) => phase,
         }
     }
 
@@ -372,16 +344,14 @@ impl Turn<'_> {
             run.decided_until = run.is_reboot_decided(self.now.instant).then_some(deadline);
             return Phase::Rebooting { run, decision: Rebooting::Undecided, deadline };
         }
-        let end = if self.starved { End::OutOfMemory } else { End::of(status) };
-        self.log(
-            if end.is_failure() { Level::Warning } else { Level::Info },
-            format!("its init ended: {end}"),
-        );
-        self.ending(run, unasked(end))
+        let why = match status {
+            _ if self.starved => Failure::Ended(End::OutOfMemory),
+            None => Failure::Vanished,
+            Some(_) => Failure::Ended(End::of(status)),
+        };
+        let is_failure = !matches!(&why, Failure::Ended(end) if !end.is_failure());
+        let level = if is_failure { Level::Warning } else { Level::Info };
+        self.log(level, format!("its init ended: {why}"));
+        self.ending(run, Then::Recover(why))
     }
-}
-
-/// What follows an end that nobody asked for.
-pub(super) fn unasked(end: End) -> Then {
-    if end.is_failure() { Then::Fail(Failure::Ended(end)) } else { Then::Stay(end) }
 }

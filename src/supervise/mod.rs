@@ -4,34 +4,43 @@
 //! - `state`: one guest's intent and phase, with the data inside the phase.
 //! - `event`, `effect`: what happens to a guest, and what is to be done about it.
 //! - `machine`: one guest: `(state, event, now) → effects`, exhaustive over phases. `ladder` is its part for the
-//!   way down, `observe` that for what is seen and reported, `recall` that for what was decided without the daemon;
-//!   `reboot` decides what follows a guest's own reboot.
+//!   way down, `observe` that for what is seen and reported, `look` that for what a look shows, `serve` that for readiness and health, `recall` that for what
+//!   was decided without the daemon; `reboot` decides what follows a guest's own reboot, `recover` what follows any other
+//!   end, with the pauses of `backoff`; `hook` says whose hooks are due.
 //! - `admission`: accept, already so, or deny with a reason.
-//! - `job`: one requested operation over several guests, working through a plan; `verdict` tells how a guest came out,
+//! - `job`: one requested operation over several guests, working through a plan, with an `entry` for each; `verdict` tells how a guest came out,
 //!   `progress` how far it is.
 //! - `told`: what the journal is told of jobs, and in which job a guest's line was.
 //! - `fleet`: all guests and all jobs: the one thing that the manager loop owns. `request` is its part that plans,
-//!   `ended` says how long ended jobs are kept.
+//!   `retry` the one that starts guests again by itself, `ended` says how long ended jobs are kept.
 //! - `status`: what readers see of it.
 //!
 //! The machine never sees a job, and a job only ever looks at a guest's state: after each event the fleet lets every
 //! job look again. So a guest that somebody else starts, stops or reboots moves a job along just the same.
 
 pub mod admission;
+mod backoff;
 pub mod effect;
 mod ended;
+mod entry;
 pub mod event;
+mod failure;
 pub mod fleet;
 mod hindrance;
+mod hook;
 pub mod job;
 mod ladder;
+mod look;
 pub mod machine;
 mod observe;
 mod progress;
 mod publish;
 pub mod reboot;
 mod recall;
+mod recover;
 mod request;
+mod retry;
+mod serve;
 pub mod state;
 pub mod status;
 pub mod told;

@@ -13,7 +13,7 @@ use super::{
 use crate::{
     engine::{Init, Observation, Request},
     helper::wire::{self, Answer, Decision},
-    model::{End, Instant, WaitStatus, status::HelperReport},
+    model::{Instant, WaitStatus, status::HelperReport},
 };
 
 /// The helper request that nobody waits for: a reboot that was seen, not reported.
@@ -28,7 +28,7 @@ impl Turn<'_> {
                 phase => self.frozen_meanwhile(phase),
             },
             Observation::Thawed => match phase {
-                Phase::Frozen(run) => Phase::Up(run),
+                Phase::Frozen(run) => self.thawed(run),
                 phase => phase,
             },
             Observation::InitExited(status) => self.init_seen_exiting(phase, status),
@@ -44,8 +44,8 @@ impl Turn<'_> {
         match phase {
             Phase::Starting { epoch, fingerprint, .. } => {
                 self.tell(Topic::Up, Level::Info, format!("is up, with init {}", init.pid));
-                let run = Run::new(epoch, Some(fingerprint), self.now.instant);
-                Phase::Up(Run { init: Some(init), ..run })
+                let (run, service) = (Run::new(epoch, Some(fingerprint), self.now.instant), self.service());
+                Phase::Up(Run { init: Some(init), service, ..run })
             }
             Phase::Up(run) if run.init.is_none_or(|seen| seen.pid == init.pid) => {
                 Phase::Up(Run { init: Some(init), ..run })
@@ -69,14 +69,15 @@ impl Turn<'_> {
             Phase::Stopping { run, rung, deadline, then } => {
                 self.came_back_while_stopping(run, init, rung, deadline, then)
             }
-            Phase::Down(_) | Phase::Failed { .. } => phase,
+            Phase::Down(_) | Phase::Failed { .. } | Phase::BackingOff { .. } => phase,
         }
     }
 
     fn came_back(&mut self, run: Run, init: Init) -> Phase {
         self.state.restarts += 1;
         self.tell(Topic::Rebooted, Level::Info, format!("has rebooted: its new init is {}", init.pid));
-        Phase::Up(Run { init: Some(init), decided_until: None, ran_at: self.now.instant, ..run })
+        let service = self.service();
+        Phase::Up(Run { init: Some(init), decided_until: None, ran_at: self.now.instant, service, ..run })
     }
 
     /// A reboot seen only by its wait status: no hook of ours reported it. The same decision, afterwards.
@@ -164,7 +165,7 @@ impl Turn<'_> {
             Phase::Stopping { run, rung, deadline, then } => {
                 Phase::Stopping { run: Run { init: None, ..run }, rung, deadline, then }
             }
-            Phase::Down(_) | Phase::Failed { .. } => phase,
+            Phase::Down(_) | Phase::Failed { .. } | Phase::BackingOff { .. } => phase,
         }
     }
 
@@ -183,11 +184,9 @@ impl Turn<'_> {
     fn gone(&mut self, phase: Phase) -> Phase {
         match phase {
             Phase::Starting { .. } => {
-                let reason = "it ended while it was starting".to_owned();
-                self.tell(Topic::Failed, Level::Warning, reason.clone());
-                Phase::Failed { why: Failure::Start(reason), remains: None }
+                self.recover(Failure::Start("it ended while it was starting".to_owned()))
             }
-            Phase::Up(_) | Phase::Frozen(_) => self.ended(Then::Stay(End::Unknown)),
+            Phase::Up(_) | Phase::Frozen(_) => self.recover(Failure::Vanished),
             Phase::Rebooting { decision: Rebooting::Allowed, .. } => {
                 self.log(Level::Info, "its reboot was cancelled on the way: starting it again");
                 self.ended(Then::Start)
@@ -209,7 +208,7 @@ impl Turn<'_> {
             }
             Phase::Stopping { then, .. } => self.ended(then),
             Phase::Failed { why, .. } => Phase::Failed { why, remains: None },
-            Phase::Down(_) => phase,
+            Phase::Down(_) | Phase::BackingOff { .. } => phase,
         }
     }
 
@@ -250,7 +249,7 @@ impl Turn<'_> {
                 self.answer(id, Decision::Stop, "it is being stopped", false);
                 phase
             }
-            Phase::Down(_) | Phase::Failed { .. } => {
+            Phase::Down(_) | Phase::Failed { .. } | Phase::BackingOff { .. } => {
                 self.answer(id, Decision::Ignore, "guestd does not know it to run", false);
                 phase
             }

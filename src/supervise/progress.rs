@@ -1,6 +1,6 @@
 //! How far a job is, in the form that readers see.
 
-use super::job::{Job, Progress};
+use super::{entry::Progress, job::Job};
 use crate::model::{JobState, Outcome, status::JobStatus};
 
 impl Job {

@@ -2,7 +2,7 @@
 
 use std::path::PathBuf;
 
-use super::state::{Failure, Run, State, Then};
+use super::state::{Failure, Intent, Run, State, Then};
 use crate::model::{End, Guest, Instant, RebootAction};
 
 /// The decision about a reboot.
@@ -23,6 +23,10 @@ pub fn rule(state: &State, run: &Run, guest: &Guest, now: Instant) -> Ruling {
     if run.is_reboot_decided(now) {
         return allow(run, guest, "an operator asked for it");
     }
+    if state.intent == Intent::Down {
+        let then = Then::Stay(if is_host_stop(state) { End::HostStop } else { End::Asked { killed: false } });
+        return Ruling::Refuse("it is to be stopped".to_owned(), then);
+    }
     if let Some(reason) = &state.held {
         let why = format!("the guest is held: {reason}");
         return Ruling::Refuse(why.clone(), Then::Stay(End::GuestReboot { why }));
@@ -37,6 +41,11 @@ pub fn rule(state: &State, run: &Run, guest: &Guest, now: Instant) -> Ruling {
         RebootAction::Stop => refuse("its settings say stop"),
         RebootAction::Script(path) => Ruling::Script(path.clone()),
     }
+}
+
+/// Whether it is the host's stop that wants it down, and not somebody who means this guest.
+fn is_host_stop(state: &State) -> bool {
+    state.wanted_at_boot == Intent::Up
 }
 
 /// Carried out: in place, or anew when the configuration changed since the start. LXC's own reboot never reads the

@@ -3,7 +3,7 @@
 use super::{
     effect::Level,
     event::{Remembered, StopKind},
-    machine::{Turn, unasked},
+    machine::Turn,
     reboot,
     state::{Failure, Intent, Phase, Rebooting, Run, Then},
 };
@@ -39,7 +39,7 @@ impl Turn<'_> {
             Phase::Down(_) => {
                 if tripped.is_some() {
                     // It was to run, and failed at that.
-                    self.state.intent = Intent::Up;
+                    self.state.want(Intent::Up);
                 }
                 self.ended(then)
             }
@@ -47,6 +47,7 @@ impl Turn<'_> {
             | Phase::Frozen(run)
             | Phase::Rebooting { run, decision: Rebooting::Undecided, .. } => self.ending(run, then),
             Phase::Failed { .. }
+            | Phase::BackingOff { .. }
             | Phase::Starting { .. }
             | Phase::Rebooting { .. }
             | Phase::Stopping { .. } => phase,
@@ -62,7 +63,7 @@ impl Turn<'_> {
         let decided_until = |run: &Run| if is_back(run) { run.decided_until } else { on_its_way };
         let mut count = || reboot::remember(self.state, self.guest, self.now.instant_of(at));
         match phase {
-            Phase::Down(_) | Phase::Failed { .. } | Phase::Starting { .. } => {
+            Phase::Down(_) | Phase::Failed { .. } | Phase::BackingOff { .. } | Phase::Starting { .. } => {
                 count();
                 phase
             }
@@ -98,6 +99,7 @@ impl Turn<'_> {
     pub(super) fn resume(&mut self, phase: Phase, follows: Option<Follows>) -> Phase {
         let kind = StopKind::Ask(Some(self.guest.stop.timeout));
         match follows {
+            Some(Follows::End(End::HostStop)) => self.host_stop_requested(phase, kind),
             Some(Follows::End(End::Asked { .. } | End::Overdue)) => self.stop_requested(phase, kind),
             Some(Follows::Start) => self.restart_requested(phase, kind),
             // What had ended it was not so, or it is another run.
@@ -123,7 +125,10 @@ impl Turn<'_> {
         let Some(run) = remembered else {
             self.state.since = self.now.wall;
             self.log(Level::Info, "was started by others, and has ended");
-            return self.ended(unasked(End::of(status)));
+            // Whoever started it has it in hand.
+            let end = End::of(status);
+            let is_failure = end.is_failure();
+            return self.ended(if is_failure { Then::Fail(Failure::Ended(end)) } else { Then::Stay(end) });
         };
         // Without a status, what its helper told of its end is as good, and has the time.
         if status.is_some() || run.follows.is_some() || matches!(phase, Phase::Down(None)) {
@@ -131,19 +136,21 @@ impl Turn<'_> {
         }
         match run.follows {
             Some(Follows::Start) => {
-                self.state.intent = Intent::Up;
+                self.state.want(Intent::Up);
                 self.ended(Then::Start)
             }
             Some(Follows::RebootLoop(limit)) => self.ended(Then::Fail(Failure::RebootLoop(limit))),
-            Some(Follows::End(end)) if !end.is_failure() => self.ended(Then::Stay(end)),
+            Some(Follows::End(end @ (End::Asked { .. } | End::Overdue | End::HostStop))) => {
+                self.ended(Then::Stay(end))
+            }
             follows => {
                 self.log(Level::Info, "has ended while guestd was away");
-                self.state.intent = Intent::Up;
+                self.state.want(Intent::Up);
                 let known = follows.and_then(|follows| match follows {
                     Follows::End(end) => Some(end),
                     Follows::RebootLoop(_) | Follows::Start => None,
                 });
-                self.ended(unasked(known.unwrap_or_else(|| End::of(status))))
+                self.recover(Failure::Ended(known.unwrap_or_else(|| End::of(status))))
             }
         }
     }

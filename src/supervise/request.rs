@@ -5,7 +5,7 @@ use std::collections::BTreeSet;
 use super::{
     admission::{self, Admission},
     fleet::Fleet,
-    state::{Phase, State},
+    state::{Intent, Phase, State},
 };
 use crate::{
     model::{Action, GuestName, JobId, Now, Outlook, Rejection, Selection, StopWait, Verb, path},
@@ -13,6 +13,42 @@ use crate::{
 };
 
 impl Fleet {
+    /// What is asked for is wanted from now on, also of those whose turn comes later.
+    pub(super) fn wish(&mut self, verb: Verb, plan: &Plan) {
+        match verb {
+            // Those that are up have no turn.
+            Verb::Start => {
+                for name in &plan.already {
+                    if let Some(state) = self.states.get_mut(name)
+                        && matches!(state.phase, Phase::Up(_) | Phase::Frozen(_))
+                    {
+                        state.want(Intent::Up);
+                    }
+                }
+            }
+            Verb::Stop | Verb::Kill => {
+                let guests = plan.steps.iter().map(|step| &step.guest);
+                for name in guests {
+                    if let Some(state) = self.states.get_mut(name) {
+                        state.want(Intent::Down);
+                    }
+                }
+            }
+            _ => {}
+        }
+    }
+
+    /// Those who were to be stopped and are not any more: whoever runs may go on.
+    pub(super) fn spare(&mut self, names: Vec<GuestName>) {
+        for name in names {
+            if let Some(state) = self.states.get_mut(&name)
+                && matches!(state.phase, Phase::Up(_) | Phase::Frozen(_) | Phase::Rebooting { .. })
+            {
+                state.want(Intent::Up);
+            }
+        }
+    }
+
     /// Whether a guest counts as running for a plan. On the way up, one that is still being started does not: whoever
     /// needs it must wait for it.
     fn is_running(&self, verb: Verb) -> impl Fn(&GuestName) -> bool + '_ {

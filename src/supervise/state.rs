@@ -3,9 +3,10 @@
 use std::{collections::VecDeque, time::Duration};
 
 use super::event::HelperId;
+pub use super::failure::Failure;
 use crate::{
     engine::{Epoch, Init},
-    model::{End, Instant, Limit, Timestamp, status::HelperReport},
+    model::{End, Instant, Timestamp, status::HelperReport},
 };
 
 /// What is wanted. Changed only by an operator, by boot, or by the guest's own halt.
@@ -33,6 +34,36 @@ pub struct Run {
     pub decided_until: Option<Instant>,
     /// When its newest init was seen: delays count from here.
     pub ran_at: Instant,
+    /// Whether its newest init serves.
+    pub service: Service,
+}
+
+/// How far a guest that runs is with serving.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Service {
+    /// How far.
+    pub stage: Stage,
+    /// What was last found or said of it, for people; empty when there is nothing to say.
+    pub words: String,
+}
+
+/// How far a guest that runs is with serving.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Stage {
+    /// Its `[ready]` condition is awaited.
+    Awaited {
+        /// Until when.
+        until: Instant,
+    },
+    /// It was not ready in time, and is left up. It may still become so.
+    Missed,
+    /// It is ready.
+    Ready {
+        /// Since when.
+        since: Instant,
+        /// How many checks of its health have failed since one was good.
+        ill: u32,
+    },
 }
 
 /// What is, with the data that only this phase has.
@@ -46,6 +77,13 @@ pub enum Phase {
         why: Failure,
         /// The run of which something is left that would not die.
         remains: Option<Epoch>,
+    },
+    /// Nothing of it runs, and it will be started again by itself.
+    BackingOff {
+        /// What went wrong, or how it ended.
+        why: Failure,
+        /// When.
+        next: Next,
     },
     /// The engine starts it.
     Starting {
@@ -80,6 +118,20 @@ pub enum Phase {
         /// What follows.
         then: Then,
     },
+}
+
+/// When a guest is started again by itself.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Next {
+    /// At this moment.
+    At {
+        /// When.
+        at: Instant,
+        /// The same for people.
+        wall: Timestamp,
+    },
+    /// As soon as nothing is in the way: what is, for people; empty when nobody has looked yet.
+    Due(String),
 }
 
 /// How far the decision about a guest's own reboot is.
@@ -129,40 +181,10 @@ pub enum Then {
     Stay(End),
     /// It stays down, and a person should look.
     Fail(Failure),
+    /// What `[restart]` says of this.
+    Recover(Failure),
     /// It is started again.
     Start,
-}
-
-/// Why a guest is `failed`.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Failure {
-    /// It could not be started.
-    Start(String),
-    /// It ended badly.
-    Ended(End),
-    /// It rebooted too often.
-    RebootLoop(Limit),
-    /// It would not die.
-    Stuck(String),
-    /// It rebooted, and its new init did not come.
-    NoNewInit,
-}
-
-impl std::fmt::Display for Failure {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        match self {
-            Self::Start(reason) => f.write_str(reason),
-            Self::Ended(end) => write!(f, "{end}"),
-            Self::RebootLoop(limit) => write!(
-                f,
-                "reboot loop: it rebooted more than {} times within {}; \"guestctl start\" tries again",
-                limit.count,
-                humantime::format_duration(limit.window)
-            ),
-            Self::Stuck(reason) => write!(f, "it would not die: {reason}"),
-            Self::NoNewInit => f.write_str("it rebooted, and no new init came in time"),
-        }
-    }
 }
 
 /// Everything that is known of one guest but its configuration.
@@ -178,6 +200,11 @@ pub struct State {
     pub epoch: Epoch,
     /// When the guest asked to reboot, newest last; only what the loop guard still needs.
     pub reboots: VecDeque<Instant>,
+    /// How often it was started again after a failure.
+    pub retries: Retries,
+    /// Whether it should run at the next boot, where its settings say `auto = "last-state"`: what was wanted before the
+    /// host began to stop.
+    pub wanted_at_boot: Intent,
     /// How many new inits followed the first one of a run, or another run by a restart.
     pub restarts: u32,
     /// Why it is held, if it is.
@@ -188,6 +215,15 @@ pub struct State {
     pub doubt: Option<Doubt>,
     /// It was seen to be down, so that what an earlier daemon left about a run counts no more.
     pub seen_down: bool,
+}
+
+/// Starts after failures. A run that was ready for long enough ends the count (`backoff`).
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct Retries {
+    /// When each was decided, newest last; only what the limit still needs.
+    pub at: VecDeque<Instant>,
+    /// How many came one after the other: what the delay grows by.
+    pub streak: u32,
 }
 
 /// A guest counts as down, and may run.
@@ -204,12 +240,20 @@ pub struct Doubt {
 impl Run {
     /// A run of which nothing but its number is known yet.
     pub fn new(epoch: Epoch, fingerprint: Option<u64>, now: Instant) -> Self {
-        Self { epoch, init: None, adopted: false, fingerprint, decided_until: None, ran_at: now }
+        let service = Service::ready(now);
+        Self { epoch, init: None, adopted: false, fingerprint, decided_until: None, ran_at: now, service }
     }
 
     /// Whether a reboot at this moment is decided already.
     pub fn is_reboot_decided(&self, now: Instant) -> bool {
         self.decided_until.is_some_and(|until| now < until)
+    }
+}
+
+impl Service {
+    /// It serves since this moment.
+    pub fn ready(since: Instant) -> Self {
+        Self { stage: Stage::Ready { since, ill: 0 }, words: String::new() }
     }
 }
 
@@ -220,7 +264,7 @@ impl Phase {
             Self::Up(run) | Self::Frozen(run) | Self::Rebooting { run, .. } | Self::Stopping { run, .. } => {
                 Some(run)
             }
-            Self::Down(_) | Self::Failed { .. } | Self::Starting { .. } => None,
+            Self::Down(_) | Self::Failed { .. } | Self::BackingOff { .. } | Self::Starting { .. } => None,
         }
     }
 }
@@ -234,6 +278,8 @@ impl State {
             since,
             epoch: Epoch(0),
             reboots: VecDeque::new(),
+            retries: Retries::default(),
+            wanted_at_boot: Intent::Down,
             restarts: 0,
             held: None,
             helper: None,
@@ -264,12 +310,23 @@ impl State {
 
     /// Whether something of it runs, as far as is known.
     pub fn is_running(&self) -> bool {
-        !matches!(self.phase, Phase::Down(_) | Phase::Failed { remains: None, .. })
+        !matches!(self.phase, Phase::Down(_) | Phase::Failed { remains: None, .. } | Phase::BackingOff { .. })
     }
 
-    /// Whether something of it may run: also when nobody could find out.
+    /// Whether there is something to stop: it runs, or may without anybody knowing, or will by itself.
     pub fn may_run(&self) -> bool {
-        self.is_running() || self.doubt.is_some()
+        self.is_running() || self.doubt.is_some() || matches!(self.phase, Phase::BackingOff { .. })
+    }
+
+    /// Whether it should be started by itself as soon as nothing is in the way.
+    pub fn is_due(&self) -> bool {
+        matches!(self.phase, Phase::BackingOff { next: Next::Due(_), .. })
+    }
+
+    /// Changes what is wanted, by an operator, by a boot or by the guest.
+    pub fn want(&mut self, intent: Intent) {
+        self.intent = intent;
+        self.wanted_at_boot = intent;
     }
 
     /// Whether it counts towards `max-starting`: it is being started, or will be as soon as its last run has ended.
@@ -283,7 +340,9 @@ impl State {
             Phase::Rebooting { deadline, .. } => Some(*deadline),
             Phase::Starting { deadline, .. } | Phase::Stopping { deadline, .. } => *deadline,
             Phase::Down(_) | Phase::Failed { .. } => self.doubt.as_ref()?.again,
-            Phase::Up(_) | Phase::Frozen(_) => None,
+            Phase::BackingOff { next: Next::At { at, .. }, .. } => Some(*at),
+            Phase::Up(Run { service: Service { stage: Stage::Awaited { until }, .. }, .. }) => Some(*until),
+            Phase::BackingOff { next: Next::Due(_), .. } | Phase::Up(_) | Phase::Frozen(_) => None,
         }
     }
 }

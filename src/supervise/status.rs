@@ -1,6 +1,9 @@
 //! What readers see of a guest: its state and its configuration, flattened.
 
-use super::state::{Intent, Phase, Rebooting, State};
+use super::{
+    serve,
+    state::{Failure, Intent, Next, Phase, Rebooting, Service, Stage, State},
+};
 use crate::model::{
     Guest,
     status::{GuestStatus, PhaseWord},
@@ -19,9 +22,12 @@ pub fn of(guest: &Guest, state: &State, waits: bool) -> GuestStatus {
         engine: guest.engine_kind(),
         phase: word(&state.phase, waits),
         intent_up: state.intent == Intent::Up,
-        // Without readiness conditions a guest serves as soon as it runs.
-        ready: matches!(state.phase, Phase::Up(_)),
-        reason: reason(state, waits),
+        ready: is_ready(guest, &state.phase),
+        reason: reason(guest, state, waits),
+        next_try: match &state.phase {
+            Phase::BackingOff { next: Next::At { wall, .. }, .. } => Some(*wall),
+            _ => None,
+        },
         auto: guest.start.auto,
         order: guest.start.order,
         delay: guest.start.delay,
@@ -49,7 +55,8 @@ pub fn of(guest: &Guest, state: &State, waits: bool) -> GuestStatus {
 /// The word for a phase. Between two inits of a reboot a guest is starting.
 pub fn word(phase: &Phase, waits: bool) -> PhaseWord {
     match phase {
-        Phase::Down(_) | Phase::Failed { .. } if waits => PhaseWord::Waiting,
+        Phase::Down(_) | Phase::Failed { .. } | Phase::BackingOff { .. } if waits => PhaseWord::Waiting,
+        Phase::BackingOff { .. } => PhaseWord::BackingOff,
         Phase::Down(_) => PhaseWord::Down,
         Phase::Failed { .. } => PhaseWord::Failed,
         Phase::Starting { .. } | Phase::Rebooting { .. } => PhaseWord::Starting,
@@ -59,14 +66,37 @@ pub fn word(phase: &Phase, waits: bool) -> PhaseWord {
     }
 }
 
-fn reason(state: &State, waits: bool) -> String {
+/// Without conditions a guest serves as soon as it runs.
+fn is_ready(guest: &Guest, phase: &Phase) -> bool {
+    let Phase::Up(run) = phase else { return false };
+    matches!(run.service.stage, Stage::Ready { .. }) && !serve::is_ill(&run.service, guest)
+}
+
+/// What is to be said of one that runs.
+fn service(guest: &Guest, service: &Service) -> String {
+    let words = &service.words;
+    match service.stage {
+        Stage::Awaited { .. } if words.is_empty() => format!("waits for readiness: {}", guest.ready.when),
+        Stage::Awaited { .. } => format!("waits for readiness: {words}"),
+        Stage::Missed => Failure::NotReady { within: guest.ready.timeout, words: words.clone() }.to_string(),
+        Stage::Ready { .. } if serve::is_ill(service, guest) => format!("its health is bad: {words}"),
+        Stage::Ready { .. } => words.clone(),
+    }
+}
+
+fn reason(guest: &Guest, state: &State, waits: bool) -> String {
     match &state.phase {
         Phase::Down(_) | Phase::Failed { .. } if waits => "waits for its turn".into(),
+        Phase::BackingOff { why, next: Next::Due(what) } if !what.is_empty() => {
+            format!("{why}; it waits for {what}")
+        }
+        Phase::BackingOff { why, .. } => why.to_string(),
+        Phase::Up(run) => service(guest, &run.service),
         Phase::Down(_) if let Some(doubt) = &state.doubt => doubt.why.clone(),
         Phase::Down(None) => String::new(),
         Phase::Down(Some(end)) => end.to_string(),
         Phase::Failed { why, .. } => why.to_string(),
         Phase::Rebooting { .. } => "rebooting".into(),
-        Phase::Starting { .. } | Phase::Up(_) | Phase::Frozen(_) | Phase::Stopping { .. } => String::new(),
+        Phase::Starting { .. } | Phase::Frozen(_) | Phase::Stopping { .. } => String::new(),
     }
 }

@@ -13,12 +13,15 @@ use crate::{
 };
 
 /// Every id. What it stands for never changes.
-const IDS: [(Topic, &str); 7] = [
+const IDS: [(Topic, &str); 10] = [
     (Topic::Up, "4419db2843724f8994371a0fadee3e0f"),
     (Topic::Down, "f6de626329794fbdbc4e80e88cb98c73"),
     (Topic::Failed, "b1a6abce7c14446bae0eefbc4803fe90"),
     (Topic::Rebooted, "f6d237e90a964ef0a7ef6d7a4fbe1325"),
     (Topic::RebootRefused, "8d84dee50ae94d5fbc56588a960b5ec2"),
+    (Topic::Ready, "cf71201fe9e546338455c0ea56306766"),
+    (Topic::Ill, "4ff637e895b74930bd953675ba7e16c5"),
+    (Topic::Retry, "31278c71c4204273a6f187656444b1d7"),
     (Topic::JobBegun, "4244c3ab709d4c2a9a1dfc54f82606df"),
     (Topic::JobEnded, "8c3fe9db66474937a0c432e86e1862d3"),
 ];

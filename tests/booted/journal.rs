@@ -43,7 +43,7 @@ fn what_was_done_to_a_guest_is_found_by_its_unit_its_name_its_job_and_what_it_wa
     ));
     let told = plain(&told);
     assert_eq!(told[..2], ["web is up", "web is down: killed by request"]);
-    assert!(told.len() == 3 && told[2].starts_with("bad start failed: "), "{told:?}");
+    assert!(told.len() == 3 && told[2].starts_with("bad has failed: "), "{told:?}");
 
     let explained = machine.sh("journalctl -b -x -u guest-web -u guest-bad");
     for subject in

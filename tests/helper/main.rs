@@ -80,6 +80,7 @@ fn vshelper(dir: &Path, event: &str, id: &str) -> Ran {
 
 fn store(dir: &Path, guest: &str, action: RebootAction) {
     let policy = StoredPolicy {
+        ready: None,
         version: StoredPolicy::VERSION,
         guest: name(guest),
         action,

@@ -22,6 +22,7 @@ fn policy(action: RebootAction) -> StoredPolicy {
         started_fingerprint: 7,
         stopping: false,
         follows: None,
+        ready: None,
         held: false,
         keeper: None,
     }

@@ -335,7 +335,7 @@ fn a_guest_whose_configuration_vanishes_is_kept_while_it_runs() {
     world.fleet.undefine(&name("b"), at(3));
     world.fleet.define(Arc::new(guest("b")), at(4));
     world.sees(5, "b", Observation::Gone);
-    assert_eq!(world.published().guests["b"].phase, PhaseWord::Down, "it was defined again");
+    assert_eq!(world.published().guests["b"].phase, PhaseWord::Failed, "it was defined again");
 }
 
 #[test]

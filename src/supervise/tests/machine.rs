@@ -71,7 +71,10 @@ fn every_end_is_classified() {
     }
     let mut scene = Scene::up();
     scene.sees(5, Observation::Gone);
-    assert_eq!((word(&scene.state), reason(&scene).as_str()), ("down", "ended unobserved"));
+    assert_eq!(
+        (word(&scene.state), reason(&scene).as_str()),
+        ("failed", "it ended, and it was not seen how")
+    );
 }
 
 #[test]
@@ -374,8 +377,13 @@ fn what_runs_already_is_adopted() {
     assert_eq!(status.since, Some(init(42).since));
 
     let mut ours = Scene::new();
-    let remembered =
-        Some(Remembered { fingerprint: 9, reboots: vec![at(0).instant; 5], was_seen: true, follows: None });
+    let remembered = Some(Remembered {
+        fingerprint: 9,
+        reboots: vec![at(0).instant; 5],
+        was_seen: true,
+        follows: None,
+        ready: None,
+    });
     ours.happens(1, Event::Probed(Found::State { probe: Probe::Frozen(init(42)), remembered }));
     let status = status::of(&ours.guest, &ours.state, false);
     assert_eq!((status.phase, status.adopted, status.config_changed), (PhaseWord::Frozen, false, true));

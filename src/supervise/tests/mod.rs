@@ -6,7 +6,9 @@ mod ends;
 mod fleet;
 mod machine;
 mod meanwhile;
+mod recover;
 mod reports;
+mod serve;
 mod table;
 mod told;
 
@@ -15,7 +17,10 @@ use std::{sync::Arc, time::Duration};
 use super::{event::Event, machine::handle, state::State};
 use crate::{
     engine::{EngineError, Epoch, ErrorKind, Init, Observation},
-    model::{Auto, EngineSpec, Guest, GuestName, Instant, LxcSpec, Now, Start, Timestamp, WaitStatus},
+    model::{
+        Auto, EngineSpec, Guest, GuestName, Instant, LxcSpec, Now, Restart, RestartPolicy, Start, Timestamp,
+        WaitStatus,
+    },
     supervise::effect::Effect,
 };
 
@@ -36,7 +41,9 @@ pub(super) fn guest(text: &str) -> Guest {
         own_console: false,
     });
     let start = Start { auto: Auto::Yes, ..Start::default() };
-    Guest { start, fingerprint: 1, ..Guest::new(name(text), engine) }
+    // What comes after failures has tests of its own.
+    let restart = Restart { policy: RestartPolicy::Never, ..Restart::default() };
+    Guest { start, restart, fingerprint: 1, ..Guest::new(name(text), engine) }
 }
 
 /// `seconds` after the host's boot.

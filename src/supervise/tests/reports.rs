@@ -170,7 +170,8 @@ fn a_loop_guard_that_tripped_without_the_daemon_has_the_same_end() {
 
 /// A look finds that a run ended so, which the daemon before this one had started.
 fn found_ended(raw: i32, follows: Option<Follows>) -> Event {
-    let remembered = Some(Remembered { fingerprint: 1, reboots: Vec::new(), was_seen: true, follows });
+    let remembered =
+        Some(Remembered { fingerprint: 1, reboots: Vec::new(), was_seen: true, follows, ready: None });
     Event::Probed(Found::State { probe: Probe::Ended(WaitStatus(raw)), remembered })
 }
 
@@ -208,6 +209,7 @@ fn what_was_begun_with_a_run_goes_on_with_the_next_daemon() {
             reboots: Vec::new(),
             was_seen: true,
             follows: follows.clone(),
+            ready: None,
         });
         let told = scene.happens(7, Event::Probed(Found::State { probe: Probe::Up(init(42)), remembered }));
         assert_eq!(told.len(), effects, "{follows:?}: {told:?}");
@@ -223,7 +225,8 @@ fn what_was_begun_with_a_run_goes_on_with_the_next_daemon() {
 #[test]
 fn an_end_of_which_nothing_is_known_is_told_as_such() {
     for (was_seen, reason) in [(true, "ended unobserved"), (false, "")] {
-        let remembered = Some(Remembered { fingerprint: 1, reboots: Vec::new(), was_seen, follows: None });
+        let remembered =
+            Some(Remembered { fingerprint: 1, reboots: Vec::new(), was_seen, follows: None, ready: None });
         let mut scene = Scene::new();
         scene.happens(7, Event::Probed(Found::State { probe: Probe::Down, remembered }));
         assert_eq!(status::of(&scene.guest, &scene.state, false).reason, reason);

@@ -48,7 +48,7 @@ fn a_job_is_told_from_begin_to_end_and_its_guests_lines_name_it() {
     assert_eq!(world.told(), [("a is up, with init 101".into(), Topic::Up, Some(1))]);
     assert_eq!(world.told_of_jobs(), []);
     world.fails_to_start(3, "b");
-    let failed = "start failed: could not start it: no rootfs";
+    let failed = "has failed: could not start it: no rootfs";
     assert_eq!(world.told(), [(format!("b {failed}"), Topic::Failed, Some(1))]);
     let over = "job 1 (start) is over: failed; b: could not start it: no rootfs";
     assert_eq!(world.told_of_jobs(), [(over.into(), Topic::JobEnded, Level::Warning, None)]);

@@ -107,7 +107,7 @@ impl World {
                 Effect::Answer(id, _) => {
                     assert!(self.unanswered.remove(&id), "{guest}: {id:?} is answered twice");
                 }
-                Effect::Log(..) | Effect::Check(_) => {}
+                Effect::Log(..) | Effect::Check(_) | Effect::Hook(..) => {}
             }
         }
         let starting = self.fleet.states.values().filter(|state| state.takes_slot()).count();
