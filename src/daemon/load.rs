@@ -184,6 +184,7 @@ pub fn effective(directories: &Directories, name: &GuestName) -> (Result<Importe
             Ok(config) => {
                 let (overlay, files) = pass.overlay(lxcpath, name);
                 found.extend_from_slice(&config.diagnostics);
+                found.extend(pass.laid(&overlay).findings().map(|found| found.about(name)));
                 let path = Arc::clone(lxcpath);
                 let imported = config.imported(name.clone(), path, &settings.defaults, overlay, files);
                 found.extend(pass.finish().2);

@@ -1,12 +1,18 @@
 //! What one source says of a guest, and how sources are laid over one another.
 
-use std::{collections::BTreeMap, time::Duration};
+use std::{borrow::Cow, collections::BTreeMap, time::Duration};
 
 use crate::model::{
-    Amount, Auto, Groups, GuestName, Limit, Origin, Reboot, RebootAction, Resource, Resources, Start, Stop,
+    Amount, Auto, Diagnostic, EngineSpec, Groups, Guest, GuestName, Limit, Origin, Owner, Reboot,
+    RebootAction, Resource, Resources, Start, Stop,
 };
 
-use super::Effective;
+use super::{
+    Effective,
+    hook::{self, HooksLayer},
+    ready::{HealthLayer, ReadyLayer},
+    restart::RestartLayer,
+};
 
 /// A value and the place where it was written.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -21,6 +27,11 @@ impl<T> Sourced<T> {
     /// Puts both together.
     pub fn new(value: T, origin: Origin) -> Self {
         Self { value, origin }
+    }
+
+    /// Another value from the same place.
+    pub fn map<U>(self, other: impl FnOnce(T) -> U) -> Sourced<U> {
+        Sourced::new(other(self.value), self.origin)
     }
 }
 
@@ -45,12 +56,22 @@ pub struct Layer {
     pub start_timeout: Option<Sourced<Duration>>,
     /// `start.network-online`.
     pub network_online: Option<Sourced<bool>>,
+    /// `[ready]`.
+    pub ready: ReadyLayer,
+    /// `[restart]`.
+    pub restart: RestartLayer,
+    /// `[health]`.
+    pub health: HealthLayer,
     /// `reboot.action`.
     pub reboot_action: Option<Sourced<RebootAction>>,
     /// `reboot.limit`.
     pub reboot_limit: Option<Sourced<Limit>>,
     /// `stop.timeout`.
     pub stop_timeout: Option<Sourced<Duration>>,
+    /// `[hooks]`.
+    pub hooks: HooksLayer,
+    /// `owner`.
+    pub owner: Option<Sourced<Owner>>,
     /// `[resources]`.
     pub resources: BTreeMap<Resource, Sourced<Amount>>,
 }
@@ -58,11 +79,6 @@ pub struct Layer {
 impl Layer {
     /// Lays another source over this one: what it says wins.
     pub fn lay(&mut self, over: Self) {
-        fn take<T>(under: &mut Option<T>, over: Option<T>) {
-            if over.is_some() {
-                *under = over;
-            }
-        }
         take(&mut self.auto, over.auto);
         take(&mut self.order, over.order);
         take(&mut self.delay, over.delay);
@@ -79,31 +95,60 @@ impl Layer {
         take(&mut self.requires, over.requires);
         take(&mut self.start_timeout, over.start_timeout);
         take(&mut self.network_online, over.network_online);
+        self.ready.lay(over.ready);
+        self.restart.lay(over.restart);
+        self.health.lay(over.health);
         take(&mut self.reboot_action, over.reboot_action);
         take(&mut self.reboot_limit, over.reboot_limit);
         take(&mut self.stop_timeout, over.stop_timeout);
+        self.hooks.extend(over.hooks);
+        take(&mut self.owner, over.owner);
         self.resources.extend(over.resources);
     }
 
-    /// The settings, with the built-in defaults beneath.
-    pub fn settings(self) -> (Start, Reboot, Stop) {
-        let (start, reboot, stop) = (Start::default(), Reboot::default(), Stop::default());
-        let start = Start {
-            auto: or(self.auto, start.auto),
-            order: or(self.order, start.order),
-            delay: or(self.delay, start.delay),
-            groups: or(self.groups, start.groups),
-            after: or(self.after, start.after),
-            wants: or(self.wants, start.wants),
-            requires: or(self.requires, start.requires),
-            timeout: or(self.start_timeout, start.timeout),
-            network_online: or(self.network_online, start.network_online),
-        };
-        let reboot = Reboot {
-            action: or(self.reboot_action, reboot.action),
-            limit: or(self.reboot_limit, reboot.limit),
-        };
-        (start, reboot, Stop { timeout: or(self.stop_timeout, stop.timeout) })
+    /// The guest with these settings, and the built-in defaults beneath.
+    pub fn guest(&self, name: GuestName, engine: EngineSpec, fingerprint: u64) -> Guest {
+        Guest {
+            name,
+            engine,
+            start: self.start(),
+            ready: self.ready.settled(),
+            restart: self.restart.settled(),
+            health: self.health.settled(),
+            reboot: self.reboot(),
+            stop: self.stop(),
+            hooks: hook::settled(&self.hooks),
+            owner: or(&self.owner, Owner::default()),
+            resources: self.resources(),
+            fingerprint,
+        }
+    }
+
+    /// `[start]`.
+    pub fn start(&self) -> Start {
+        let start = Start::default();
+        Start {
+            auto: or(&self.auto, start.auto),
+            order: or(&self.order, start.order),
+            delay: or(&self.delay, start.delay),
+            groups: or(&self.groups, start.groups),
+            after: or(&self.after, start.after),
+            wants: or(&self.wants, start.wants),
+            requires: or(&self.requires, start.requires),
+            timeout: or(&self.start_timeout, start.timeout),
+            network_online: or(&self.network_online, start.network_online),
+        }
+    }
+
+    /// `[reboot]`.
+    pub fn reboot(&self) -> Reboot {
+        let Reboot { action, limit } = Reboot::default();
+        Reboot { action: or(&self.reboot_action, action), limit: or(&self.reboot_limit, limit) }
+    }
+
+    /// `[stop]`.
+    pub fn stop(&self) -> Stop {
+        Stop { timeout: or(&self.stop_timeout, Stop::default().timeout) }
     }
 
     /// What it says of resources.
@@ -111,29 +156,39 @@ impl Layer {
         self.resources.iter().map(|(resource, amount)| (*resource, amount.value)).collect()
     }
 
+    /// Settings that cannot do what they were written for, which only shows in all sources together.
+    pub fn findings(&self) -> impl Iterator<Item = Diagnostic> {
+        self.restart.too_long().into_iter().chain(self.health.idle())
+    }
+
     /// Every setting in force, with the place it came from.
     pub fn effective(&self) -> Vec<Effective> {
-        let (start, reboot, stop) = self.clone().settings();
-        let row =
-            |key, value: String, origin: Option<&Origin>| Effective { key, value, origin: origin.cloned() };
+        let (start, reboot, stop) = (self.start(), self.reboot(), self.stop());
         let mut rows = vec![
-            row("start.auto", auto(start.auto), origin(&self.auto)),
-            row("start.order", start.order.to_string(), origin(&self.order)),
-            row("start.delay", time(start.delay), origin(&self.delay)),
-            row("start.group", groups(&start.groups), origin(&self.groups)),
-            row("start.after", list(&start.after), origin(&self.after)),
-            row("start.wants", list(&start.wants), origin(&self.wants)),
-            row("start.requires", list(&start.requires), origin(&self.requires)),
-            row("start.timeout", time(start.timeout), origin(&self.start_timeout)),
-            row("start.network-online", start.network_online.to_string(), origin(&self.network_online)),
-            row("reboot.action", quoted(reboot.action), origin(&self.reboot_action)),
-            row("reboot.limit", quoted(reboot.limit), origin(&self.reboot_limit)),
-            row("stop.timeout", time(stop.timeout), origin(&self.stop_timeout)),
+            row("start.auto", auto(start.auto), &self.auto),
+            row("start.order", start.order.to_string(), &self.order),
+            row("start.delay", time(start.delay), &self.delay),
+            row("start.group", groups(&start.groups), &self.groups),
+            row("start.after", list(&start.after), &self.after),
+            row("start.wants", list(&start.wants), &self.wants),
+            row("start.requires", list(&start.requires), &self.requires),
+            row("start.timeout", time(start.timeout), &self.start_timeout),
+            row("start.network-online", start.network_online.to_string(), &self.network_online),
         ];
+        rows.extend(self.ready.rows());
+        rows.extend(self.restart.rows());
+        rows.extend(self.health.rows());
+        rows.extend([
+            row("reboot.action", quoted(reboot.action), &self.reboot_action),
+            row("reboot.limit", quoted(reboot.limit), &self.reboot_limit),
+            row("stop.timeout", time(stop.timeout), &self.stop_timeout),
+        ]);
+        rows.extend(hook::rows(&self.hooks));
+        rows.push(row("owner", quoted(or(&self.owner, Owner::default())), &self.owner));
         rows.extend(Resource::ALL.into_iter().map(|resource| {
             let written = self.resources.get(&resource);
             let in_force = written.map_or(resource.usual(), |written| written.value);
-            row(resource.setting(), amount(in_force), written.map(|written| &written.origin))
+            row(resource.setting(), amount(in_force), written)
         }));
         rows
     }
@@ -146,16 +201,29 @@ impl Layer {
     }
 }
 
-fn or<T>(written: Option<Sourced<T>>, default: T) -> T {
-    written.map_or(default, |sourced| sourced.value)
+/// Takes over what the upper layer says, if it says something.
+pub(super) fn take<T>(under: &mut Option<T>, over: Option<T>) {
+    if over.is_some() {
+        *under = over;
+    }
 }
 
-fn origin<T>(written: &Option<Sourced<T>>) -> Option<&Origin> {
-    written.as_ref().map(|sourced| &sourced.origin)
+/// What is written, or else this.
+pub(super) fn or<T: Clone>(written: &Option<Sourced<T>>, default: T) -> T {
+    written.as_ref().map_or(default, |sourced| sourced.value.clone())
+}
+
+/// A value in force.
+pub(super) fn row<'s, T: 's>(
+    key: impl Into<Cow<'static, str>>,
+    value: String,
+    written: impl Into<Option<&'s Sourced<T>>>,
+) -> Effective {
+    Effective { key: key.into(), value, origin: written.into().map(|written| written.origin.clone()) }
 }
 
 /// Text as TOML writes it.
-fn quoted(text: impl ToString) -> String {
+pub(super) fn quoted(text: impl ToString) -> String {
     ::toml::Value::String(text.to_string()).to_string()
 }
 
@@ -167,7 +235,8 @@ fn amount(amount: Amount) -> String {
     if let Amount::Number(number) = amount { number.to_string() } else { quoted(amount) }
 }
 
-fn time(duration: Duration) -> String {
+/// A duration as TOML writes it.
+pub(super) fn time(duration: Duration) -> String {
     quoted(humantime::format_duration(duration))
 }
 
@@ -178,7 +247,8 @@ fn groups(groups: &Groups) -> String {
     }
 }
 
-fn list(names: &[impl ToString]) -> String {
+/// A list of texts as TOML writes it.
+pub(super) fn list(names: &[impl ToString]) -> String {
     format!("[{}]", names.iter().map(|name| quoted(name.to_string())).collect::<Vec<_>>().join(", "))
 }
 
@@ -209,27 +279,14 @@ mod tests {
             resources: resources(&[(Resource::TasksMax, 8)], 11),
             ..Layer::default()
         });
-        let shown: Vec<_> = layer.effective().iter().map(ToString::to_string).collect();
+        let written = layer.effective().into_iter().filter(|row| row.origin.is_some());
+        let shown: Vec<_> = written.map(|row| row.to_string()).collect();
         assert_eq!(
             shown,
             [
                 "start.auto = true  # /f:1",
                 "start.order = 7  # /f:9",
-                "start.delay = \"0s\"  # default",
-                "start.group = []  # default",
-                "start.after = []  # default",
-                "start.wants = []  # default",
-                "start.requires = []  # default",
-                "start.timeout = \"1m 30s\"  # default",
-                "start.network-online = false  # default",
                 "reboot.action = \"stop\"  # /f:10",
-                "reboot.limit = \"5/1m\"  # default",
-                "stop.timeout = \"1m\"  # default",
-                "resources.MemoryMax = \"infinity\"  # default",
-                "resources.MemoryHigh = \"infinity\"  # default",
-                "resources.MemorySwapMax = \"infinity\"  # default",
-                "resources.CPUWeight = 100  # default",
-                "resources.CPUQuota = \"infinity\"  # default",
                 "resources.TasksMax = 8  # /f:11",
                 "resources.IOWeight = 9  # /f:3",
             ]

@@ -6,6 +6,7 @@
 //! [`Diagnostic`](crate::model::Diagnostic) with file, line and the way to mend it.
 
 use std::{
+    borrow::Cow,
     fmt, io,
     path::{Path, PathBuf},
 };
@@ -15,16 +16,23 @@ use crate::model::{Guest, Origin};
 pub mod excerpt;
 mod findings;
 mod fingerprint;
+mod hook;
 pub mod layer;
 pub mod lxc;
 pub mod overlay;
+mod probe;
+mod ready;
 mod resource;
+mod restart;
 pub mod settings;
 mod toml;
 mod value;
 
 pub use findings::nearest;
+pub use hook::HooksLayer;
 pub use layer::{Layer, Sourced};
+pub use ready::{HealthLayer, ReadyLayer};
+pub use restart::RestartLayer;
 pub use settings::{LauncherChoice, Settings};
 
 /// The most names that a list of groups or guests may hold; more is nobody's meaning, and would cost time.
@@ -99,7 +107,7 @@ pub trait Files {
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Effective {
     /// Its name: `start.auto`, or an LXC key such as `lxc.signal.halt`.
-    pub key: &'static str,
+    pub key: Cow<'static, str>,
     /// Its value: as TOML writes it, for LXC keys as LXC writes it.
     pub value: String,
     /// Where it was written; none for a built-in default.

@@ -7,23 +7,24 @@ use std::{
 
 use ::toml::de::DeTable;
 
-use crate::model::{Auto, Diagnostic, GroupName, Groups, GuestName, Origin, RebootAction, name::shown};
+use crate::model::{
+    Auto, Diagnostic, GroupName, Groups, GuestName, Origin, Owner, RebootAction, name::shown,
+};
 
 use super::{
-    Layer, Sourced, Text, resource,
-    toml::{Document, Field, decode},
-    value,
+    Layer, Sourced, Text, hook, ready, resource, restart,
+    toml::{Document, Field, decode, either},
 };
 
 const START: [&str; 9] =
     ["auto", "order", "delay", "group", "after", "wants", "requires", "timeout", "network-online"];
 const REBOOT: [&str; 2] = ["action", "limit"];
 const STOP: [&str; 1] = ["timeout"];
-/// Known names that this version does not act on yet.
-const LATER: [&str; 5] = ["ready", "restart", "health", "hooks", "owner"];
 /// Everything that may stand at the top of an overlay.
 const TOP: [&str; 10] =
-    ["start", "reboot", "stop", "ready", "restart", "health", "hooks", "resources", "owner", "engine"];
+    ["start", "ready", "restart", "health", "reboot", "stop", "hooks", "resources", "owner", "engine"];
+/// What stands in `[defaults]`. Commands, probes for ever and an owner are each guest's own.
+const DEFAULTS: [&str; 6] = ["start", "ready", "restart", "reboot", "stop", "resources"];
 
 /// An overlay, read.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
@@ -58,7 +59,7 @@ pub fn read(file: impl Into<Arc<Path>>, text: &Text) -> Overlay {
 pub(super) fn defaults<'t>(document: &mut Document<'t>, table: &DeTable<'t>) -> Layer {
     let mut layer = Layer::default();
     for field in Document::fields("defaults.", table) {
-        section(document, &field, &mut layer, &["start", "reboot", "stop", "resources", "ready", "restart"]);
+        section(document, &field, &mut layer, &DEFAULTS);
     }
     layer
 }
@@ -96,47 +97,54 @@ pub fn orphan(guest: &GuestName, file: &Path, overlay: &Overlay) -> Diagnostic {
 
 fn section<'t>(document: &mut Document<'t>, field: &Field<'_, 't>, layer: &mut Layer, known: &[&str]) {
     match field.key {
-        "start" => each(document, field, |document, field| start(document, field, layer)),
-        "reboot" => each(document, field, |document, field| reboot(document, field, layer)),
-        "stop" => each(document, field, |document, field| match field.key {
-            "timeout" => layer.stop_timeout = document.duration(field).or(layer.stop_timeout.take()),
+        key if !known.contains(&key) => stranger(document, field, known),
+        "start" => document.section(field, |document, field| start(document, field, layer)),
+        "ready" => layer.ready.read(document, field),
+        "restart" => layer.restart.read(document, field),
+        "health" => layer.health.read(document, field),
+        "reboot" => document.section(field, |document, field| reboot(document, field, layer)),
+        "stop" => document.section(field, |document, field| match field.key {
+            "timeout" => layer.stop_timeout = document.duration(field),
             _ => document.unknown(field, &STOP),
         }),
-        "resources" => each(document, field, |document, field| resource::read(document, field, layer)),
-        later if LATER.contains(&later) && known.contains(&later) => {
-            document.warning(field, || {
-                format!("{} belongs to a later version; this one does not act on it", field.name())
-            });
-        }
-        key => match home(key) {
-            Some(section) => document.error(field, || {
-                let (name, above) = (field.name(), field.section);
-                format!("unknown key {name}; {key} belongs into the section [{above}{section}]")
-            }),
-            None => document.unknown(field, known),
-        },
+        "hooks" => hook::read(document, field, &mut layer.hooks),
+        "owner" => layer.owner = document.one_of(field, &Owner::ALL),
+        "resources" => document.section(field, |document, field| resource::read(document, field, layer)),
+        _ => document.unknown(field, known),
     }
 }
 
-/// The section that a key stands in.
-fn home(key: &str) -> Option<&'static str> {
-    [("start", &START[..]), ("reboot", &REBOOT), ("stop", &STOP), ("resources", &resource::KEYS)]
-        .into_iter()
-        .find(|(_, keys)| keys.contains(&key))
-        .map(|(section, _)| section)
+/// A key that is not known here; perhaps it is elsewhere.
+fn stranger<'t>(document: &mut Document<'t>, field: &Field<'_, 't>, known: &[&str]) {
+    let (key, above) = (field.key, field.section);
+    let homes = homes(key).filter(|section| known.contains(section));
+    let homes: Vec<_> = homes.map(|section| format!("[{above}{section}]")).collect();
+    if !homes.is_empty() {
+        document.error(field, || {
+            format!("unknown key {}; {key} belongs into the section {}", field.name(), either(&homes))
+        });
+    } else if ["health", "hooks", "owner"].contains(&key) {
+        document.error(field, || {
+            format!("unknown key {}; {key} is each guest's own: write it into guests/NAME.toml", field.name())
+        });
+    } else {
+        document.unknown(field, known);
+    }
 }
 
-/// Reads the fields of one section.
-fn each<'t>(
-    document: &mut Document<'t>,
-    field: &Field<'_, 't>,
-    mut read: impl FnMut(&mut Document<'t>, &Field<'_, 't>),
-) {
-    if let Some(table) = document.table(field) {
-        for field in Document::fields(&format!("{}.", field.name()), table) {
-            read(document, &field);
-        }
-    }
+/// The sections that a key stands in.
+fn homes(key: &str) -> impl Iterator<Item = &'static str> {
+    const SECTIONS: [(&str, &[&str]); 8] = [
+        ("start", &START),
+        ("ready", &ready::READY),
+        ("restart", &restart::KEYS),
+        ("health", &ready::HEALTH),
+        ("reboot", &REBOOT),
+        ("stop", &STOP),
+        ("hooks", &hook::KEYS),
+        ("resources", &resource::KEYS),
+    ];
+    SECTIONS.into_iter().filter(move |(_, keys)| keys.contains(&key)).map(|(section, _)| section)
 }
 
 fn start<'t>(document: &mut Document<'t>, field: &Field<'_, 't>, layer: &mut Layer) {
@@ -148,7 +156,7 @@ fn start<'t>(document: &mut Document<'t>, field: &Field<'_, 't>, layer: &mut Lay
         "after" => layer.after = guests(document, field),
         "wants" => layer.wants = guests(document, field),
         "requires" => layer.requires = guests(document, field),
-        "timeout" => layer.start_timeout = patience(document, field),
+        "timeout" => layer.start_timeout = document.patience(field),
         "network-online" => layer.network_online = document.boolean(field),
         _ => document.unknown(field, &START),
     }
@@ -181,10 +189,7 @@ fn reboot<'t>(document: &mut Document<'t>, field: &Field<'_, 't>, layer: &mut La
                 },
             );
         }
-        "limit" => {
-            layer.reboot_limit =
-                document.text(field, "a count and a time, neither of them zero", "\"5/1m\"", value::limit);
-        }
+        "limit" => layer.reboot_limit = document.limit(field, "\"5/1m\""),
         _ => document.unknown(field, &REBOOT),
     }
 }
@@ -200,15 +205,6 @@ fn groups<'t>(document: &mut Document<'t>, field: &Field<'_, 't>) -> Sourced<Gro
 
 fn guests<'t>(document: &mut Document<'t>, field: &Field<'_, 't>) -> Option<Sourced<Vec<GuestName>>> {
     document.list(field, "[\"db\"]", GuestName::new).map(distinct)
-}
-
-/// A time that something may take: zero would mean that it can never be done.
-fn patience<'t>(document: &mut Document<'t>, field: &Field<'_, 't>) -> Option<Sourced<std::time::Duration>> {
-    let duration = document.duration(field)?;
-    if duration.value.is_zero() {
-        return document.wrong(field, "longer than zero", "\"90s\"");
-    }
-    Some(duration)
 }
 
 /// Keeps the first of equal elements.

@@ -92,20 +92,11 @@ impl Written {
     fn top<'t>(&mut self, document: &mut Document<'t>, field: &Field<'_, 't>) {
         match field.key {
             "order" => {
-                let read = |text: &str| {
-                    [Order::HighestFirst, Order::LowestFirst].into_iter().find(|o| o.to_string() == text)
-                };
-                let order =
-                    document.text(field, "\"highest-first\" or \"lowest-first\"", "\"highest-first\"", read);
+                let order = document.one_of(field, &[Order::HighestFirst, Order::LowestFirst]);
                 self.order = order.or(self.order.take());
             }
             "max-starting" => {
-                const WANTED: &str = "a whole number of at least 1";
-                let number = match document.integer::<u32>(field, WANTED, "4") {
-                    Some(number) if number.value == 0 => document.wrong(field, WANTED, "4"),
-                    number => number,
-                };
-                self.max_starting = number.or(self.max_starting.take());
+                self.max_starting = document.count(field, "4").or(self.max_starting.take());
             }
             "launcher" => {
                 const WANTED: &str = "\"auto\", \"systemd\" or \"direct\"";

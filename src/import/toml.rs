@@ -1,14 +1,14 @@
 //! TOML with places: each value is taken by itself, so that a bad one never loses the others, and each finding has its
 //! line.
 
-use std::{ops::Range, path::Path, sync::Arc, time::Duration};
+use std::{fmt::Display, ops::Range, path::Path, sync::Arc, time::Duration};
 
 use ::toml::{
     Spanned,
     de::{DeTable, DeValue},
 };
 
-use crate::model::{Diagnostic, Origin, name::shown};
+use crate::model::{Diagnostic, Limit, Origin, name::shown};
 
 use super::{
     LIST_MAX, Sourced, Text,
@@ -37,10 +37,15 @@ pub struct Field<'v, 't> {
     at: Range<usize>,
 }
 
-impl Field<'_, '_> {
+impl<'v, 't> Field<'v, 't> {
     /// Section and key.
     pub fn name(&self) -> String {
         format!("{}{}", self.section, shown(self.key))
+    }
+
+    /// One element of its value, under its name.
+    pub fn element(&self, element: &'v Spanned<DeValue<'t>>) -> Self {
+        Self { value: element, at: element.span(), ..self.clone() }
     }
 }
 
@@ -128,6 +133,15 @@ impl<'t> Document<'t> {
         (Self { text, lines, findings: Findings::new(file) }, table)
     }
 
+    /// Reads the fields of a section.
+    pub fn section(&mut self, section: &Field<'_, 't>, mut read: impl FnMut(&mut Self, &Field<'_, 't>)) {
+        if let Some(table) = self.table(section) {
+            for field in Self::fields(&format!("{}.", section.name()), table) {
+                read(self, &field);
+            }
+        }
+    }
+
     /// Everything found wrong.
     pub fn finish(self) -> Vec<Diagnostic> {
         self.findings.finish()
@@ -143,24 +157,25 @@ impl<'t> Document<'t> {
         })
     }
 
-    fn line(&self, span: &Range<usize>) -> u32 {
-        u32::try_from(self.lines.partition_point(|start| *start <= span.start)).unwrap_or(u32::MAX)
+    /// The line that a field is in.
+    pub fn line(&self, field: &Field<'_, 't>) -> u32 {
+        u32::try_from(self.lines.partition_point(|start| *start <= field.at.start)).unwrap_or(u32::MAX)
     }
 
     /// Where a field is.
     pub fn origin(&self, field: &Field<'_, 't>) -> Origin {
-        self.findings.origin(Some(self.line(&field.at)))
+        self.findings.origin(Some(self.line(field)))
     }
 
     /// A field cannot be used.
     pub fn error(&mut self, field: &Field<'_, 't>, message: impl FnOnce() -> String) {
-        let line = self.line(&field.at);
+        let line = self.line(field);
         self.findings.error(line, message);
     }
 
     /// A field is used, or left alone, perhaps not as meant.
     pub fn warning(&mut self, field: &Field<'_, 't>, message: impl FnOnce() -> String) {
-        let line = self.line(&field.at);
+        let line = self.line(field);
         self.findings.warning(line, message);
     }
 
@@ -170,6 +185,12 @@ impl<'t> Document<'t> {
             Some(near) => format!("unknown key {}; did you mean {}{near}?", field.name(), field.section),
             None => format!("unknown key {}; known here: {}", field.name(), known.join(", ")),
         });
+    }
+
+    /// A list whose every element was refused.
+    pub fn nothing_left(&mut self, field: &Field<'_, 't>) {
+        let name = field.name();
+        self.error(field, || format!("{name} is ignored, since nothing in it can be used; mend that"));
     }
 
     /// A value of the wrong type, or outside what is allowed.
@@ -219,6 +240,15 @@ impl<'t> Document<'t> {
         }
     }
 
+    /// How many of something, of which there is at least one.
+    pub fn count(&mut self, field: &Field<'_, 't>, example: &str) -> Option<Sourced<u32>> {
+        const WANTED: &str = "a whole number of at least 1";
+        match self.integer(field, WANTED, example)? {
+            Sourced { value: 0, .. } => self.wrong(field, WANTED, example),
+            number => Some(number),
+        }
+    }
+
     /// A duration: seconds, or text with units.
     pub fn duration(&mut self, field: &Field<'_, 't>) -> Option<Sourced<Duration>> {
         let duration = match field.value.get_ref() {
@@ -229,6 +259,36 @@ impl<'t> Document<'t> {
             Some(value) => Some(self.sourced(field, value)),
             None => self.wrong(field, "a number of seconds or a duration such as \"1m 30s\"", "\"5s\""),
         }
+    }
+
+    /// A duration that `is_allowed`.
+    pub fn duration_where(
+        &mut self,
+        field: &Field<'_, 't>,
+        is_allowed: impl FnOnce(Duration) -> bool,
+        wanted: &str,
+        example: &str,
+    ) -> Option<Sourced<Duration>> {
+        let duration = self.duration(field)?;
+        if is_allowed(duration.value) { Some(duration) } else { self.wrong(field, wanted, example) }
+    }
+
+    /// A time that something may take: zero would mean that it can never be done.
+    pub fn patience(&mut self, field: &Field<'_, 't>) -> Option<Sourced<Duration>> {
+        self.duration_where(field, |duration| !duration.is_zero(), "longer than zero", "\"90s\"")
+    }
+
+    /// A limit.
+    pub fn limit(&mut self, field: &Field<'_, 't>, example: &str) -> Option<Sourced<Limit>> {
+        self.text(field, "a count and a time, neither of them zero", example, value::limit)
+    }
+
+    /// One of these words.
+    pub fn one_of<T: Copy + Display>(&mut self, field: &Field<'_, 't>, words: &[T]) -> Option<Sourced<T>> {
+        let quoted: Vec<_> = words.iter().map(|word| format!("\"{word}\"")).collect();
+        let wanted = either(&quoted);
+        let example = quoted.first().map_or("", |first| first);
+        self.text(field, &wanted, example, |text| words.iter().copied().find(|word| word.to_string() == text))
     }
 
     /// Text that `read` understands.
@@ -264,7 +324,7 @@ impl<'t> Document<'t> {
 
     /// A list of texts, or one text; an element that `read` refuses is reported and left out. Where it refuses all of
     /// them, so is the list.
-    pub fn list<T, E: std::fmt::Display>(
+    pub fn list<T, E: Display>(
         &mut self,
         field: &Field<'_, 't>,
         example: &str,
@@ -283,7 +343,7 @@ impl<'t> Document<'t> {
         let is_empty = elements.is_empty();
         let mut values = Vec::new();
         for element in elements {
-            let element = Field { value: element, at: element.span(), ..field.clone() };
+            let element = field.element(element);
             match element.value.get_ref().as_str().map(&read) {
                 Some(Ok(value)) => values.push(value),
                 Some(Err(error)) => {
@@ -293,11 +353,19 @@ impl<'t> Document<'t> {
             }
         }
         if values.is_empty() && !is_empty {
-            let name = field.name();
-            self.error(field, || format!("{name} is ignored, since nothing in it can be used; mend that"));
+            self.nothing_left(field);
             return None;
         }
         Some(self.sourced(field, values))
+    }
+}
+
+/// These, of which one is meant: `a, b or c`.
+pub fn either(choices: &[String]) -> String {
+    match choices {
+        [] => String::new(),
+        [only] => only.clone(),
+        [others @ .., last] => format!("{} or {last}", others.join(", ")),
     }
 }
 

@@ -33,6 +33,42 @@ pub fn limit(text: &str) -> Option<Limit> {
     (!window.is_zero()).then_some(Limit { count, window })
 }
 
+/// A host and a port: `10.0.3.5:5432`, `[fe80::1]:22`, `name:port`. An address of IPv6 is told without its brackets; it
+/// may name an interface, as in `[fe80::1%eth0]:22`.
+pub fn address(text: &str) -> Option<(Box<str>, u16)> {
+    let (host, port) = text.rsplit_once(':')?;
+    let port = Some(port).filter(|port| port.bytes().all(|byte| byte.is_ascii_digit()))?.parse().ok()?;
+    let host = match host.strip_prefix('[') {
+        Some(host) => host.strip_suffix(']').filter(|host| is_ipv6(host))?,
+        None => Some(host).filter(|host| is_host(host))?,
+    };
+    (port != 0).then(|| (host.into(), port))
+}
+
+fn is_ipv6(text: &str) -> bool {
+    /// The longest name that Linux gives an interface.
+    const LONGEST: usize = 15;
+    let (address, zone) = text.split_once('%').unwrap_or((text, "lo"));
+    address.parse::<core::net::Ipv6Addr>().is_ok()
+        && (1..=LONGEST).contains(&zone.len())
+        && zone.bytes().all(|byte| byte.is_ascii_alphanumeric() || b"._-".contains(&byte))
+}
+
+/// An address of IPv4, or the name of a host; digits and dots alone are never a name.
+fn is_host(text: &str) -> bool {
+    /// RFC 1035, as written text.
+    const LONGEST: usize = 253;
+    if text.bytes().all(|byte| byte.is_ascii_digit() || byte == b'.') {
+        return text.parse::<core::net::Ipv4Addr>().is_ok();
+    }
+    let is_label = |label: &str| {
+        !label.is_empty()
+            && !label.starts_with('-')
+            && label.bytes().all(|byte| byte.is_ascii_alphanumeric() || b"_-".contains(&byte))
+    };
+    text.len() <= LONGEST && text.strip_suffix('.').unwrap_or(text).split('.').all(is_label)
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -70,6 +106,27 @@ mod tests {
             ("5/1m/2", None),
         ] {
             assert_eq!(limit(text), expected, "{text:?}");
+        }
+    }
+
+    #[test]
+    fn addresses_have_a_host_and_a_port() {
+        for (text, host, port) in [
+            ("10.0.3.5:5432", "10.0.3.5", 5432),
+            ("[fe80::1]:22", "fe80::1", 22),
+            ("[fe80::1%eth0]:22", "fe80::1%eth0", 22),
+            ("[::]:65535", "::", 65535),
+            ("db:1", "db", 1),
+            ("db_1.example-x.org.:80", "db_1.example-x.org.", 80),
+        ] {
+            assert_eq!(address(text), Some((host.into(), port)), "{text:?}");
+        }
+        let long = format!("{}:1", "a.".repeat(127));
+        let bad = "5432 :5432 db db: db:0 db:65536 db:+1 db:-1 db:http 10.0.3:1 256.0.0.1:1 1:1 .:1 -db:1 a..b:1 .a:1 \
+                   a/b:1 tcp://a:1 ü:1 fe80::1:22 [fe80::1] [fe80::1]22 [10.0.3.5]:1 [db]:1 []:1 [::1%]:1 \
+                   [::1%a/b]:1 [::1:1";
+        for text in bad.split(' ').chain(["", "db: 1", "d b:1", &long]) {
+            assert_eq!(address(text), None, "{text:?}");
         }
     }
 }

@@ -35,6 +35,16 @@ impl Probe {
         }
     }
 
+    /// What it asks, without its key.
+    pub fn target(&self) -> String {
+        match self {
+            Self::Tcp { host, port } if host.contains(':') => format!("[{host}]:{port}"),
+            Self::Tcp { host, port } => format!("{host}:{port}"),
+            Self::Socket(path) | Self::File(path) => path.display().to_string(),
+            Self::Exec(argv) => argv.join(" "),
+        }
+    }
+
     /// Whether a path can be asked for inside a guest: absolute, and without `..`, which would lead elsewhere once a
     /// symbolic link stands before it.
     pub fn takes(path: &Path) -> bool {
@@ -44,13 +54,7 @@ impl Probe {
 
 impl fmt::Display for Probe {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{} ", self.key())?;
-        match self {
-            Self::Tcp { host, port } if host.contains(':') => write!(f, "[{host}]:{port}"),
-            Self::Tcp { host, port } => write!(f, "{host}:{port}"),
-            Self::Socket(path) | Self::File(path) => write!(f, "{}", path.display()),
-            Self::Exec(argv) => f.write_str(&argv.join(" ")),
-        }
+        write!(f, "{} {}", self.key(), self.target())
     }
 }
 

@@ -85,7 +85,7 @@ impl<'a> From<&'a Effective> for ValueJson<'a> {
     fn from(value: &'a Effective) -> Self {
         let origin = value.origin.as_ref();
         Self {
-            key: value.key,
+            key: &value.key,
             value: &value.value,
             file: origin.map(|origin| origin.file.display().to_string()),
             line: origin.and_then(|origin| origin.line),

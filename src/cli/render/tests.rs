@@ -236,7 +236,7 @@ fn findings_with_a_summary() {
 #[test]
 fn values_with_their_origins() {
     let value = |key: &'static str, value: &str, line: Option<u32>| Effective {
-        key,
+        key: key.into(),
         value: value.into(),
         origin: line.map(|line| Origin::line(std::path::Path::new("/c"), line)),
     };

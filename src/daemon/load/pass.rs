@@ -206,8 +206,8 @@ impl<'l> Pass<'l> {
         if let Some(all) = &mut self.files {
             all.extend(config.files.iter().cloned().chain(files));
         }
-        let mut layer = self.settings.defaults.clone();
-        layer.lay(overlay.clone());
+        let layer = self.laid(&overlay);
+        self.diagnostics.extend(layer.findings().map(|found| found.about(name)));
         if !launch::is_systemd(self.settings.launcher) {
             self.diagnostics.extend(whole::without_systemd(&layer).map(|found| found.about(name)));
         }
@@ -218,6 +218,13 @@ impl<'l> Pass<'l> {
         let read = config.guest(name.clone(), Arc::clone(lxcpath), &self.settings.defaults, overlay);
         let guest = self.kept(read, broken_config, broken_overlay);
         self.guests.insert(name.clone(), guest);
+    }
+
+    /// All that guestd's own files say of a guest whose overlays say this.
+    pub(super) fn laid(&self, overlay: &Layer) -> Layer {
+        let mut layer = self.settings.defaults.clone();
+        layer.lay(overlay.clone());
+        layer
     }
 
     /// The guest to go on with: where its files are broken, what was known of it before counts. With the config, its

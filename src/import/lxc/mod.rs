@@ -111,8 +111,6 @@ impl Config {
         let mut layer = defaults.clone();
         layer.lay(self.layer);
         layer.lay(overlay);
-        let resources = layer.resources();
-        let (start, reboot, stop) = layer.settings();
         let spec = LxcSpec {
             lxcpath,
             halt_signal: self.own.halt.map(|sourced| sourced.value),
@@ -124,9 +122,7 @@ impl Config {
             log_file: self.own.log_file.map(|sourced| sourced.value),
             own_console: self.own.console,
         };
-        let engine = EngineSpec::Lxc(spec);
-        let fingerprint = self.fingerprint;
-        Guest { start, reboot, stop, resources, fingerprint, ..Guest::new(name, engine) }
+        layer.guest(name, EngineSpec::Lxc(spec), self.fingerprint)
     }
 
     /// The guest, with the place that each setting came from. `overlays` are the files that gave `overlay`.
@@ -142,7 +138,8 @@ impl Config {
         layer.lay(self.layer.clone());
         layer.lay(overlay.clone());
         let config = Origin::file(lxcpath.join(name.as_str()).join("config"));
-        let mut effective = vec![Effective { key: "engine", value: "\"lxc\"".into(), origin: Some(config) }];
+        let mut effective =
+            vec![Effective { key: "engine".into(), value: "\"lxc\"".into(), origin: Some(config) }];
         effective.extend(layer.effective());
         effective.extend(self.own.effective());
         let mut files = self.files.clone();
@@ -161,7 +158,7 @@ impl Own {
             show: impl Fn(&T) -> String,
         ) -> Option<Effective> {
             let value = set.as_ref().map(|set| show(&set.value)).or_else(|| default.map(str::to_owned))?;
-            Some(Effective { key, value, origin: set.as_ref().map(|set| set.origin.clone()) })
+            Some(Effective { key: key.into(), value, origin: set.as_ref().map(|set| set.origin.clone()) })
         }
         let signal = |number: &i32| SignalName(*number).to_string();
         [

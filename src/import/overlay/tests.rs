@@ -1,14 +1,14 @@
 //! Overlays, key by key.
 
+mod mistakes;
+mod sections;
+
 use std::time::Duration;
 
 use proptest::prelude::*;
 
 use super::*;
-use crate::{
-    import::excerpt,
-    model::{Auto, Resources},
-};
+use crate::{import::excerpt, model::Resources};
 
 fn parse(text: impl AsRef<[u8]>) -> (Overlay, Vec<String>) {
     let overlay = read(Path::new("/o"), &excerpt::of(text.as_ref()));
@@ -25,7 +25,8 @@ fn every_setting_is_read_with_its_line() {
          CPUWeight = \"idle\"\nCPUQuota = \"150%\"\nTasksMax = 500\nIOWeight = 200\n",
     );
     assert_eq!(found, [""; 0]);
-    let shown: Vec<_> = overlay.layer.effective().iter().map(ToString::to_string).collect();
+    let written = overlay.layer.effective().into_iter().filter(|row| row.origin.is_some());
+    let shown: Vec<_> = written.map(|row| row.to_string()).collect();
     assert_eq!(
         shown,
         [
@@ -76,7 +77,7 @@ fn each_mistake_is_named_with_its_line_and_costs_only_itself() {
         let (overlay, found) = parse(format!("[start]\norder = 4\n{line}\n[stop]\ntimeout = 5\n"));
         assert_eq!(found.len(), 1, "{line}: {found:?}");
         assert!(found[0].starts_with("/o:3: error: ") && found[0].contains(part), "{line}: {}", found[0]);
-        let (start, _, stop) = overlay.layer.settings();
+        let (start, stop) = (overlay.layer.start(), overlay.layer.stop());
         assert_eq!((start.order, stop.timeout), (4, Duration::from_secs(5)), "{line}");
         assert_eq!((start.wants, start.delay), (Vec::new(), Duration::ZERO), "{line}");
         assert!(!line.contains("\"web\"") || start.groups.names().len() == 1, "{line}");
@@ -108,7 +109,7 @@ fn broken_syntax_costs_the_broken_lines_only() {
         let (overlay, found) = parse(text);
         let at: Vec<_> = overlay.diagnostics.iter().filter_map(|found| found.origin.line).collect();
         assert_eq!(at, lines, "{text:?}: {found:?}");
-        let (start, _, stop) = overlay.layer.settings();
+        let (start, stop) = (overlay.layer.start(), overlay.layer.stop());
         assert_eq!((start.order, stop.timeout), (4, Duration::from_secs(5)), "{text:?}");
     }
     let (overlay, found) = parse("a b c\n".repeat(1000));
@@ -136,12 +137,12 @@ fn a_list_of_which_nothing_can_be_used_is_left_out() {
     ] {
         let mut layer = parse(format!("[start]\n{below}\n")).0.layer;
         layer.lay(overlay.layer.clone());
-        let (start, ..) = layer.settings();
+        let start = layer.start();
         assert_eq!(start.groups, wanted, "{below}");
         assert_eq!((start.requires, start.after), (vec!["db".parse().unwrap()], vec![]), "{below}");
     }
-    assert_eq!(parse("[start]\ngroup = 5\n").0.layer.settings().0.groups, named(&[]));
-    assert_eq!(parse("[start]\ngroup = []\n").0.layer.settings().0.groups, Groups::Null);
+    assert_eq!(parse("[start]\ngroup = 5\n").0.layer.start().groups, named(&[]));
+    assert_eq!(parse("[start]\ngroup = []\n").0.layer.start().groups, Groups::Null);
 }
 
 #[test]
@@ -170,7 +171,7 @@ fn resources_are_allowed_what_systemd_allows() {
         assert_eq!(found.len(), 1, "{line}: {found:?}");
         assert!(found[0].starts_with("/o:2: error: ") && found[0].contains(part), "{line}: {}", found[0]);
         assert_eq!(overlay.layer.resources(), Resources::default(), "{line}");
-        assert_eq!(overlay.layer.settings().0.order, 4, "{line}");
+        assert_eq!(overlay.layer.start().order, 4, "{line}");
     }
     let (_, found) = parse("MemoryMax = 1\n");
     assert!(
@@ -191,26 +192,13 @@ fn a_broken_heading_costs_its_section_and_gives_nothing_to_another() {
         assert!(found[0].starts_with("/o:5: error: not valid TOML: "), "{heading}: {}", found[0]);
         assert!(found[0].ends_with("; the section is ignored; mend it"), "{heading}: {}", found[0]);
         assert!(found[1].starts_with("/o:9: error: unknown key defaults"), "{heading}: {}", found[1]);
-        let (start, reboot, stop) = overlay.layer.settings();
+        let (start, reboot, stop) = (overlay.layer.start(), overlay.layer.reboot(), overlay.layer.stop());
         assert_eq!(
             (start.order, start.timeout, reboot.action),
             (4, Duration::from_secs(90), RebootAction::Stop)
         );
         assert_eq!(stop.timeout, Duration::from_secs(60), "{heading}");
     }
-}
-
-#[test]
-fn what_comes_later_is_accepted_with_a_warning() {
-    let (overlay, found) =
-        parse("owner = \"ops\"\n[ready]\nwhen = \"notify\"\n[hooks]\n[start]\nauto = true\n");
-    assert_eq!(found.len(), 3);
-    for (message, part) in
-        found.iter().zip(["/o:1: warning: owner", "/o:2: warning: ready", "/o:4: warning: hooks"])
-    {
-        assert!(message.starts_with(part) && message.contains("later version"), "{message}");
-    }
-    assert_eq!(overlay.layer.settings().0.auto, Auto::Yes);
 }
 
 #[test]
@@ -233,7 +221,7 @@ fn text_that_is_not_utf_8_is_reported_at_its_line() {
     let (overlay, found) = parse(b"[start]\norder = 4\n# \xff\n");
     assert_eq!(found.len(), 1);
     assert!(found[0].starts_with("/o:3: error: the file is not valid UTF-8"), "{}", found[0]);
-    assert_eq!(overlay.layer.settings().0.order, 4);
+    assert_eq!(overlay.layer.start().order, 4);
 }
 
 proptest! {
@@ -245,9 +233,9 @@ proptest! {
 
     #[test]
     fn no_toml_makes_it_panic(
-        section in "(start|reboot|stop|resources|ready|x)",
-        key in "(auto|order|delay|group|timeout|action|limit|MemoryMax|CPUQuota|TasksMax|[a-z-]{1,8})",
-        value in "(true|-?[0-9]{1,25}|0x[0-9a-f]{1,20}|\"[^\"\\\\]{0,20}\"|\\[[0-9\", a-z]{0,20}\\]|[0-9.e]{1,8}|\"[0-9.]{1,25}[KMGE%]?\"|\\{\\})",
+        section in "(start|ready|restart|health|reboot|stop|hooks|resources|x)",
+        key in "(auto|order|delay|group|timeout|action|limit|when|tcp|exec|socket|file|interval|threshold|pre-start|MemoryMax|CPUQuota|TasksMax|[a-z-]{1,8})",
+        value in "(true|-?[0-9]{1,25}|0x[0-9a-f]{1,20}|\"[^\"\\\\]{0,20}\"|\\[[\\[\\]0-9\", a-z/]{0,20}\\]|[0-9.e]{1,8}|\"[0-9.]{1,25}[KMGE%]?\"|\\{\\})",
     ) {
         let (_, found) = parse(format!("[{section}]\n{key} = {value}\n"));
         prop_assert!(found.iter().all(|message| message.len() < 1000));

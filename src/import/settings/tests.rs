@@ -43,7 +43,7 @@ fn every_setting_is_read_and_later_files_win() {
     assert_eq!(settings.boot_groups, [None, Some(GroupName::new("a").unwrap())]);
     assert_eq!(paths(&settings), ["/a", "/b"]);
     assert_eq!(settings.lxc_paths_origin.unwrap().to_string(), "/s0:6");
-    let (start, ..) = settings.defaults.settings();
+    let start = settings.defaults.start();
     assert_eq!((start.order, start.delay.as_secs()), (5, 2));
 }
 
@@ -112,7 +112,7 @@ fn a_mistake_leaves_the_default_and_everything_else() {
         assert_eq!(found.len(), 1, "{line}: {found:?}");
         assert!(found[0].starts_with("/s0:2: error: ") && found[0].contains(part), "{line}: {}", found[0]);
         assert_eq!((settings.max_starting, settings.order_is_written), (6, false), "{line}");
-        let (.., stop) = settings.defaults.settings();
+        let stop = settings.defaults.stop();
         assert_eq!(stop.timeout.as_secs(), if line.starts_with("defaults") { 60 } else { 9 }, "{line}");
     }
 }
