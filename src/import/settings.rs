@@ -6,16 +6,18 @@ use std::{
     sync::Arc,
 };
 
-use crate::model::{Diagnostic, GroupName, Order, Origin};
+use crate::model::{Diagnostic, GroupName, Order, Origin, Pressure};
 
 use super::{
     Layer, Sourced, Text,
+    layer::{or, take},
     lxc::DEFAULT_LXCPATH,
     overlay,
     toml::{Document, Field, decode},
 };
 
-const TOP: [&str; 7] = ["order", "max-starting", "launcher", "boot-groups", "lxc", "vserver", "defaults"];
+const TOP: [&str; 8] =
+    ["order", "max-starting", "pressure", "launcher", "boot-groups", "lxc", "vserver", "defaults"];
 
 /// Which launcher is to be used.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
@@ -53,6 +55,8 @@ pub struct Settings {
     pub order_is_written: bool,
     /// At most so many guests are being started at once; at least 1.
     pub max_starting: u32,
+    /// Beyond which strain of the host no new starts begin.
+    pub pressure: Pressure,
     /// The launcher asked for.
     pub launcher: LauncherChoice,
     /// What `autostart --boot` brings up; none is the null group.
@@ -70,6 +74,9 @@ pub struct Settings {
 pub struct Written {
     order: Option<Sourced<Order>>,
     max_starting: Option<Sourced<u32>>,
+    /// `[pressure]`; `Some` of no percentage is false.
+    memory: Option<Sourced<Option<u8>>>,
+    io: Option<Sourced<Option<u8>>>,
     launcher: Option<Sourced<LauncherChoice>>,
     boot_groups: Option<Sourced<Vec<Option<GroupName>>>>,
     lxc_paths: Option<Sourced<Vec<PathBuf>>>,
@@ -92,18 +99,22 @@ impl Written {
     fn top<'t>(&mut self, document: &mut Document<'t>, field: &Field<'_, 't>) {
         match field.key {
             "order" => {
-                let order = document.one_of(field, &[Order::HighestFirst, Order::LowestFirst]);
-                self.order = order.or(self.order.take());
+                take(&mut self.order, document.one_of(field, &[Order::HighestFirst, Order::LowestFirst]));
             }
             "max-starting" => {
-                self.max_starting = document.count(field, "4").or(self.max_starting.take());
+                take(&mut self.max_starting, document.count(field, "4"));
             }
+            "pressure" => document.section(field, |document, field| match field.key {
+                "memory" => take(&mut self.memory, percentage(document, field)),
+                "io" => take(&mut self.io, percentage(document, field)),
+                _ => document.unknown(field, &["memory", "io"]),
+            }),
             "launcher" => {
                 const WANTED: &str = "\"auto\", \"systemd\" or \"direct\"";
                 let launcher = document.text(field, WANTED, "\"auto\"", LauncherChoice::parse);
-                self.launcher = launcher.or(self.launcher.take());
+                take(&mut self.launcher, launcher);
             }
-            "boot-groups" => self.boot_groups = boot_groups(document, field).or(self.boot_groups.take()),
+            "boot-groups" => take(&mut self.boot_groups, boot_groups(document, field)),
             "lxc" => self.lxc(document, field),
             "vserver" => document
                 .warning(field, || "vserver belongs to a later version; this one does not act on it".into()),
@@ -122,7 +133,7 @@ impl Written {
             match field.key {
                 "path" => {
                     let paths = some(document, &field, "at least one path", "[\"/var/lib/lxc\"]", absolute);
-                    self.lxc_paths = paths.or(self.lxc_paths.take());
+                    take(&mut self.lxc_paths, paths);
                 }
                 _ => document.unknown(&field, &["path"]),
             }
@@ -132,7 +143,7 @@ impl Written {
     /// The settings in force, and everything found wrong. `processors` gives `max-starting` where it is not written;
     /// `lxcpath` is what LXC's own settings say.
     pub fn settle(self, processors: u32, lxcpath: Option<Sourced<String>>) -> (Settings, Vec<Diagnostic>) {
-        let Self { order, max_starting, launcher, boot_groups, lxc_paths, defaults, mut diagnostics } = self;
+        let Self { lxc_paths, mut diagnostics, .. } = self;
         let from_lxc = lxcpath.and_then(|path| match absolute(&path.value) {
             Ok(value) => Some(Sourced::new(vec![value], path.origin)),
             Err(error) => {
@@ -149,16 +160,17 @@ impl Written {
                 distinct.push(path.into());
             }
         }
+        let Pressure { memory, io } = Pressure::default();
         let settings = Settings {
-            order_is_written: order.is_some(),
-            order: order.map_or_else(Order::default, |order| order.value),
-            max_starting: max_starting
-                .map_or_else(|| processors.saturating_mul(2).max(1), |number| number.value),
-            launcher: launcher.map_or_else(LauncherChoice::default, |launcher| launcher.value),
-            boot_groups: boot_groups.map_or_else(default_boot_groups, |groups| groups.value),
+            order_is_written: self.order.is_some(),
+            order: or(&self.order, Order::default()),
+            max_starting: or(&self.max_starting, processors.saturating_mul(2).max(1)),
+            pressure: Pressure { memory: or(&self.memory, memory), io: or(&self.io, io) },
+            launcher: or(&self.launcher, LauncherChoice::default()),
+            boot_groups: self.boot_groups.map_or_else(default_boot_groups, |groups| groups.value),
             lxc_paths: distinct,
             lxc_paths_origin,
-            defaults,
+            defaults: self.defaults,
         };
         (settings, diagnostics)
     }
@@ -176,6 +188,18 @@ fn boot_groups<'t>(
     const WANTED: &str = "at least one group; \"\" is the null group";
     let group = |text: &str| if text.is_empty() { Ok(None) } else { GroupName::new(text).map(Some) };
     some(document, field, WANTED, "[\"onboot\", \"\"]", group)
+}
+
+/// A percentage of pressure; false is none.
+fn percentage<'t>(document: &mut Document<'t>, field: &Field<'_, 't>) -> Option<Sourced<Option<u8>>> {
+    const WANTED: &str = "a whole number of percent from 1 to 100, or false";
+    if field.value.get_ref().as_bool() == Some(false) {
+        return Some(document.sourced(field, None));
+    }
+    match document.integer::<u8>(field, WANTED, "40")? {
+        percentage if (1..=100).contains(&percentage.value) => Some(percentage.map(Some)),
+        _ => document.wrong(field, WANTED, "40"),
+    }
 }
 
 /// A list that has to say something: an empty one is reported and left out.

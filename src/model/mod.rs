@@ -31,5 +31,5 @@ pub use request::{Outlook, PlannedStep, Rejection, StopWait};
 pub use resource::{Amount, Resource, Resources};
 pub use restart::{Restart, RestartPolicy};
 pub use selection::Selection;
-pub use setting::{Auto, Groups, Limit, Order, Owner, Reboot, RebootAction, Start, Stop};
+pub use setting::{Auto, Groups, Limit, Order, Owner, Pressure, Reboot, RebootAction, Start, Stop};
 pub use time::{Instant, Now, Timestamp};

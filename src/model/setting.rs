@@ -24,6 +24,24 @@ impl fmt::Display for Order {
     }
 }
 
+/// `[pressure]`: how far the host may be strained for new starts to begin.
+///
+/// Each is a percentage from 1 to 100, compared with `some avg10` of `/proc/pressure/memory` and `/proc/pressure/io`: the
+/// share of the last ten seconds in which something waited. None never holds a start back.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Pressure {
+    /// Of memory.
+    pub memory: Option<u8>,
+    /// Of disks.
+    pub io: Option<u8>,
+}
+
+impl Default for Pressure {
+    fn default() -> Self {
+        Self { memory: Some(40), io: None }
+    }
+}
+
 /// The groups of a guest.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub enum Groups {

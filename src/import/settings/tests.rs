@@ -1,7 +1,10 @@
 //! `guestd.toml`, key by key.
 
 use super::*;
-use crate::import::excerpt;
+use crate::{
+    import::excerpt,
+    model::{Auto, Condition, RestartPolicy},
+};
 
 fn settle(files: &[&str], lxcpath: Option<&str>) -> (Settings, Vec<String>) {
     let mut written = Written::default();
@@ -23,6 +26,7 @@ fn the_defaults_are_those_of_the_design() {
     assert_eq!(found, [""; 0]);
     assert_eq!((settings.order, settings.order_is_written), (Order::HighestFirst, false));
     assert_eq!((settings.max_starting, settings.launcher), (6, LauncherChoice::Auto));
+    assert_eq!(settings.pressure, Pressure { memory: Some(40), io: None });
     assert_eq!(settings.boot_groups, [Some(GroupName::new("onboot").unwrap()), None]);
     assert_eq!((paths(&settings), &settings.lxc_paths_origin), (vec!["/var/lib/lxc"], &None));
 }
@@ -115,6 +119,74 @@ fn a_mistake_leaves_the_default_and_everything_else() {
         let stop = settings.defaults.stop();
         assert_eq!(stop.timeout.as_secs(), if line.starts_with("defaults") { 60 } else { 9 }, "{line}");
     }
+}
+
+#[test]
+fn pressure_is_a_percentage_or_false() {
+    for (text, memory, io) in [
+        ("memory = 1\nio = 100", Some(1), Some(100)),
+        ("memory = false", None, None),
+        ("io = 60", Some(40), Some(60)),
+    ] {
+        let (settings, found) = settle(&[&format!("[pressure]\n{text}\n")], None);
+        assert_eq!((settings.pressure, found), (Pressure { memory, io }, vec![]), "{text}");
+    }
+    let (settings, _) =
+        settle(&["[pressure]\nmemory = false\nio = 5\n", "[pressure]\nmemory = 9\nio = 0\n"], None);
+    assert_eq!(settings.pressure, Pressure { memory: Some(9), io: Some(5) });
+    let memory = "pressure.memory must be a whole number of percent from 1 to 100, or false, not";
+    for (line, part) in [
+        ("memory = 0", memory),
+        ("memory = 101", memory),
+        ("memory = -1", memory),
+        ("memory = 40.5", memory),
+        ("memory = true", memory),
+        ("memory = \"40%\"", memory),
+        (
+            "io = 256",
+            "pressure.io must be a whole number of percent from 1 to 100, or false, not 256; write io = 40",
+        ),
+        ("memry = 5", "unknown key pressure.memry; did you mean pressure.memory?"),
+        ("cpu = 5", "unknown key pressure.cpu; known here: memory, io"),
+    ] {
+        let (settings, found) = settle(&[&format!("[pressure]\n{line}\n")], None);
+        assert_eq!((settings.pressure, found.len()), (Pressure::default(), 1), "{line}: {found:?}");
+        assert!(found[0].starts_with(&format!("/s0:2: error: {part}")), "{line}: {}", found[0]);
+    }
+    let (_, found) = settle(&["pressure = 40\n"], None);
+    assert!(found[0].contains("pressure is a section; write [pressure]"), "{found:?}");
+}
+
+#[test]
+fn defaults_hold_what_guests_share() {
+    let (settings, found) = settle(
+        &["[defaults.ready]\nwhen = \"notify\"\n[defaults.restart]\npolicy = \"always\"\n\
+           [defaults.start]\nauto = \"last-state\"\n"],
+        None,
+    );
+    assert_eq!(found, [""; 0]);
+    let defaults = settings.defaults;
+    assert_eq!(defaults.ready.settled().when, Condition::Notify);
+    assert_eq!(defaults.restart.settled().policy, RestartPolicy::Always);
+    assert_eq!(defaults.start().auto, Auto::LastState);
+    for (line, part) in [
+        (
+            "health.file = \"/x\"",
+            "unknown key defaults.health; health is each guest's own: write it into guests/NAME.toml",
+        ),
+        ("hooks.pre-start = []", "unknown key defaults.hooks; hooks is each guest's own"),
+        ("owner = \"cluster\"", "unknown key defaults.owner; owner is each guest's own"),
+        ("tcp = \"db:1\"", "unknown key defaults.tcp; tcp belongs into the section [defaults.ready]"),
+        ("ready.whn = 5", "unknown key defaults.ready.whn; did you mean defaults.ready.when?"),
+        ("ready.when = 5", "defaults.ready.when must be \"started\" or"),
+    ] {
+        let (settings, found) = settle(&[&format!("[defaults]\n{line}\n")], None);
+        assert_eq!((settings.defaults, found.len()), (Layer::default(), 1), "{line}: {found:?}");
+        assert!(found[0].starts_with("/s0:2: error: ") && found[0].contains(part), "{line}: {}", found[0]);
+    }
+    let (_, found) = settle(&["[defaults.ready]\nwhen = \"started\"\ntcp = \"db:1\"\n"], None);
+    let both = "/s0:3: error: defaults.ready.tcp contradicts defaults.ready.when (line 2)";
+    assert!(found[0].starts_with(both), "{found:?}");
 }
 
 #[test]
