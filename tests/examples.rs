@@ -13,7 +13,10 @@ use std::{
     time::Duration,
 };
 
-use guestd::daemon::load::{self, Directories};
+use guestd::{
+    daemon::load::{self, Directories},
+    model::{Auto, HookStage, Pressure, Ready, Restart, RestartPolicy},
+};
 use host::{Host, SOON};
 
 fn at(path: &str) -> PathBuf {
@@ -25,7 +28,7 @@ fn the_settings_are_free_of_findings() {
     let folder = tempfile::tempdir().expect("a folder");
     let (lxc, config) = (folder.path().join("lxc"), folder.path().join("etc"));
     fs::create_dir_all(config.join("guests")).expect("a folder");
-    for name in ["db", "web"] {
+    for name in ["db", "mail", "web"] {
         let overlay = format!("{name}.toml");
         fs::create_dir_all(lxc.join(name)).expect("a folder");
         fs::write(lxc.join(name).join("config"), "lxc.uts.name = x\n").expect("a config");
@@ -40,9 +43,18 @@ fn the_settings_are_free_of_findings() {
     let inventory = load::load(&Directories::new(Some(config), runtime, state));
     assert_eq!(inventory.diagnostics(), []);
     let guests: Vec<_> = inventory.guests.values().collect();
-    let [db, web] = guests.as_slice() else { panic!("not two guests: {guests:?}") };
+    let [db, mail, web] = guests.as_slice() else { panic!("not three guests: {guests:?}") };
     assert_eq!((db.start.order, db.start.delay), (100, Duration::from_secs(5)));
     assert_eq!(web.start.requires, std::slice::from_ref(&db.name));
+    assert_eq!(inventory.settings.pressure, Pressure::default());
+    assert_eq!((db.restart, &db.ready), (Restart::default(), &Ready::default()));
+    assert_eq!((mail.start.auto, mail.restart.policy), (Auto::LastState, RestartPolicy::Always));
+    assert_eq!(mail.ready.when.to_string(), "exec /usr/bin/test -S /var/spool/postfix/public/cleanup");
+    assert_eq!(
+        mail.health.as_ref().map(|health| health.probe.to_string()).as_deref(),
+        Some("tcp 10.0.3.8:25")
+    );
+    assert_eq!(mail.hooks.of(HookStage::PreStart)[0].program(), "/usr/bin/mountpoint");
     assert_eq!(web.reboot.action.to_string(), "/etc/guestd/reboot-decision");
 }
 

@@ -58,6 +58,7 @@ fn a_guest_in_a_list_has_exactly_what_the_contract_names() {
     let down = GuestStatus {
         phase: PhaseWord::Down,
         intent_up: false,
+        auto: Auto::LastState,
         delay: Duration::from_millis(1500),
         groups: Arc::new([]),
         init_pid: None,
@@ -65,10 +66,12 @@ fn a_guest_in_a_list_has_exactly_what_the_contract_names() {
         ..web()
     };
     let down = serde_json::to_value(Guest::from(&down)).unwrap();
-    assert_eq!(down["delay"], json!(1.5));
+    assert_eq!((&down["delay"], &down["auto"]), (&json!(1.5), &json!("last-state")));
     assert_eq!(down["intent"], json!("down"));
     assert_eq!([&down["init_pid"], &down["since"]], [&Value::Null, &Value::Null]);
     assert_eq!(down["groups"], json!([]));
+    let text = down.to_string();
+    assert_eq!(serde_json::from_str::<Guest>(&text).unwrap().auto, Auto::LastState);
 }
 
 #[test]

@@ -118,6 +118,31 @@ fn cat_shows_where_each_value_comes_from() {
 }
 
 #[test]
+fn what_only_all_files_of_a_guest_show_is_told_with_its_place() {
+    let host = Host::new(WRITTEN);
+    host.write("lxc/web/config", "lxc.start.auto = 1\n")
+        .write("etc/guestd.toml.d/restart.toml", "[defaults.restart]\ndelay = \"2m\"\n")
+        .write("etc/guests/web.toml", "[ready]\ntcp = \"db:1\"\n[health]\ninterval = 5\n")
+        .write("etc/guests/web.toml.d/1.toml", "[ready]\nfile = \"/run/ready\"\n");
+    let wanted = [
+        "etc/guestd.toml.d/restart.toml:2: warning: restart.delay \"2m\" is longer than restart.max-delay \"1m\"",
+        "etc/guests/web.toml:4: warning: health.interval has no effect: nothing is asked; write tcp, exec, socket",
+    ];
+    let inventory = host.load();
+    let said = host.said(&inventory);
+    let (imported, found) = load::effective(&host.directories, &name("web"));
+    assert_eq!((said.len(), found.len()), (2, 2), "{said:?} {found:?}");
+    for ((said, found), wanted) in said.iter().zip(found).zip(wanted) {
+        assert!(said.starts_with(wanted), "{said}");
+        assert!(found.to_string().contains(wanted), "{found}");
+    }
+    assert_eq!(inventory.guests["web"].ready.when.to_string(), "file /run/ready");
+    assert_eq!(*inventory.guests["web"], imported.unwrap().guest);
+    host.write("etc/guests/web.toml.d/2.toml", "[health]\nfile = \"/x\"\n[restart]\nmax-delay = \"1h\"\n");
+    assert_eq!(host.said(&host.load()), [""; 0]);
+}
+
+#[test]
 fn two_containers_of_one_name_are_an_error_and_the_first_counts() {
     let host = Host::new(WRITTEN);
     host.write("lxc/web/config", "lxc.start.order = 1\n").write("more/web/config", "lxc.start.order = 2\n");

@@ -16,7 +16,7 @@ use crate::{
     cli::view::JobView,
     dbus::describe::{Daemon, GuestDetails, Host, Job},
     import::Effective,
-    model::{Action, Diagnostic, GuestName, JobId, JobState, Origin, Outcome, PlannedStep, Verb},
+    model::{Action, Auto, Diagnostic, GuestName, JobId, JobState, Origin, Outcome, PlannedStep, Verb},
 };
 
 fn now() -> SystemTime {
@@ -51,6 +51,20 @@ fn listed(style: Style) -> String {
 
 fn at(width: u16) -> Style {
     Style { width: Some(width), ..Style::default() }
+}
+
+#[test]
+fn a_guest_says_when_it_is_started() {
+    let [_, _, mut web] = guests();
+    for (auto, words) in [
+        (Auto::No, "Start: by hand, order 0"),
+        (Auto::Yes, "Start: auto, order 0"),
+        (Auto::LastState, "Start: auto if it was up, order 0"),
+    ] {
+        web.guest.auto = auto;
+        let shown = guest::status(at(80), &web, now());
+        assert!(shown.contains(words), "{shown}");
+    }
 }
 
 #[test]

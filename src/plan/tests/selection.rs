@@ -25,7 +25,7 @@ fn the_example_of_lxc_1_0() {
 
 #[test]
 fn candidates_have_start_auto_unless_it_is_ignored() {
-    let host = Host::new("a\n b manual\n c group=x\n d group=x manual");
+    let host = Host::new("a\n b manual\n c group=x last-state\n d group=x manual");
     for (lists, all, ignore_auto, order) in [
         (&[][..], false, false, "a"),
         (&[], false, true, "a b"),
