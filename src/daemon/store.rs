@@ -129,6 +129,7 @@ fn stored_policy(
 ) -> Option<(StoredPolicy, Vec<Instant>)> {
     let (fingerprint, keeper) = match &state.phase {
         Phase::Starting { fingerprint, .. } => (*fingerprint, None),
+        Phase::BackingOff { .. } => (guest.fingerprint, None),
         _ => {
             let run = state.run()?;
             // Whoever else started it: the next daemon should know that too.
@@ -164,7 +165,11 @@ fn ready_init(phase: &Phase) -> Option<i32> {
 
 /// What is to follow the end of a run that is on its way down.
 fn follows(phase: &Phase) -> Option<Follows> {
-    let Phase::Stopping { then, .. } = phase else { return None };
+    let then = match phase {
+        Phase::Stopping { then, .. } => then,
+        Phase::BackingOff { why, .. } => return Some(Follows::Retry(why.to_string())),
+        _ => return None,
+    };
     match then {
         Then::Start => Some(Follows::Start),
         Then::Stay(end) | Then::Fail(Failure::Ended(end)) | Then::Recover(Failure::Ended(end)) => {

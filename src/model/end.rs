@@ -99,6 +99,8 @@ pub enum Follows {
     RebootLoop(Limit),
     /// It is started again.
     Start,
+    /// It has failed so, and is started again once its pause is over.
+    Retry(String),
 }
 
 impl fmt::Display for End {

@@ -292,13 +292,15 @@ impl Fleet {
     /// Lets every job look at the guests that stirred, until nothing does any more.
     fn advance(&mut self, now: Now) {
         loop {
+            // First: who is stopped so has no other turn.
+            let has_stopped = self.stop_dependents(now);
             let stirred = std::mem::take(&mut self.stirred);
             let running = self.jobs.values().filter(|job| !job.is_over()).map(Job::id);
             let mut turns = Vec::new();
             for id in running.collect::<Vec<_>>() {
                 turns.extend(self.advance_job(id, &stirred, now));
             }
-            let has_changed = self.stop_dependents(now) | self.retry(now);
+            let has_changed = self.retry(now) || has_stopped;
             if turns.is_empty() && self.stirred.is_empty() && !has_changed {
                 break;
             }

@@ -309,14 +309,30 @@ impl Job {
             Admission::Denied(why) => return self.settle(at, Outcome::Failed(why.into())),
             Admission::Accept => {}
         }
-        let hindrance = if self.verb == Verb::Start { hindrance::of(guest, state, look) } else { None };
-        match hindrance {
-            Some(Hindrance::Passing(what)) => {
-                self.waiting_for = what;
-                return Turn::NotYet;
+        if !matches!(self.verb, Verb::Start | Verb::Restart) {
+            return self.begin(at, guest, state, now);
+        }
+        if let Some(hindrance) = hindrance::of(guest, state, look) {
+            return self.hindered(at, guest, hindrance, now);
+        }
+        // One that is up is only waited for.
+        let is_up = matches!(state.phase, Phase::Up(_) | Phase::Frozen(_));
+        if (self.verb == Verb::Restart || !is_up) && !state.takes_slot() {
+            if let Some(why) = slots.none() {
+                self.waiting_for = why.to_owned();
+                return Turn::NoSlot;
             }
+            slots.free -= 1;
+        }
+        self.begin(at, guest, state, now)
+    }
+
+    fn hindered(&mut self, at: usize, guest: &Guest, hindrance: Hindrance, now: Now) -> Turn {
+        match hindrance {
+            Hindrance::Passing(what) => self.waiting_for = what,
+            Hindrance::Lasting(why) => return self.settle(at, Outcome::Failed(why)),
             // It may come up at any try, and fail for ever: that is waited for as long as the guest itself may take.
-            Some(Hindrance::Failing(other)) => {
+            Hindrance::Failing(other) => {
                 let since = *self.entries[at].hindered.get_or_insert(now.instant);
                 let until = since.plus(guest.start.timeout);
                 if until <= now.instant {
@@ -325,22 +341,9 @@ impl Job {
                 }
                 self.wake = earliest(self.wake, Some(until));
                 self.waiting_for = format!("the next try of {other}");
-                return Turn::NotYet;
             }
-            Some(Hindrance::Lasting(why)) => return self.settle(at, Outcome::Failed(why)),
-            None => {}
         }
-        // One that is up is only waited for.
-        let will_start =
-            self.verb == Verb::Restart || !matches!(state.phase, Phase::Up(_) | Phase::Frozen(_));
-        if matches!(self.verb, Verb::Start | Verb::Restart) && will_start && !state.takes_slot() {
-            if let Some(why) = slots.none() {
-                self.waiting_for = why.to_owned();
-                return Turn::NoSlot;
-            }
-            slots.free -= 1;
-        }
-        self.begin(at, guest, state, now)
+        Turn::NotYet
     }
 
     fn begin(&mut self, at: usize, guest: &Guest, state: &State, now: Now) -> Turn {

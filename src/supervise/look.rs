@@ -6,9 +6,12 @@ use super::{
     effect::{Effect, Level, Topic},
     event::{Found, Remembered},
     machine::Turn,
-    state::{Doubt, Intent, Phase, Run, Service},
+    state::{Doubt, Failure, Intent, Next, Phase, Run, Service},
 };
-use crate::engine::{Init, Probe};
+use crate::{
+    engine::{Init, Probe},
+    model::Follows,
+};
 
 /// How long after a look that failed the next one comes.
 const LOOK_AGAIN: Duration = Duration::from_secs(5);
@@ -29,33 +32,17 @@ impl Turn<'_> {
         }
         match (phase, found) {
             (
-                phase @ (Phase::Down(_)
-                | Phase::Failed { remains: None, .. }
-                | Phase::BackingOff { .. }
-                | Phase::Starting { .. }),
+                phase @ (Phase::Down(_) | Phase::Failed { remains: None, .. }),
                 Found::State { probe, remembered },
-            ) => {
-                // Others started it before our own start could begin: what is remembered is that intention.
-                let remembered = remembered
-                    .filter(|_| !matches!(phase, Phase::Starting { .. } | Phase::BackingOff { .. }));
-                let follows = remembered.as_ref().and_then(|remembered| remembered.follows.clone());
-                match probe {
-                    Probe::Up(init) => {
-                        let run = self.adopt(init, remembered);
-                        self.resume(Phase::Up(run), follows)
-                    }
-                    Probe::Frozen(init) => {
-                        let run = self.adopt(init, remembered);
-                        self.resume(Phase::Frozen(run), follows)
-                    }
-                    Probe::Ended(status) if matches!(phase, Phase::Down(_) | Phase::Failed { .. }) => {
-                        self.has_ended(phase, Some(status), remembered)
-                    }
-                    Probe::Down if remembered.as_ref().is_some_and(|run| run.was_seen) => {
-                        self.has_ended(phase, None, remembered)
-                    }
-                    Probe::Down | Probe::Ended(_) | Probe::Changing => phase,
-                }
+            ) => match probe {
+                Probe::Up(_) | Probe::Frozen(_) => self.found_running(phase, probe, remembered),
+                Probe::Ended(status) => self.has_ended(phase, Some(status), remembered),
+                Probe::Down => self.found_down(phase, remembered),
+                Probe::Changing => phase,
+            },
+            // Others started it before our own start could begin: what is remembered is that intention.
+            (phase @ (Phase::Starting { .. } | Phase::BackingOff { .. }), Found::State { probe, .. }) => {
+                self.found_running(phase, probe, None)
             }
             (Phase::Up(run), Found::State { probe: Probe::Frozen(init), .. })
                 if run.init.is_some_and(|seen| seen.pid == init.pid) =>
@@ -63,6 +50,32 @@ impl Turn<'_> {
                 Phase::Frozen(run)
             }
             (phase, _) => phase,
+        }
+    }
+
+    fn found_running(&mut self, phase: Phase, probe: Probe, remembered: Option<Remembered>) -> Phase {
+        let follows = remembered.as_ref().and_then(|remembered| remembered.follows.clone());
+        let phase = match probe {
+            Probe::Up(init) => Phase::Up(self.adopt(init, remembered)),
+            Probe::Frozen(init) => Phase::Frozen(self.adopt(init, remembered)),
+            Probe::Down | Probe::Ended(_) | Probe::Changing => return phase,
+        };
+        self.resume(phase, follows)
+    }
+
+    fn found_down(&mut self, phase: Phase, remembered: Option<Remembered>) -> Phase {
+        match remembered {
+            Some(Remembered { follows: Some(Follows::Retry(why)), .. })
+                if matches!(phase, Phase::Down(None)) =>
+            {
+                self.state.want(Intent::Up);
+                self.log(Level::Info, format!("was to be started again when guestd ended: {why}"));
+                Phase::BackingOff { why: Failure::Start(why), next: Next::Due(String::new()) }
+            }
+            remembered if remembered.as_ref().is_some_and(|run| run.was_seen) => {
+                self.has_ended(phase, None, remembered)
+            }
+            _ => phase,
         }
     }
 

@@ -103,7 +103,7 @@ impl Turn<'_> {
             Some(Follows::End(End::Asked { .. } | End::Overdue)) => self.stop_requested(phase, kind),
             Some(Follows::Start) => self.restart_requested(phase, kind),
             // What had ended it was not so, or it is another run.
-            Some(Follows::End(_) | Follows::RebootLoop(_)) | None => phase,
+            Some(Follows::End(_) | Follows::RebootLoop(_) | Follows::Retry(_)) | None => phase,
         }
     }
 
@@ -148,7 +148,7 @@ impl Turn<'_> {
                 self.state.want(Intent::Up);
                 let known = follows.and_then(|follows| match follows {
                     Follows::End(end) => Some(end),
-                    Follows::RebootLoop(_) | Follows::Start => None,
+                    Follows::RebootLoop(_) | Follows::Start | Follows::Retry(_) => None,
                 });
                 self.recover(Failure::Ended(known.unwrap_or_else(|| End::of(status))))
             }

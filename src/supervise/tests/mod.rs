@@ -8,6 +8,7 @@ mod machine;
 mod meanwhile;
 mod recover;
 mod reports;
+mod retry;
 mod serve;
 mod table;
 mod told;
@@ -70,12 +71,20 @@ pub(super) struct Scene {
 
 impl Scene {
     pub fn new() -> Self {
-        Self { guest: guest("web"), state: State::new(at(0).wall) }
+        Self::of(guest("web"))
+    }
+
+    pub fn of(guest: Guest) -> Self {
+        Self { guest, state: State::new(at(0).wall) }
     }
 
     /// Up, with init 100, in epoch 1.
     pub fn up() -> Self {
-        let mut scene = Self::new();
+        Self::up_of(guest("web"))
+    }
+
+    pub fn up_of(guest: Guest) -> Self {
+        let mut scene = Self::of(guest);
         scene.happens(1, Event::StartRequested);
         scene.happens(1, Event::StartReturned(Epoch(1), Ok(())));
         scene.sees(1, Observation::Running(init(100)));

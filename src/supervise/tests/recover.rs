@@ -5,7 +5,10 @@ use std::time::Duration;
 use super::{Scene, failed, init};
 use crate::{
     engine::{EngineError, Epoch, ErrorKind, Observation},
-    model::{End, Health, Limit, OnTimeout, Probe, Restart, RestartPolicy, WaitStatus},
+    model::{
+        Condition, End, Health, HealthAction, Limit, OnTimeout, Probe, RebootAction, Restart, RestartPolicy,
+        WaitStatus,
+    },
     supervise::{
         effect::Effect,
         event::{Check, Checking, Event, Grant, StopKind},
@@ -56,65 +59,52 @@ fn checks(scene: &mut Scene, seconds: u64, check: Check, result: Result<(), &str
 /// The phase in which a guest is once nothing of that run is left.
 fn after(policy: RestartPolicy, ends: Ends) -> &'static str {
     let mut scene = under(policy);
-    let gone = |mut scene: Scene, seconds| {
-        scene.sees(seconds, Observation::Gone);
-        word(&scene.state.phase, false).as_str()
-    };
     match ends {
-        Ends::StartFails => {
-            scene.happens(1, Event::StartRequested);
-            scene.happens(2, Event::StartReturned(Epoch(1), Err(failed())));
-            return word(&scene.state.phase, false).as_str();
-        }
-        Ends::Misconfigured => {
-            scene.happens(1, Event::StartRequested);
-            let error = EngineError { kind: ErrorKind::Misconfigured, ..failed() };
-            scene.happens(2, Event::StartReturned(Epoch(1), Err(error)));
-            return word(&scene.state.phase, false).as_str();
-        }
         Ends::NeverReady => {
-            scene.guest.ready.when = crate::model::Condition::Notify;
+            scene.guest.ready.when = Condition::Notify;
             scene.guest.ready.on_timeout = OnTimeout::Fail;
-            scene = up(scene);
-            scene.happens(61, Event::TimedOut);
-            return gone(scene, 62);
         }
-        Ends::RebootRefused => scene.guest.reboot.action = crate::model::RebootAction::Stop,
+        Ends::RebootRefused => scene.guest.reboot.action = RebootAction::Stop,
         Ends::Ill => {
-            let mut health = Health::new(Probe::File("/run/well".into()));
-            (health.threshold, health.action) = (1, crate::model::HealthAction::Restart);
-            scene.guest.health = Some(health);
+            let health = Health::new(Probe::File("/run/well".into()));
+            scene.guest.health = Some(Health { threshold: 1, action: HealthAction::Restart, ..health });
         }
         _ => {}
     }
-    let mut scene = up(scene);
-    let raw = match ends {
-        Ends::Halt => Some(2),
-        Ends::Reboot | Ends::RebootRefused | Ends::NoNewInit => Some(1),
-        Ends::CleanExit => Some(0),
-        Ends::Crash => Some(0x300),
-        _ => None,
-    };
-    if let Some(raw) = raw {
-        scene.exits(5, raw);
+    scene.happens(1, Event::StartRequested);
+    if let Ends::StartFails | Ends::Misconfigured = ends {
+        let kind =
+            if matches!(ends, Ends::StartFails) { ErrorKind::Failed } else { ErrorKind::Misconfigured };
+        scene.happens(2, Event::StartReturned(Epoch(1), Err(EngineError { kind, ..failed() })));
+    } else {
+        scene.sees(1, Observation::Running(init(100)));
+        plays(&mut scene, ends);
     }
+    word(&scene.state.phase, false).as_str()
+}
+
+/// Lets its run end so.
+fn plays(scene: &mut Scene, ends: Ends) {
     match ends {
         Ends::Asked => drop(scene.happens(5, Event::StopRequested(ASK))),
         Ends::WithTheHost => drop(scene.happens(5, Event::HostStopRequested(ASK))),
+        Ends::Halt => drop(scene.exits(5, 2)),
+        Ends::Reboot | Ends::RebootRefused | Ends::NoNewInit => drop(scene.exits(5, 1)),
+        Ends::CleanExit => drop(scene.exits(5, 0)),
+        Ends::Crash => drop(scene.exits(5, 0x300)),
         Ends::Starved => drop(scene.sees(5, Observation::OutOfMemory)),
-        Ends::Ill => drop(checks(&mut scene, 5, Check::Health, Err("no such file"))),
+        Ends::Ill => drop(checks(scene, 5, Check::Health, Err("no such file"))),
+        Ends::NeverReady => drop(scene.happens(61, Event::TimedOut)),
+        Ends::Vanished | Ends::StartFails | Ends::Misconfigured => {}
+    }
+    match ends {
+        Ends::Reboot => drop(scene.sees(6, Observation::Running(init(101)))),
         Ends::NoNewInit => {
             scene.happens(300, Event::TimedOut);
             scene.happens(301, Event::KillReturned(Epoch(1), Ok(())));
-            return word(&scene.state.phase, false).as_str();
         }
-        Ends::Reboot => {
-            scene.sees(6, Observation::Running(init(101)));
-            return word(&scene.state.phase, false).as_str();
-        }
-        _ => {}
+        _ => drop(scene.sees(62, Observation::Gone)),
     }
-    gone(scene, 6)
 }
 
 #[test]

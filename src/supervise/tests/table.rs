@@ -7,12 +7,14 @@ use proptest::prelude::*;
 use super::{Scene, failed, init};
 use crate::{
     engine::{Epoch, Observation, Probe, Request},
-    helper::wire,
-    model::{RebootAction, WaitStatus},
+    helper::wire::{self, Decision},
+    model::{
+        self, Condition, Guest, Health, HealthAction, OnTimeout, RebootAction, RestartPolicy, WaitStatus,
+    },
     supervise::{
         effect::Effect,
-        event::{Event, Found, HelperId, StopKind},
-        state::{Intent, Phase, State},
+        event::{Check, Checking, Event, Found, Grant, HelperId, StopKind},
+        state::{Intent, Next, Phase, Rebooting, Rung, Stage, State, Then},
     },
 };
 
@@ -21,6 +23,7 @@ use crate::{
 enum Kind {
     Start,
     Stop,
+    Hint,
     Kill,
     Restart,
     Reboot,
@@ -48,15 +51,28 @@ enum Kind {
     ReportedStop,
     ScriptOk,
     ScriptNo,
+    HostStop,
+    Ready,
+    NotReady,
+    Well,
+    Ill,
+    Said,
+    RetryNow,
+    RetryWaits,
+    RetryNever,
+    RecalledRestart,
+    RecalledStop,
+    RecalledHalt,
     TimedOut,
 }
 
-const KINDS: [Kind; 31] = [
+const KINDS: [Kind; 44] = [
     Kind::Start,
     Kind::Stop,
     Kind::Kill,
     Kind::Restart,
     Kind::Reboot,
+    Kind::Hint,
     Kind::Freeze,
     Kind::Thaw,
     Kind::Reset,
@@ -83,14 +99,28 @@ const KINDS: [Kind; 31] = [
     Kind::ReportedStop,
     Kind::ScriptOk,
     Kind::ScriptNo,
+    Kind::HostStop,
+    Kind::Ready,
+    Kind::NotReady,
+    Kind::Well,
+    Kind::Ill,
+    Kind::Said,
+    Kind::RetryNow,
+    Kind::RetryWaits,
+    Kind::RetryNever,
+    Kind::RecalledRestart,
+    Kind::RecalledStop,
+    Kind::RecalledHalt,
 ];
 
+#[expect(clippy::too_many_lines, reason = "one arm for each kind")]
 fn event(kind: Kind, epoch: Epoch) -> Event {
     let ask = StopKind::Ask(Some(Duration::from_secs(60)));
     let seen = |what| Event::Observed(epoch, what);
     match kind {
         Kind::Start => Event::StartRequested,
         Kind::Stop => Event::StopRequested(ask),
+        Kind::Hint => Event::StopRequested(StopKind::Hint),
         Kind::Kill => Event::StopRequested(StopKind::Kill),
         Kind::Restart => Event::RestartRequested(ask),
         Kind::Reboot => Event::RebootRequested,
@@ -118,8 +148,47 @@ fn event(kind: Kind, epoch: Epoch) -> Event {
         Kind::ReportedStop => Event::Reported(HelperId(2), wire::Event::Stop),
         Kind::ScriptOk => Event::ScriptEnded(HelperId(1), Some(0)),
         Kind::ScriptNo => Event::ScriptEnded(HelperId(1), Some(1)),
+        Kind::HostStop => Event::HostStopRequested(ask),
+        Kind::Ready => Event::Checked(checking(epoch, Check::Readiness), Ok(())),
+        Kind::NotReady => Event::Checked(checking(epoch, Check::Readiness), Err("refused".into())),
+        Kind::Well => Event::Checked(checking(epoch, Check::Health), Ok(())),
+        Kind::Ill => Event::Checked(checking(epoch, Check::Health), Err("refused".into())),
+        Kind::Said => Event::Said(checking(epoch, Check::Readiness), "loading".into()),
+        Kind::RetryNow => Event::Retried(Grant::Now),
+        Kind::RetryWaits => Event::Retried(Grant::Waits("db".into())),
+        Kind::RetryNever => Event::Retried(Grant::Never("db is not up".into())),
+        Kind::RecalledRestart => recalled(wire::Event::Reboot, Decision::Restart),
+        Kind::RecalledStop => recalled(wire::Event::Reboot, Decision::Stop),
+        Kind::RecalledHalt => recalled(wire::Event::Halt, Decision::Stop),
         Kind::TimedOut => Event::TimedOut,
     }
+}
+
+fn checking(epoch: Epoch, check: Check) -> Checking {
+    Checking { epoch, init: 100, check }
+}
+
+fn recalled(event: wire::Event, decision: Decision) -> Event {
+    Event::Recalled { event, at: super::at(9).wall, decision, reason: "by its policy".into(), tripped: None }
+}
+
+/// Guests whose settings lead to every decision.
+fn kinds_of_guests() -> Vec<Guest> {
+    let mut guests = Vec::new();
+    for action in [RebootAction::Restart, RebootAction::Stop, RebootAction::Script("/decide".into())] {
+        for policy in RestartPolicy::ALL {
+            let mut plain = super::guest("web");
+            plain.reboot.action = action.clone();
+            plain.restart.policy = policy;
+            let mut checked = plain.clone();
+            checked.ready.when = Condition::Notify;
+            checked.ready.on_timeout = OnTimeout::Fail;
+            let health = Health::new(model::Probe::File("/run/well".into()));
+            checked.health = Some(Health { threshold: 1, action: HealthAction::Restart, ..health });
+            guests.extend([plain, checked]);
+        }
+    }
+    guests
 }
 
 /// What must hold after any event.
@@ -139,7 +208,18 @@ fn check(before: &State, after: &State, kind: Kind, effects: &[Effect]) {
             assert_eq!(after.live_epoch(), Some(*epoch), "{kind:?}: {effect:?} is about a dead run");
         }
     }
-    if matches!(kind, Kind::Stop | Kind::Kill) {
+    if let Phase::BackingOff { .. } = after.phase {
+        assert_eq!(after.intent, Intent::Up, "{kind:?}: what is wanted down is not to be started again");
+        assert_eq!(after.live_epoch(), None);
+    }
+    let checks = effects.iter().filter_map(|effect| match effect {
+        Effect::Check(checking) => Some(checking),
+        _ => None,
+    });
+    for checking in checks {
+        assert_eq!(checking.map(|checking| checking.epoch), checking.and(after.live_epoch()), "{kind:?}");
+    }
+    if matches!(kind, Kind::Stop | Kind::Kill | Kind::HostStop) {
         assert_eq!(after.intent, Intent::Down);
         assert!(starts.is_empty(), "{kind:?} starts");
     }
@@ -150,25 +230,75 @@ fn check(before: &State, after: &State, kind: Kind, effects: &[Effect]) {
     assert!(after.epoch >= before.epoch);
 }
 
+/// Every phase, with what its data makes of it for decisions.
+const PHASES: [&str; 19] = [
+    "backing off",
+    "backing off, due",
+    "down",
+    "failed",
+    "failed, with remains",
+    "frozen",
+    "rebooting, allowed",
+    "rebooting, by script",
+    "rebooting, undecided",
+    "starting",
+    "stopping, asked",
+    "stopping, asked, then recover",
+    "stopping, asked, then start",
+    "stopping, ending",
+    "stopping, hinted",
+    "stopping, killing",
+    "up, awaited",
+    "up, missed",
+    "up, ready",
+];
+
+fn label(phase: &Phase) -> &'static str {
+    match phase {
+        Phase::Down(_) => "down",
+        Phase::Failed { remains: None, .. } => "failed",
+        Phase::Failed { remains: Some(_), .. } => "failed, with remains",
+        Phase::BackingOff { next: Next::At { .. }, .. } => "backing off",
+        Phase::BackingOff { next: Next::Due(_), .. } => "backing off, due",
+        Phase::Starting { .. } => "starting",
+        Phase::Up(run) => match run.service.stage {
+            Stage::Awaited { .. } => "up, awaited",
+            Stage::Missed => "up, missed",
+            Stage::Ready { .. } => "up, ready",
+        },
+        Phase::Frozen(_) => "frozen",
+        Phase::Rebooting { decision: Rebooting::Undecided, .. } => "rebooting, undecided",
+        Phase::Rebooting { decision: Rebooting::Script { .. }, .. } => "rebooting, by script",
+        Phase::Rebooting { decision: Rebooting::Allowed, .. } => "rebooting, allowed",
+        Phase::Stopping { rung: Rung::Ending, .. } => "stopping, ending",
+        Phase::Stopping { rung: Rung::Hinted, .. } => "stopping, hinted",
+        Phase::Stopping { rung: Rung::Killing, .. } => "stopping, killing",
+        Phase::Stopping { rung: Rung::Asked, then: Then::Start, .. } => "stopping, asked, then start",
+        Phase::Stopping { rung: Rung::Asked, then: Then::Recover(_), .. } => "stopping, asked, then recover",
+        Phase::Stopping { rung: Rung::Asked, then: Then::Stay(_) | Then::Fail(_), .. } => "stopping, asked",
+    }
+}
+
 #[test]
-fn every_event_in_every_reachable_phase_keeps_the_invariants() {
-    for action in [RebootAction::Restart, RebootAction::Stop, RebootAction::Script("/decide".into())] {
-        let mut frontier = vec![Scene::new(), Scene::up()];
+fn every_event_in_every_phase_keeps_the_invariants() {
+    let mut phases = std::collections::BTreeSet::new();
+    for guest in kinds_of_guests() {
+        let mut frontier = vec![Scene::of(guest.clone()), Scene::up_of(guest)];
         let mut seen = std::collections::HashSet::new();
         for depth in 0..4 {
             let mut next = Vec::new();
             for scene in frontier {
                 for kind in KINDS.into_iter().chain([Kind::TimedOut]) {
-                    let mut state = scene.state.clone();
-                    let mut guest = scene.guest.clone();
-                    guest.reboot.action = action.clone();
+                    let (mut state, guest) = (scene.state.clone(), scene.guest.clone());
                     let before = state.clone();
                     let epoch = state.epoch;
                     let now = super::at(10 + depth);
                     let effects =
                         crate::supervise::machine::handle(&mut state, &guest, event(kind, epoch), now);
                     check(&before, &state, kind, &effects);
-                    if seen.insert(format!("{:?}{:?}{:?}", state.phase, state.intent, state.reboots.len())) {
+                    phases.insert(label(&state.phase));
+                    let (reboots, retries) = (state.reboots.len(), state.retries.at.len());
+                    if seen.insert(format!("{:?}{:?}{reboots}{retries}", state.phase, state.intent)) {
                         next.push(Scene { guest, state });
                     }
                 }
@@ -177,6 +307,7 @@ fn every_event_in_every_reachable_phase_keeps_the_invariants() {
         }
         assert!(seen.len() > 100, "only {} states were reached", seen.len());
     }
+    assert_eq!(Vec::from_iter(phases), PHASES);
 }
 
 proptest! {

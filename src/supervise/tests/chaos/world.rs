@@ -13,10 +13,13 @@ use super::{
 use crate::{
     engine::{Epoch, Observation, Probe, Request},
     helper::wire,
-    model::{Action, Guest, GuestName, JobId, RebootAction, Selection, WaitStatus},
+    model::{
+        self, Action, Condition, Guest, GuestName, Health, HealthAction, JobId, Limit, OnTimeout, Ready,
+        RebootAction, Restart, RestartPolicy, Selection, WaitStatus,
+    },
     supervise::{
         effect::Effect,
-        event::{Event, Found, HelperId},
+        event::{Check, Checking, Event, Found, HelperId},
         fleet::Fleet,
         state::Intent,
     },
@@ -42,24 +45,43 @@ pub(super) struct World {
     /// When each guest last came up.
     ran_at: BTreeMap<GuestName, u64>,
     scripts: Vec<(GuestName, HelperId)>,
+    checks: BTreeMap<GuestName, Checking>,
     pub(super) unanswered: BTreeSet<HelperId>,
     helpers: u64,
 }
 
-/// `c` requires `b`, which requires `a`; `d` comes before the others, with a delay; `e` asks a script.
+/// `c` requires `b`, which requires `a`; `d` comes before the others, with a delay; `e` asks a script. `a` is started again
+/// when it fails, `d` whenever it ends; `b` has to become ready, `c` too, or it has failed; `d` is to be well.
 pub(super) fn defined(text: &str) -> Guest {
     let mut guest = guest(text);
+    let limit = Limit { count: 2, window: Duration::from_secs(60) };
+    let again = Restart { policy: RestartPolicy::OnFailure, limit, ..Restart::default() };
     match text {
-        "b" => guest.start.requires = vec![name("a")],
-        "c" => guest.start.requires = vec![name("b")],
+        "a" => guest.restart = Restart { delay: Duration::ZERO, ..again },
+        "b" => {
+            guest.start.requires = vec![name("a")];
+            guest.ready.when = Condition::Probe(probe());
+        }
+        "c" => {
+            guest.start.requires = vec![name("b")];
+            guest.restart = Restart { delay: Duration::from_secs(4), ..again };
+            guest.ready = Ready { when: Condition::Notify, on_timeout: OnTimeout::Fail, ..Ready::default() };
+        }
         "d" => {
             guest.start.order = 9;
             guest.start.delay = Duration::from_secs(7);
+            guest.restart = Restart { policy: RestartPolicy::Always, ..again };
+            let health = Health::new(probe());
+            guest.health = Some(Health { threshold: 1, action: HealthAction::Restart, ..health });
         }
         "e" => guest.reboot.action = RebootAction::Script("/decide".into()),
         _ => {}
     }
     guest
+}
+
+fn probe() -> model::Probe {
+    model::Probe::File("/run/up".into())
 }
 
 impl World {
@@ -77,6 +99,7 @@ impl World {
             starts: BTreeSet::new(),
             ran_at: BTreeMap::new(),
             scripts: Vec::new(),
+            checks: BTreeMap::new(),
             unanswered: BTreeSet::new(),
             helpers: 0,
         };
@@ -107,7 +130,12 @@ impl World {
                 Effect::Answer(id, _) => {
                     assert!(self.unanswered.remove(&id), "{guest}: {id:?} is answered twice");
                 }
-                Effect::Log(..) | Effect::Check(_) | Effect::Hook(..) => {}
+                // What is checked now, nobody else is checked for.
+                Effect::Check(checking) => {
+                    self.checks.remove(&guest);
+                    checking.map(|checking| self.checks.insert(guest, checking));
+                }
+                Effect::Log(..) | Effect::Hook(..) => {}
             }
         }
         let starting = self.fleet.states.values().filter(|state| state.takes_slot()).count();
@@ -254,6 +282,7 @@ impl World {
             return;
         };
         match what {
+            10 | 11 => self.is_checked(guest, what == 10),
             0 => self.ends(guest, Some(0)),
             1 => self.ends(guest, Some(9)),
             2 => self.ends(guest, None),
@@ -270,6 +299,17 @@ impl World {
                     self.happens(&guest, Event::ScriptEnded(id, Some(0)));
                 }
             }
+        }
+    }
+
+    /// A check of a guest comes out, if there is one.
+    fn is_checked(&mut self, guest: &GuestName, well: bool) {
+        if let Some(checking) = self.checks.get(guest).copied() {
+            let is_live =
+                self.fleet.state(guest).is_some_and(|state| state.live_epoch() == Some(checking.epoch));
+            assert!(is_live, "{guest} is checked, and that run is over");
+            let result = if well { Ok(()) } else { Err("refused".to_owned()) };
+            self.happens(guest, Event::Checked(checking, result));
         }
     }
 
@@ -308,6 +348,11 @@ impl World {
             }
             if let Some((guest, id)) = self.scripts.pop() {
                 self.happens(&guest, Event::ScriptEnded(id, Some(0)));
+                continue;
+            }
+            let waiting = self.checks.iter().find(|(_, checking)| checking.check == Check::Readiness && well);
+            if let Some(guest) = waiting.map(|(guest, _)| guest.clone()) {
+                self.is_checked(&guest, true);
                 continue;
             }
             let Some(deadline) = self.fleet.deadline() else { return };
