@@ -7,6 +7,7 @@ pub mod handle;
 mod hook;
 pub mod load;
 pub mod manager;
+mod presence;
 pub mod settings;
 pub mod store;
 pub mod watcher;
@@ -22,7 +23,6 @@ use std::{
 };
 
 use tokio::{
-    signal::unix::{SignalKind, signal},
     sync::{mpsc, oneshot, watch},
     time::{Instant, sleep},
 };
@@ -124,32 +124,12 @@ pub async fn run(directories: Directories) -> Result<(), DaemonError> {
     let took = clock.now().instant.since(started).as_millis();
     tracing::info!("ready; state in {}, after {took} ms", runtime_dir.display());
     tell_others(handle.clone(), &bus, &*launcher, releases);
-    let ended = until_told(&handle, &bus).await;
+    let ended = presence::until_told(&handle, bus, launcher.name() == "systemd").await;
     // What is under way ends with this daemon; a start that is goes on, and the next one finds what came of it.
     launcher.let_go();
     notify::stopping();
     tracing::info!("stopping; the guests go on");
     ended
-}
-
-/// Waits for a signal to end, or for the end of the bus.
-async fn until_told(handle: &Handle, bus: &dbus::Service) -> Result<(), DaemonError> {
-    let mut terminate = signal(SignalKind::terminate()).map_err(DaemonError::Signals)?;
-    let mut interrupt = signal(SignalKind::interrupt()).map_err(DaemonError::Signals)?;
-    let mut hangup = signal(SignalKind::hangup()).map_err(DaemonError::Signals)?;
-    loop {
-        tokio::select! {
-            _ = terminate.recv() => return Ok(()),
-            _ = interrupt.recv() => return Ok(()),
-            _ = hangup.recv() => {
-                notify::reloading();
-                // The manager outlives this loop.
-                let _ = handle.reload().await;
-                notify::ready();
-            }
-            lost = bus.lost() => return Err(DaemonError::Bus(lost)),
-        }
-    }
 }
 
 /// Makes the directories that are the daemon's own, and sure that it is alone on its runtime directory for as long as the

@@ -25,23 +25,19 @@ impl Bus {
         let config = folder.path().join("bus.conf");
         std::fs::write(&config, configuration(&folder.path().join("socket")))
             .expect("the configuration is written");
-        let mut daemon = Command::new("dbus-daemon")
-            .arg(format!("--config-file={}", config.display()))
-            .args(["--nofork", "--nopidfile", "--nosyslog", "--print-address"])
-            .stdout(Stdio::piped())
-            .stderr(log(folder.path(), "dbus-daemon.log"))
-            .spawn()
-            .expect("dbus-daemon starts; is dbus installed");
-        let mut address = String::new();
-        let output = daemon.stdout.take().expect("its output is piped");
-        BufReader::new(output).read_line(&mut address).expect("it prints its address");
-        assert!(address.starts_with("unix:"), "dbus-daemon printed {address:?}");
-        Self { daemon, folder }
+        Self { daemon: launch(folder.path()), folder }
     }
 
     /// Its address, as `DBUS_SYSTEM_BUS_ADDRESS` takes it.
     pub fn address(&self) -> String {
         format!("unix:path={}", self.folder.path().join("socket").display())
+    }
+
+    /// Starts it again at the same address, after its end.
+    pub fn restart(&mut self) {
+        // A socket that nobody listens on is in the way.
+        let _ = std::fs::remove_file(self.folder.path().join("socket"));
+        self.daemon = launch(self.folder.path());
     }
 
     /// Ends it, as a crash would.
@@ -64,6 +60,22 @@ impl Bus {
             .output()
             .expect("setpriv and busctl run; are util-linux and systemd installed")
     }
+}
+
+/// Starts the daemon of the bus in this folder; it is ready when this returns.
+fn launch(folder: &Path) -> Child {
+    let mut daemon = Command::new("dbus-daemon")
+        .arg(format!("--config-file={}", folder.join("bus.conf").display()))
+        .args(["--nofork", "--nopidfile", "--nosyslog", "--print-address"])
+        .stdout(Stdio::piped())
+        .stderr(log(folder, "dbus-daemon.log"))
+        .spawn()
+        .expect("dbus-daemon starts; is dbus installed");
+    let mut address = String::new();
+    let output = daemon.stdout.take().expect("its output is piped");
+    BufReader::new(output).read_line(&mut address).expect("it prints its address");
+    assert!(address.starts_with("unix:"), "dbus-daemon printed {address:?}");
+    daemon
 }
 
 impl Drop for Bus {

@@ -151,6 +151,11 @@ impl Host {
         self.bus.end();
     }
 
+    /// Starts it again at the same address.
+    pub fn restart_bus(&mut self) {
+        self.bus.restart();
+    }
+
     /// Everything the daemon has said.
     pub fn log(&self) -> String {
         fs::read_to_string(self.at("log")).unwrap_or_default()
