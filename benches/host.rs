@@ -5,6 +5,7 @@
 
 #[path = "../tests/host/mod.rs"]
 mod host;
+mod measured;
 mod report;
 mod shapes;
 
@@ -12,8 +13,7 @@ use std::{
     fs,
     hint::black_box,
     os::fd::AsFd,
-    path::{Path, PathBuf},
-    process::{Command, Stdio},
+    path::PathBuf,
     time::{Duration, Instant},
 };
 
@@ -22,6 +22,7 @@ use guestd::{
     plan,
 };
 use host::Host;
+use measured::{Bench, milliseconds, proportional_megabytes, timed, wakeups_in};
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 use report::{Report, Unit, median};
 
@@ -65,42 +66,6 @@ fn main() {
     if !report.print() {
         std::process::exit(1);
     }
-}
-
-/// A host whose runtime directory is in memory, as a real host's /run is.
-struct Bench {
-    host: Host,
-    _runtime: tempfile::TempDir,
-}
-
-impl Bench {
-    fn new() -> Self {
-        let host = Host::new("order = \"lowest-first\"\n[defaults.reboot]\nlimit = \"100000/1s\"");
-        let memory = ["/run", "/dev/shm"].map(Path::new).into_iter().find(|path| is_tmpfs(path));
-        let memory = memory.expect("neither /run nor /dev/shm is a tmpfs");
-        let runtime = tempfile::Builder::new().prefix("guestd-bench-").tempdir_in(memory).expect("a folder");
-        fs::remove_dir(host.at("run")).expect("an empty folder");
-        std::os::unix::fs::symlink(runtime.path(), host.at("run")).expect("a link");
-        Self { host, _runtime: runtime }
-    }
-}
-
-fn is_tmpfs(path: &Path) -> bool {
-    nix::sys::statfs::statfs(path).is_ok_and(|found| found.filesystem_type() == nix::sys::statfs::TMPFS_MAGIC)
-}
-
-/// How long a program takes, in milliseconds.
-fn timed(command: &mut Command) -> f64 {
-    let began = Instant::now();
-    let output = command.stdout(Stdio::piped()).stderr(Stdio::piped()).output().expect("it runs");
-    let took = began.elapsed();
-    let stderr = String::from_utf8_lossy(&output.stderr);
-    assert!(output.status.success(), "{command:?}: {}: {stderr}", output.status);
-    milliseconds(took)
-}
-
-fn milliseconds(took: Duration) -> f64 {
-    took.as_secs_f64() * 1000.0
 }
 
 fn autostart(host: &Host, arguments: &[&str]) -> f64 {
@@ -239,38 +204,9 @@ fn a_thousand_defined(report: &mut Report) {
     report.ratio(what, ours, theirs, (1.0 / 4.0, "1/4"));
     let pss = proportional_megabytes(host.daemon_pid());
     report.amount(format!("the daemon's memory (PSS), {DEFINED} defined"), Unit::Megabytes, pss, 12.0);
-    // Tokio keeps threads for blocking calls for ten seconds more.
-    host::wait_for("the daemon's last helping thread to end", || {
-        (threads(host.daemon_pid()).len() == 1).then_some(())
-    });
-    let before = wakeups(host.daemon_pid());
-    std::thread::sleep(IDLE);
-    let wakeups = wakeups(host.daemon_pid()) - before;
+    let wakeups = wakeups_in(host.daemon_pid(), IDLE);
     let what = format!("wake-ups of the daemon in {} s without anything to do", IDLE.as_secs());
     report.amount(what, Unit::Times, wakeups as f64, 0.0);
-}
-
-/// The proportional set size of a process, in megabytes.
-fn proportional_megabytes(pid: u32) -> f64 {
-    let rollup = fs::read_to_string(format!("/proc/{pid}/smaps_rollup")).expect("its memory");
-    let line = rollup.lines().find_map(|line| line.strip_prefix("Pss:")).expect("a line \"Pss\"");
-    let kilobytes: f64 = line.trim().trim_end_matches(" kB").parse().expect("a number");
-    kilobytes * 1024.0 / 1e6
-}
-
-/// The threads of a process, as folders below `/proc`.
-fn threads(pid: u32) -> Vec<PathBuf> {
-    let threads = fs::read_dir(format!("/proc/{pid}/task")).expect("its threads").flatten();
-    threads.map(|thread| thread.path()).collect()
-}
-
-/// How often the threads of a process went to sleep: each time they had been woken.
-fn wakeups(pid: u32) -> u64 {
-    let count = |status: String| -> u64 {
-        let lines = status.lines().filter_map(|line| line.split_once("ctxt_switches:"));
-        lines.map(|(_, count)| count.trim().parse::<u64>().expect("a number")).sum()
-    };
-    threads(pid).iter().filter_map(|thread| fs::read_to_string(thread.join("status")).ok()).map(count).sum()
 }
 
 /// The slowest of all shapes; `benches/plan.rs` has each.

@@ -4,9 +4,11 @@ use std::fmt::Display;
 
 /// What is measured, in the unit that suits it.
 #[derive(Clone, Copy)]
+#[allow(dead_code, reason = "each benchmark uses its part")]
 pub enum Unit {
     Milliseconds,
     Megabytes,
+    Kilobytes,
     Times,
 }
 
@@ -17,6 +19,7 @@ impl Unit {
             Self::Milliseconds if value < 1000.0 => format!("{value:.1} ms"),
             Self::Milliseconds => format!("{:.2} s", value / 1000.0),
             Self::Megabytes => format!("{value:.2} MB"),
+            Self::Kilobytes => format!("{value:.2} kB"),
             Self::Times => format!("{value:.0}"),
         }
     }
