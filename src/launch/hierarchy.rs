@@ -1,9 +1,11 @@
-//! The cgroup hierarchies that are mounted here: of v1, of v2, or of both.
+//! What is mounted here: the cgroup hierarchies, of v1, of v2, or of both, and every mount point.
 
 use std::{
     collections::BTreeSet,
+    ffi::OsString,
     fs::File,
     io::{self, Read},
+    os::unix::ffi::OsStringExt,
     path::PathBuf,
     sync::{Arc, Mutex, PoisonError},
 };
@@ -43,16 +45,20 @@ impl Hierarchy {
 /// Every cgroup hierarchy of this host, each once. Read again only when something was mounted or unmounted: it is needed
 /// several times for each guest that starts.
 pub(super) fn hierarchies() -> io::Result<Arc<[Hierarchy]>> {
+    mounts(|mounts| mounts.hierarchies.clone())
+}
+
+/// Every mount point of this host, read as rarely.
+pub(super) fn mount_points() -> io::Result<Arc<BTreeSet<PathBuf>>> {
+    mounts(|mounts| mounts.points.clone())
+}
+
+fn mounts<T>(look: impl FnOnce(&Mounts) -> T) -> io::Result<T> {
     static MOUNTS: Mutex<Option<Mounts>> = Mutex::new(None);
     let mut mounts = MOUNTS.lock().unwrap_or_else(PoisonError::into_inner);
-    match &*mounts {
-        Some(known) if !known.have_changed() => Ok(known.hierarchies.clone()),
-        _ => {
-            let read = Mounts::read()?;
-            let hierarchies = read.hierarchies.clone();
-            *mounts = Some(read);
-            Ok(hierarchies)
-        }
+    match mounts.take().filter(|known| !known.have_changed()) {
+        Some(known) => Ok(look(mounts.insert(known))),
+        None => Ok(look(mounts.insert(Mounts::read()?))),
     }
 }
 
@@ -61,6 +67,7 @@ struct Mounts {
     /// Kept open, since the kernel tells on it of changes after it was opened.
     file: File,
     hierarchies: Arc<[Hierarchy]>,
+    points: Arc<BTreeSet<PathBuf>>,
 }
 
 impl Mounts {
@@ -68,7 +75,8 @@ impl Mounts {
         let mut file = File::open("/proc/self/mountinfo")?;
         let mut text = String::new();
         file.read_to_string(&mut text)?;
-        Ok(Self { file, hierarchies: parse_mounts(&text).into() })
+        let points = text.lines().filter_map(|line| Some(unescaped(line.split(' ').nth(4)?))).collect();
+        Ok(Self { file, hierarchies: parse_mounts(&text).into(), points: Arc::new(points) })
     }
 
     /// The kernel raises an exceptional condition on the file when the mounts change (proc(5)).
@@ -102,12 +110,34 @@ fn parse_mounts(mountinfo: &str) -> Vec<Hierarchy> {
     found
 }
 
+/// A mount point of mountinfo, where blanks and backslashes are three octal digits behind a backslash (proc(5)).
+fn unescaped(point: &str) -> PathBuf {
+    let mut parts = point.split('\\');
+    let mut bytes = parts.next().unwrap_or_default().as_bytes().to_vec();
+    for part in parts {
+        let byte = part.get(..3).and_then(|digits| u8::from_str_radix(digits, 8).ok());
+        bytes.extend(byte);
+        bytes.extend(&part.as_bytes()[if byte.is_some() { 3 } else { 0 }..]);
+    }
+    OsString::from_vec(bytes).into()
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
 
     fn v1(controllers: &[&str]) -> Kind {
         Kind::V1(controllers.iter().map(|word| (*word).into()).collect())
+    }
+
+    #[test]
+    fn mount_points_are_as_they_are_called() {
+        for (written, path) in
+            [("/", "/"), ("/srv/a\\040b\\134\\011c", "/srv/a b\\\tc"), ("/srv/ä\\0402", "/srv/ä 2")]
+        {
+            assert_eq!(unescaped(written), PathBuf::from(path));
+        }
+        assert!(mount_points().unwrap().contains(std::path::Path::new("/proc")));
     }
 
     #[test]

@@ -18,6 +18,7 @@ mod hierarchy;
 mod hook;
 mod jobs;
 pub mod memory;
+mod mounts;
 pub mod systemd;
 pub mod unit;
 

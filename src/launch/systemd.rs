@@ -19,7 +19,7 @@ use zbus_systemd::systemd1::{ManagerProxy, ServiceProxy, UnitProxy};
 use super::{
     Cgroups, Direct, HookEnd, Launch, LaunchError, Launched, Launcher, Program, cgroup,
     jobs::{Ends, Jobs},
-    unit,
+    mounts, unit,
 };
 use crate::{
     engine::BoxFuture,
@@ -108,7 +108,7 @@ impl Systemd {
     async fn transient(&self, launch: &Launch, name: &str) -> zbus::Result<Option<(OwnedObjectPath, Ends)>> {
         let deadline = Instant::now() + LEFTOVER + launch.program.timeout;
         loop {
-            let properties = unit::properties(launch)?;
+            let properties = unit::properties(launch, &mounts::under(&launch.unit.files))?;
             // Heard from before the call, so that no end of the job is missed.
             let ends = self.jobs.listen().ok_or_else(closed)?;
             let started =

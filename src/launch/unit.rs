@@ -1,6 +1,7 @@
 //! A guest's transient unit: its name and its properties, as plain data (systemd.service(5), systemd.unit(5)).
 
 use std::{
+    collections::BTreeSet,
     ffi::{OsStr, OsString},
     path::{Component, Path, PathBuf},
     time::Duration,
@@ -32,8 +33,8 @@ const SHUTDOWN: &str = "shutdown.target";
 pub struct Unit {
     /// One line for people.
     pub description: String,
-    /// What must be mounted before it starts, and is not unmounted before it has stopped.
-    pub mounts: Vec<PathBuf>,
+    /// Where its files are. The mounts that these lie on are there before it starts, and until it has stopped.
+    pub files: Vec<PathBuf>,
     /// What stops the guest. It is run as well, without `MAINPID` in its environment, when the guest has ended by itself.
     /// Without a `$`: systemd 252 escapes it once more at each reload.
     pub stop: Vec<OsString>,
@@ -73,7 +74,7 @@ pub fn cgroup_of(path: &Path) -> Option<&Path> {
 /// Properties of `StartTransientUnit`.
 pub type Properties = Vec<(String, OwnedVariant)>;
 
-/// Everything that systemd is to know. All of it is understood by systemd 252 and newer: a single unknown property
+/// Everything that systemd is to know; `mounts` are those that the guest's files lie on. All of it is understood by systemd 252 and newer: a single unknown property
 /// would refuse the whole unit.
 ///
 /// The program is the unit's main process for as long as the guest runs. So PID 1 has one program less to fork and to wait
@@ -81,11 +82,11 @@ pub type Properties = Vec<(String, OwnedVariant)>;
 ///
 /// # Errors
 /// When a word holds a NUL, which the bus cannot carry.
-pub fn properties(launch: &Launch) -> zbus::Result<Properties> {
+pub fn properties(launch: &Launch, mounts: &BTreeSet<PathBuf>) -> zbus::Result<Properties> {
     let Launch { program, unit, .. } = launch;
     let texts = |words: &[&str]| words.iter().map(|word| (*word).to_owned()).collect::<Vec<_>>();
     let online: &[&str] = if unit.network_online { &[ONLINE] } else { &[] };
-    let mounts: Vec<String> = unit.mounts.iter().map(|path| path.display().to_string()).collect();
+    let mounts: Vec<String> = mounts.iter().map(|path| path.display().to_string()).collect();
     let values: Vec<(&str, Variant<'static>)> = vec![
         ("Description", unit.description.clone().into()),
         ("Documentation", texts(&["man:guestd(8)"]).into()),
@@ -206,7 +207,7 @@ mod tests {
     }
 
     fn tasks_and_memory(resources: Resources) -> Vec<(String, OwnedVariant)> {
-        let mut all = properties(&launch(Unit { resources, ..Unit::default() })).unwrap();
+        let mut all = properties(&launch(Unit { resources, ..Unit::default() }), &BTreeSet::new()).unwrap();
         all.retain(|(name, _)| name == "TasksMax" || name.starts_with("Memory"));
         all
     }
@@ -225,7 +226,11 @@ mod tests {
     fn the_network_is_wanted_by_those_who_ask() {
         let texts = |network_online, key: &str| {
             let unit = Unit { network_online, ..Unit::default() };
-            let all = properties(&launch(unit)).unwrap().into_iter().find(|(name, _)| name == key).unwrap();
+            let all = properties(&launch(unit), &BTreeSet::new())
+                .unwrap()
+                .into_iter()
+                .find(|(name, _)| name == key)
+                .unwrap();
             Vec::<String>::try_from(all.1).unwrap()
         };
         for key in ["After", "Wants"] {

@@ -2,7 +2,7 @@
 
 use super::{
     boot::HOST,
-    machine::{Host, Machine, guests},
+    machine::{Host, Machine, guests, write},
 };
 
 #[test]
@@ -13,14 +13,11 @@ fn a_guest_has_a_unit_of_its_own() {
     let init = machine.init("web");
     let cgroup = machine.sh(&format!("grep ^0:: /proc/{init}/cgroup"));
     assert_eq!(cgroup, "0::/machine.slice/guest-web.service/lxc.payload.web\n");
-    let shown = machine.sh(
-        "systemctl show guest-web -p Description -p Slice -p RequiresMountsFor -p Delegate -p ActiveState",
-    );
+    let shown = machine.sh("systemctl show guest-web -p Description -p Slice -p Delegate -p ActiveState");
     for line in ["Description=LXC container web", "Slice=machine.slice", "Delegate=yes", "ActiveState=active"]
     {
         assert!(shown.lines().any(|shown| shown == line), "{line} is missing:\n{shown}");
     }
-    assert!(shown.contains("/var/lib/lxc/.root"), "{shown}");
 
     // A reboot from inside leaves the unit as it is.
     let unit = machine.sh("systemctl show guest-web -p InvocationID");
@@ -45,6 +42,30 @@ fn a_guest_has_a_unit_of_its_own() {
         machine.sh("guestctl start web; guestctl restart web; guestctl kill web");
     }
     machine.wait("the end of its unit", "! systemctl is-active -q guest-web");
+}
+
+#[test]
+fn a_guest_needs_the_mounts_that_its_files_lie_on() {
+    let machine = Machine::boot_with(|upper| {
+        guests(upper, &HOST);
+        let unit = "[Mount]\nWhat=/var/lib/lxc/lab\nWhere=/var/lib/lxc/lab\nType=none\nOptions=bind\n";
+        write(upper, "etc/systemd/system/var-lib-lxc-lab.mount", unit);
+    });
+    let needed = |guest: &str| {
+        let show = format!("systemctl show guest-{guest} --value -p RequiresMountsFor");
+        machine.sh(&show).trim().to_owned()
+    };
+    // On the root's file system, as all of it.
+    assert_eq!(needed("web"), "");
+    // Nobody else wants this one.
+    machine.sh("! systemctl is-active -q var-lib-lxc-lab.mount; guestctl start lab");
+    assert_eq!(needed("lab"), "/var/lib/lxc/lab");
+    machine.sh("systemctl is-active -q var-lib-lxc-lab.mount");
+    // One that has no file, made while guestd runs.
+    machine.sh("guestctl stop mail; mount --bind /var/lib/lxc/mail /var/lib/lxc/mail; guestctl start mail");
+    assert_eq!(needed("mail"), "/var/lib/lxc/mail");
+    let after = machine.sh("systemctl show guest-mail --value -p After");
+    assert!(after.contains("var-lib-lxc-mail.mount"), "{after}");
 }
 
 #[test]

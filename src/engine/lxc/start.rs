@@ -102,10 +102,10 @@ async fn launched(
 /// What systemd has to know of a container.
 fn unit(guest: &Guest, spec: &LxcSpec) -> Unit {
     let folder = spec.lxcpath.join(guest.name.as_str());
-    let mut mounts: Vec<PathBuf> = spec.rootfs.as_deref().into_iter().flat_map(roots).collect();
+    let mut files: Vec<PathBuf> = spec.rootfs.as_deref().into_iter().flat_map(roots).collect();
     // What is mounted for a path is mounted for those above it.
-    if !mounts.iter().any(|root| root.starts_with(&folder)) {
-        mounts.push(folder);
+    if !files.iter().any(|root| root.starts_with(&folder)) {
+        files.push(folder);
     }
     let name = guest.name.as_str();
     // Where guestd is gone, LXC itself asks, waits and kills.
@@ -115,7 +115,7 @@ fn unit(guest: &Guest, spec: &LxcSpec) -> Unit {
     stop.push(socket::trimmed(&spec.lxcpath).into());
     Unit {
         description: format!("LXC container {name}"),
-        mounts,
+        files,
         stop,
         stop_timeout: guest.stop.timeout,
         network_online: guest.start.network_online,
