@@ -22,7 +22,7 @@ use crate::{
     supervise::{
         event::Remembered,
         fleet::{Fleet, Recalled},
-        state::{Failure, Phase, Stage, State, Then},
+        state::{Failure, Intent, Phase, Stage, State, Then},
     },
     systemd::message,
 };
@@ -147,6 +147,7 @@ fn stored_policy(
         stopping: matches!(state.phase, Phase::Stopping { then: Then::Stay(_) | Then::Fail(_), .. }),
         follows: follows(&state.phase),
         ready: ready_init(&state.phase),
+        unwanted: state.intent == Intent::Down,
         held: state.held.is_some(),
         keeper,
     };
@@ -163,10 +164,11 @@ fn ready_init(phase: &Phase) -> Option<i32> {
     }
 }
 
-/// What is to follow the end of a run that is on its way down.
+/// What is to follow: the end of a run that is on its way down, a pause, or the beginning of a start.
 fn follows(phase: &Phase) -> Option<Follows> {
     let then = match phase {
         Phase::Stopping { then, .. } => then,
+        Phase::Starting { .. } => return Some(Follows::Begin),
         Phase::BackingOff { why, .. } => return Some(Follows::Retry(why.to_string())),
         _ => return None,
     };
@@ -190,11 +192,19 @@ pub fn remembered(runtime: &Path, guest: &GuestName, init: Option<Init>, now: No
     })?;
     // None is known from before its init was seen, and from earlier versions.
     let is_of_this_run = |init: Init| stored.keeper.is_none_or(|keeper| init.keeper == Some(keeper));
-    init.is_none_or(is_of_this_run).then(|| Remembered {
+    init.is_none_or(is_of_this_run).then(|| of_stored(stored, now))
+}
+
+fn of_stored(stored: StoredPolicy, now: Now) -> Remembered {
+    Remembered {
         fingerprint: stored.started_fingerprint,
         reboots: stored.recent.into_iter().map(|at| now.instant_of(at)).collect(),
         was_seen: stored.keeper.is_some(),
         follows: stored.follows,
+        unwanted: stored.unwanted,
         ready: stored.ready,
-    })
+    }
 }
+
+#[cfg(test)]
+mod model_check;

@@ -42,6 +42,9 @@ pub struct StoredPolicy {
     /// The init that was ready: the next daemon does not wait for it again.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub ready: Option<i32>,
+    /// Nobody wants it up any more.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub unwanted: bool,
     /// It is held: whoever stops stays down.
     pub held: bool,
     /// Who keeps its run going, once that is known: what another one keeps is another run, of which nothing is known.

@@ -99,6 +99,8 @@ pub enum Follows {
     RebootLoop(Limit),
     /// It is started again.
     Start,
+    /// It is being started, and may not have come so far.
+    Begin,
     /// It has failed so, and is started again once its pause is over.
     Retry(String),
 }

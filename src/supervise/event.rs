@@ -121,6 +121,8 @@ pub struct Remembered {
     pub was_seen: bool,
     /// What was to follow its end, if it was on its way down.
     pub follows: Option<Follows>,
+    /// Nobody wanted it up any more.
+    pub unwanted: bool,
     /// This init of it was ready.
     pub ready: Option<i32>,
 }

@@ -64,19 +64,30 @@ impl Turn<'_> {
     }
 
     fn found_down(&mut self, phase: Phase, remembered: Option<Remembered>) -> Phase {
+        let is_fresh = matches!(phase, Phase::Down(None));
         match remembered {
-            Some(Remembered { follows: Some(Follows::Retry(why)), .. })
-                if matches!(phase, Phase::Down(None)) =>
-            {
-                self.state.want(Intent::Up);
-                self.log(Level::Info, format!("was to be started again when guestd ended: {why}"));
-                Phase::BackingOff { why: Failure::Start(why), next: Next::Due(String::new()) }
+            Some(Remembered { follows: Some(Follows::Retry(why)), .. }) if is_fresh => {
+                self.to_be_started(why)
+            }
+            Some(Remembered { follows: Some(Follows::Begin), .. }) if is_fresh => {
+                self.to_be_started("guestd ended while it was being started".to_owned())
+            }
+            // A start that was to end before the next one.
+            Some(Remembered { follows: Some(Follows::Start), was_seen: false, .. }) if is_fresh => {
+                self.to_be_started("guestd ended while it was being restarted".to_owned())
             }
             remembered if remembered.as_ref().is_some_and(|run| run.was_seen) => {
                 self.has_ended(phase, None, remembered)
             }
             _ => phase,
         }
+    }
+
+    /// Goes on with what the daemon before this one was at: as soon as nothing is in the way.
+    fn to_be_started(&mut self, why: String) -> Phase {
+        self.state.want(Intent::Up);
+        self.log(Level::Info, format!("is to be started: {why}"));
+        Phase::BackingOff { why: Failure::Start(why), next: Next::Due(String::new()) }
     }
 
     /// What a look leaves in doubt, and when the next one comes. What was known to be in the way is told once.
@@ -96,7 +107,8 @@ impl Turn<'_> {
 
     fn adopt(&mut self, init: Init, remembered: Option<Remembered>) -> Run {
         let epoch = self.state.next_epoch();
-        self.state.want(Intent::Up);
+        let is_unwanted = remembered.as_ref().is_some_and(|remembered| remembered.unwanted);
+        self.state.want(if is_unwanted { Intent::Down } else { Intent::Up });
         let adopted = remembered.is_none();
         let fingerprint = remembered.as_ref().map(|remembered| remembered.fingerprint);
         let was_ready = remembered.as_ref().is_some_and(|remembered| remembered.ready == Some(init.pid));

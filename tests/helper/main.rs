@@ -81,6 +81,7 @@ fn vshelper(dir: &Path, event: &str, id: &str) -> Ran {
 fn store(dir: &Path, guest: &str, action: RebootAction) {
     let policy = StoredPolicy {
         ready: None,
+        unwanted: false,
         version: StoredPolicy::VERSION,
         guest: name(guest),
         action,

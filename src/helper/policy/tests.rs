@@ -23,6 +23,7 @@ fn policy(action: RebootAction) -> StoredPolicy {
         stopping: false,
         follows: None,
         ready: None,
+        unwanted: false,
         held: false,
         keeper: None,
     }

@@ -201,8 +201,14 @@ fn a_job_says_that_it_waits_for_a_stop() {
 fn what_others_started_at_the_same_time_is_adopted_not_started() {
     let mut scene = Scene::new();
     scene.happens(1, Event::StartRequested);
-    let remembered =
-        Some(Remembered { fingerprint: 1, reboots: Vec::new(), was_seen: true, follows: None, ready: None });
+    let remembered = Some(Remembered {
+        fingerprint: 1,
+        reboots: Vec::new(),
+        was_seen: true,
+        follows: None,
+        ready: None,
+        unwanted: false,
+    });
     let found = Found::State { probe: Probe::Up(super::init(7)), remembered };
     assert_eq!(scene.happens(2, Event::Probed(found)), [Effect::Watch(Epoch(2))]);
     let Phase::Up(run) = &scene.state.phase else { panic!("{:?}", scene.state) };

@@ -383,6 +383,7 @@ fn what_runs_already_is_adopted() {
         was_seen: true,
         follows: None,
         ready: None,
+        unwanted: false,
     });
     ours.happens(1, Event::Probed(Found::State { probe: Probe::Frozen(init(42)), remembered }));
     let status = status::of(&ours.guest, &ours.state, false);

@@ -170,8 +170,14 @@ fn a_loop_guard_that_tripped_without_the_daemon_has_the_same_end() {
 
 /// A look finds that a run ended so, which the daemon before this one had started.
 fn found_ended(raw: i32, follows: Option<Follows>) -> Event {
-    let remembered =
-        Some(Remembered { fingerprint: 1, reboots: Vec::new(), was_seen: true, follows, ready: None });
+    let remembered = Some(Remembered {
+        fingerprint: 1,
+        reboots: Vec::new(),
+        was_seen: true,
+        follows,
+        ready: None,
+        unwanted: false,
+    });
     Event::Probed(Found::State { probe: Probe::Ended(WaitStatus(raw)), remembered })
 }
 
@@ -210,6 +216,7 @@ fn what_was_begun_with_a_run_goes_on_with_the_next_daemon() {
             was_seen: true,
             follows: follows.clone(),
             ready: None,
+            unwanted: false,
         });
         let told = scene.happens(7, Event::Probed(Found::State { probe: Probe::Up(init(42)), remembered }));
         assert_eq!(told.len(), effects, "{follows:?}: {told:?}");
@@ -225,8 +232,14 @@ fn what_was_begun_with_a_run_goes_on_with_the_next_daemon() {
 #[test]
 fn an_end_of_which_nothing_is_known_is_told_as_such() {
     for (was_seen, reason) in [(true, "ended unobserved"), (false, "")] {
-        let remembered =
-            Some(Remembered { fingerprint: 1, reboots: Vec::new(), was_seen, follows: None, ready: None });
+        let remembered = Some(Remembered {
+            fingerprint: 1,
+            reboots: Vec::new(),
+            was_seen,
+            follows: None,
+            ready: None,
+            unwanted: false,
+        });
         let mut scene = Scene::new();
         scene.happens(7, Event::Probed(Found::State { probe: Probe::Down, remembered }));
         assert_eq!(status::of(&scene.guest, &scene.state, false).reason, reason);
