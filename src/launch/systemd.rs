@@ -258,7 +258,11 @@ impl Launcher for Systemd {
     }
 
     fn run_hook<'a>(&'a self, guest: &'a GuestName, program: &'a Program) -> BoxFuture<'a, HookEnd> {
-        Box::pin(self.hook(guest, program))
+        Box::pin(self.hook(guest, program, hook::Kind::Hook))
+    }
+
+    fn run_probe<'a>(&'a self, guest: &'a GuestName, program: &'a Program) -> BoxFuture<'a, HookEnd> {
+        Box::pin(self.hook(guest, program, hook::Kind::Probe))
     }
 
     fn keeper<'a>(&'a self, guest: &'a GuestName) -> BoxFuture<'a, io::Result<Option<i32>>> {

@@ -13,6 +13,7 @@ use std::{
 
 use tokio::sync::Notify;
 
+mod attach;
 mod cgroup;
 mod command;
 mod console;
@@ -22,6 +23,7 @@ mod freeze;
 mod kill;
 mod locate;
 mod monitord;
+pub mod notify;
 mod probe;
 mod process;
 mod reason;
@@ -35,6 +37,8 @@ mod table;
 mod task;
 mod watch;
 
+pub use attach::attach;
+pub use process::{identified, ticks};
 pub use socket::running;
 
 use self::{console::Console, runs::OwnRun, task::Task};

@@ -70,7 +70,7 @@ impl Process {
     /// It as a guest's init, whose parent is its monitor. None when it is gone.
     pub(super) fn as_init(&self) -> Option<Init> {
         let own = stat(self.pid)?;
-        let keeper = stat(own.parent).map(|parent| ProcessId { pid: own.parent, started: parent.started });
+        let keeper = identified(own.parent);
         Some(Init { pid: self.pid, since: own.since(), keeper })
     }
 
@@ -149,6 +149,16 @@ impl Stat {
         let micros = u64::try_from(started.as_micros()).unwrap_or(u64::MAX);
         Timestamp(micros.saturating_add(tick / 2) / tick * tick)
     }
+}
+
+/// A process, named for the length of the host's boot; none when there is none of this number.
+pub fn identified(pid: i32) -> Option<ProcessId> {
+    stat(pid).map(|stat| ProcessId { pid, started: stat.started })
+}
+
+/// The time since boot in the clock ticks of [`ProcessId::started`].
+pub fn ticks() -> u64 {
+    u64::try_from(uptime().as_millis()).unwrap_or(u64::MAX) / (1000 / TICKS)
 }
 
 /// The time since boot, with that spent asleep, as start times have it.

@@ -15,6 +15,7 @@ use super::{
     foreground::{self, Absent},
     kill::{self, Listening},
     locate::same_file,
+    notify,
     reason::Log,
     record::State,
     socket::{self, Address},
@@ -39,6 +40,7 @@ pub(super) async fn start(lxc: &Lxc, guest: &Guest, spec: &LxcSpec) -> EngineRes
     if let Some(console) = lxc.console.as_ref().filter(|_| !spec.own_console) {
         argv.extend(console.begins(&guest.name));
     }
+    argv.extend(notify::settings(&lxc.hook.runtime_dir, guest));
     let program = Program { argv, environment: Vec::new(), timeout: guest.start.timeout };
     let launch = Launch { guest: guest.name.clone(), program, unit: unit(guest, spec) };
     match launched(lxc, &launch, spec, &mut expected.states).await {

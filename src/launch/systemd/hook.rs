@@ -32,21 +32,34 @@ const DUMPED: i32 = 3;
 const NOT_EXECUTED: i32 = 203;
 /// From here on exit statuses are systemd's own, before it executes anything.
 const OWN_STATUSES: i32 = 200;
+const SIGKILL: i32 = 9;
+/// Warnings, as syslog(3) counts.
+const WARNING: i32 = 4;
+
+/// What a program is run for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Kind {
+    /// Something happens to a guest; the journal has it, and what it prints.
+    Hook,
+    /// A guest is asked how it is. That happens every few seconds, and fills no journal; one that takes too long is killed,
+    /// and that is an answer too.
+    Probe,
+}
 
 impl Systemd {
     /// Runs a program in a unit of its own until that has ended. Once it is begun, it goes on when nobody waits for it
     /// any more, and then its unit vanishes with its end.
-    pub(super) async fn hook(&self, guest: &GuestName, program: &Program) -> HookEnd {
-        match timeout(program.timeout.saturating_add(GRACE), self.ended(guest, program)).await {
+    pub(super) async fn hook(&self, guest: &GuestName, program: &Program, kind: Kind) -> HookEnd {
+        match timeout(program.timeout.saturating_add(GRACE), self.ended(guest, program, kind)).await {
             Ok(Ok(end)) => end,
             Ok(Err(error)) => failed(error),
             Err(_) => failed("systemd does not tell how it ended"),
         }
     }
 
-    async fn ended(&self, guest: &GuestName, program: &Program) -> zbus::Result<HookEnd> {
+    async fn ended(&self, guest: &GuestName, program: &Program, kind: Kind) -> zbus::Result<HookEnd> {
         let Some(mut ends) = self.jobs.listen() else { return Ok(failed(CLOSED)) };
-        let (held, job) = self.begin(guest, program).await?;
+        let (held, job) = self.begin(guest, program, kind).await?;
         match ends.of(&job).await.as_deref() {
             None => Ok(failed(CLOSED)),
             Some("canceled") => Ok(failed(format_args!("somebody has stopped {}", held.unit))),
@@ -55,10 +68,15 @@ impl Systemd {
     }
 
     /// Starts the unit, under a name that no other has: a hook of a daemon before this one may still run.
-    async fn begin(&self, guest: &GuestName, program: &Program) -> zbus::Result<(Held, OwnedObjectPath)> {
+    async fn begin(
+        &self,
+        guest: &GuestName,
+        program: &Program,
+        kind: Kind,
+    ) -> zbus::Result<(Held, OwnedObjectPath)> {
         loop {
             let unit = name(guest, self.hooks.fetch_add(1, Ordering::Relaxed));
-            let properties = properties(guest, program)?;
+            let properties = properties(guest, program, kind)?;
             let held = Held { manager: self.manager.clone(), unit: unit.clone() };
             match self.manager.start_transient_unit(unit, "fail".into(), properties, Vec::new()).await {
                 Err(error) if is(&error, EXISTS) => {}
@@ -128,13 +146,14 @@ fn name(guest: &GuestName, number: u64) -> String {
 
 /// What systemd, 252 or newer, is to know of a hook's unit. It has the same from it as from the direct launcher, but
 /// that the journal has what it prints, among what is told of the guest's own unit.
-fn properties(guest: &GuestName, program: &Program) -> zbus::Result<Properties> {
+fn properties(guest: &GuestName, program: &Program, kind: Kind) -> zbus::Result<Properties> {
     let environment = [vec![format!("PATH={}", direct::PATH)], unit::environment(program)].concat();
     let fields = [format!("GUEST={guest}"), format!("OBJECT_SYSTEMD_UNIT={}", unit::name(guest))];
     let fields: Vec<_> = fields.map(String::into_bytes).into();
     // To say no is no failure of the unit.
-    let answers: (Vec<i32>, Vec<i32>) = ((1..OWN_STATUSES).collect(), Vec::new());
-    let values: Vec<(&str, Variant<'static>)> = vec![
+    let signals = if kind == Kind::Probe { vec![SIGKILL] } else { Vec::new() };
+    let answers: (Vec<i32>, Vec<i32>) = ((1..OWN_STATUSES).collect(), signals);
+    let mut values: Vec<(&str, Variant<'static>)> = vec![
         ("Description", format!("{} for guest {guest}", program.name()).into()),
         ("Documentation", vec!["man:guestd.toml(5)".to_owned()].into()),
         ("Type", "oneshot".into()),
@@ -152,6 +171,10 @@ fn properties(guest: &GuestName, program: &Program) -> zbus::Result<Properties> 
         ("AddRef", true.into()),
         ("CollectMode", "inactive-or-failed".into()),
     ];
+    if kind == Kind::Probe {
+        // Also of what PID 1 says of the unit.
+        values.push(("LogLevelMax", WARNING.into()));
+    }
     unit::owned(values)
 }
 
@@ -209,7 +232,8 @@ mod tests {
     fn a_hook_has_its_own_environment_and_its_words_as_they_are() {
         let argv = ["/srv/$de cide%n", "$HOME"].map(Into::into).to_vec();
         let environment = vec![("GUESTD_GUEST".into(), "web".into())];
-        let all = properties(&guest(), &Program { argv, environment, timeout: Duration::ZERO }).unwrap();
+        let all = properties(&guest(), &Program { argv, environment, timeout: Duration::ZERO }, Kind::Hook)
+            .unwrap();
         let value = |key: &str| all.iter().find(|(name, _)| name == key).unwrap().1.try_clone().unwrap();
         assert_eq!(
             Vec::<(String, Vec<String>, Vec<String>)>::try_from(value("ExecStartEx")).unwrap(),
