@@ -14,6 +14,7 @@
 //! | [`helper`] | a guest's own requests: packets (pure), the socket, `guest-helper`, policy and spool | yes |
 //! | [`engine`] | one trait, and [`engine::lxc`]: effects on single guests, observations of them | yes |
 //! | [`launch`] | how a guest's first process comes to life; its cgroups | yes |
+//! | [`checks`] | readiness and health: probes, and what guests say themselves | yes |
 //! | [`daemon`] | the composition root: load, manager, workers, store, watcher | yes |
 //! | [`dbus`] | translation of the daemon's [handle](daemon::handle) to D-Bus and back, and who may act | yes |
 //! | [`systemd`] | readiness and journal | yes |
@@ -23,6 +24,7 @@
 //! [`daemon::manager`]; `ARCHITECTURE.md` draws how a request and a reboot flow through the rooms.
 #![warn(missing_docs)]
 
+pub mod checks;
 pub mod cli;
 pub mod daemon;
 pub mod dbus;

@@ -22,6 +22,7 @@ use super::{
     worker::{Report, Work, Workers},
 };
 use crate::{
+    checks::Checks,
     engine::{Epoch, Observation, Observed},
     helper::wire::{self, Answer, Decision},
     model::{
@@ -32,6 +33,7 @@ use crate::{
         effect::{Effect, Task, Topic},
         event::HelperId,
         fleet::{Fleet, Rules},
+        state::State,
     },
     systemd::{message, notify::Watchdog},
 };
@@ -62,6 +64,7 @@ pub struct Manager {
     inventory: Inventory,
     fleet: Fleet,
     workers: Workers,
+    checks: Checks,
     watcher: Option<Watcher>,
     /// Guests whose config is missing just now, and until when that is taken for an editor's doing.
     missing: BTreeMap<GuestName, Instant>,
@@ -88,6 +91,8 @@ pub struct Parts {
     pub watcher: Option<Watcher>,
     /// The workers.
     pub workers: Workers,
+    /// What is checked of guests that are up.
+    pub checks: Checks,
     /// What readers see of the daemon, without diagnostics.
     pub daemon: DaemonStatus,
     /// Where snapshots are published.
@@ -107,6 +112,7 @@ impl Manager {
             inventory: parts.inventory,
             fleet,
             workers: parts.workers,
+            checks: parts.checks,
             watcher: parts.watcher,
             missing: BTreeMap::new(),
             store,
@@ -136,6 +142,8 @@ impl Manager {
             self.drain(&mut inbox);
             self.settle();
         }
+        let fleet = &self.fleet;
+        self.checks.retain(|guest| fleet.state(guest).is_some_and(State::may_run));
         Recovered { manager: self, inbox }
     }
 
@@ -277,6 +285,12 @@ impl Manager {
     fn settle(&mut self) {
         self.store.record(&self.fleet, self.clock.now());
         self.store.record_booted(self.fleet.booted());
+        for name in self.fleet.changed() {
+            // Before a start makes its socket anew.
+            if self.fleet.state(name).is_none_or(is_down) {
+                self.checks.down(name);
+            }
+        }
         self.dispatch();
         if self.fleet.publish(&self.daemon) {
             self.snapshots.send_replace(Arc::new(self.fleet.published().clone()));
@@ -297,7 +311,11 @@ impl Manager {
                         message::warn(&guest, format_args!("{guest}'s helper has not waited for the answer"));
                     }
                 }
-                Effect::Check(_) => {}
+                Effect::Check(checking) => {
+                    if let Some(guest) = self.fleet.guest(&guest) {
+                        self.checks.set(guest, checking);
+                    }
+                }
                 Effect::RunScript(id, script) => {
                     let timeout = self.fleet.guest(&guest).map(|guest| guest.stop.timeout);
                     self.workers.run_script(&guest, id, &script, timeout.unwrap_or_default());
@@ -340,6 +358,11 @@ impl Recovered {
         }
         self.manager.run(self.inbox).await;
     }
+}
+
+/// Whether nothing of a guest runs: it was looked at, or has run.
+fn is_down(state: &State) -> bool {
+    !state.may_run() && (state.epoch.0 > 0 || state.seen_down)
 }
 
 fn rules(inventory: &Inventory) -> Rules {

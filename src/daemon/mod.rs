@@ -7,6 +7,7 @@ pub mod handle;
 mod hook;
 pub mod load;
 pub mod manager;
+mod means;
 mod presence;
 pub mod settings;
 pub mod store;
@@ -32,10 +33,12 @@ use self::{
     handle::Handle,
     load::{Directories, Inventory},
     manager::{Inbox, Manager, Parts},
+    means::Means,
     watcher::Watcher,
-    worker::Workers,
+    worker::{Report, Workers},
 };
 use crate::{
+    checks::{Checks, Tell, notify::Places},
     dbus,
     engine::lxc::{Hook, LxcEngine},
     helper::server,
@@ -182,12 +185,21 @@ fn compose(
     let (snapshots, snapshot) = watch::channel(Arc::new(Snapshot::default()));
     let hook = Hook { helper: find_helper(), runtime_dir: directories.runtime.clone() };
     let paths = inventory.settings.lxc_paths.clone();
+    let found = report.clone();
+    // Without a receiver the daemon is ending, and nobody needs to know.
+    let tell: Tell = Arc::new(move |guest, event| drop(found.send(Report::unasked(guest, event))));
+    let (places, kept) = Places::new(&directories.runtime, tell.clone(), kept);
+    let places = Arc::new(places);
+    let checks = Checks::new(launcher.clone(), places.clone(), tell);
     let engine = Arc::new(LxcEngine::new(paths, launcher.clone(), hook, sink, kept));
-    let (own_launcher, runtime) = (launcher.clone(), directories.runtime.as_path().into());
-    let workers = Workers::new(engine.clone(), own_launcher, runtime, clock, machines, report);
+    let (runtime_dir, launcher_of_workers) = (directories.runtime.as_path().into(), launcher.clone());
+    let means =
+        Means { engine: engine.clone(), launcher: launcher_of_workers, places, machines, runtime_dir, clock };
+    let workers = Workers::new(means, report);
     let daemon = DaemonStatus { launcher: launcher.name().to_owned(), ..DaemonStatus::default() };
     let set_paths = Box::new(move |paths: &[Arc<Path>]| engine.set_paths(paths.to_vec()));
-    let parts = Parts { clock, directories, inventory, watcher, workers, daemon, snapshots, set_paths };
+    let parts =
+        Parts { clock, directories, inventory, watcher, workers, checks, daemon, snapshots, set_paths };
     let inbox = Inbox { observed, reports, commands };
     (Handle::new(command, snapshot), Manager::new(parts), inbox)
 }

@@ -12,19 +12,15 @@ use std::{
 
 use tokio::{sync::mpsc, task::AbortHandle};
 
-use super::{clock::Clock, hook, store};
+use super::means::Means;
 use crate::{
-    engine::{Engine, EngineError, EngineResult, Epoch, ErrorKind, Probe, Request},
+    engine::{EngineError, Epoch, ErrorKind, Request},
     helper::{script, wire},
-    launch::{HookEnd, Launcher},
+    launch::HookEnd,
     model::{Guest, GuestName, HookStage, Resources},
-    supervise::event::{Event, Found, HelperId},
-    systemd::{machined::Machines, message},
+    supervise::event::{Event, HelperId},
+    systemd::message,
 };
-
-/// Between two looks at a guest that others start or stop while it is to be started; doubled up to the second.
-const SETTLING: Duration = Duration::from_millis(20);
-const SETTLING_MAX: Duration = Duration::from_secs(1);
 
 /// An effect that takes time.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -77,11 +73,7 @@ pub struct Report {
 
 /// The workers of all guests.
 pub struct Workers {
-    engine: Arc<dyn Engine>,
-    launcher: Arc<dyn Launcher>,
-    runtime_dir: Arc<Path>,
-    clock: Clock,
-    machines: Machines,
+    means: Means,
     reports: mpsc::UnboundedSender<Report>,
     busy: HashMap<GuestName, Busy>,
     last_serial: u64,
@@ -94,18 +86,17 @@ struct Busy {
     queue: VecDeque<(Arc<Guest>, Work)>,
 }
 
+impl Report {
+    /// What is found out about a guest by nobody's work.
+    pub fn unasked(guest: &GuestName, event: Event) -> Self {
+        Self { guest: guest.clone(), event: Some(event), serial: None }
+    }
+}
+
 impl Workers {
     /// Workers that report to `reports`.
-    pub fn new(
-        engine: Arc<dyn Engine>,
-        launcher: Arc<dyn Launcher>,
-        runtime_dir: Arc<Path>,
-        clock: Clock,
-        machines: Machines,
-        reports: mpsc::UnboundedSender<Report>,
-    ) -> Self {
-        let busy = HashMap::new();
-        Self { engine, launcher, runtime_dir, clock, machines, reports, busy, last_serial: 0 }
+    pub fn new(means: Means, reports: mpsc::UnboundedSender<Report>) -> Self {
+        Self { means, reports, busy: HashMap::new(), last_serial: 0 }
     }
 
     /// Whether nothing is under way.
@@ -151,22 +142,17 @@ impl Workers {
         let reason = "it is being stopped".to_owned();
         let error = EngineError { operation, kind: ErrorKind::Busy, reason };
         let event = Event::RequestReturned(epoch, request, Err(error));
-        let _ = self.reports.send(Report { guest: guest.clone(), event: Some(event), serial: None });
+        let _ = self.reports.send(Report::unasked(guest, event));
     }
 
     fn begin(&mut self, guest: Arc<Guest>, work: Work, queue: VecDeque<(Arc<Guest>, Work)>) {
         self.last_serial += 1;
         let serial = self.last_serial;
         let name = guest.name.clone();
-        let (engine, reports) = (self.engine.clone(), self.reports.clone());
-        let (runtime_dir, clock) = (self.runtime_dir.clone(), self.clock);
-        let (machines, launcher, own) = (self.machines.clone(), self.launcher.clone(), work.clone());
+        let (means, reports, own) = (self.means.clone(), self.reports.clone(), work.clone());
         let task = tokio::spawn(async move {
             let name = guest.name.clone();
-            if let Work::Start(_) = work {
-                machines.release(&name).await;
-            }
-            let event = carry_out((&*engine, &*launcher), guest, work, &runtime_dir, clock).await;
+            let event = means.carry_out(guest, work).await;
             // Without a receiver the daemon is ending, and nobody needs to know.
             let _ = reports.send(Report { guest: name, event, serial: Some(serial) });
         });
@@ -188,7 +174,7 @@ impl Workers {
 
     /// Runs a guest's reboot script, as `guest-helper` does where no daemon is.
     pub fn run_script(&self, guest: &GuestName, id: HelperId, script: &Path, timeout: Duration) {
-        let (reports, guest, launcher) = (self.reports.clone(), guest.clone(), self.launcher.clone());
+        let (reports, guest, launcher) = (self.reports.clone(), guest.clone(), self.means.launcher.clone());
         let script = script.to_owned();
         tokio::spawn(async move {
             let shown = script.display();
@@ -211,106 +197,7 @@ impl Workers {
                 }
             };
             let event = Event::ScriptEnded(id, code);
-            let _ = reports.send(Report { guest, event: Some(event), serial: None });
+            let _ = reports.send(Report::unasked(&guest, event));
         });
     }
-}
-
-/// Starts a guest, unless others have started it meanwhile: LXC would fail, and clearing up behind that failure would
-/// hit what the others started.
-async fn start((engine, launcher): (&dyn Engine, &dyn Launcher), guest: Arc<Guest>, epoch: Epoch) -> Event {
-    let result = match settled(engine, &guest).await {
-        Ok(probe @ (Probe::Up(_) | Probe::Frozen(_))) => {
-            return Event::Probed(Found::State { probe, remembered: None });
-        }
-        Ok(Probe::Down | Probe::Ended(_) | Probe::Changing) => {
-            match hook::pre_start(launcher, &guest).await {
-                Ok(()) => engine.start(&guest).await,
-                Err(error) => Err(error),
-            }
-        }
-        Err(error) => Err(error),
-    };
-    if result.is_ok() {
-        engine.watch(guest, epoch);
-    }
-    Event::StartReturned(epoch, result)
-}
-
-/// Looks at a guest until it is known whether it runs: others may be starting or stopping it.
-async fn settled(engine: &dyn Engine, guest: &Guest) -> EngineResult<Probe> {
-    let until = tokio::time::Instant::now() + guest.start.timeout;
-    let mut pause = SETTLING;
-    loop {
-        let probe = engine.probe(guest).await?;
-        if probe != Probe::Changing {
-            return Ok(probe);
-        }
-        if tokio::time::Instant::now() >= until {
-            let timeout = humantime::format_duration(guest.start.timeout);
-            let reason = format!("others have been starting or stopping it for {timeout} (start.timeout)");
-            return Err(EngineError { operation: "start it", kind: ErrorKind::Busy, reason });
-        }
-        tokio::time::sleep(pause).await;
-        pause = (pause * 2).min(SETTLING_MAX);
-    }
-}
-
-/// Gives a running guest what its settings say. What goes wrong with that changes nothing else of it.
-async fn adjust(engine: &dyn Engine, guest: &Guest, resources: &Resources) {
-    if resources.is_empty() {
-        return;
-    }
-    let name = &guest.name;
-    match engine.adjust(guest, resources).await {
-        Ok(()) => {}
-        Err(error) if error.kind == ErrorKind::Missing => {
-            let text = "has no unit of its own: its [resources] count from its next start";
-            message::warn(name, format_args!("{name} {text}"));
-        }
-        Err(error) => message::warn(name, format_args!("{name}: {error}; they count from its next start")),
-    }
-}
-
-async fn carry_out(
-    (engine, launcher): (&dyn Engine, &dyn Launcher),
-    guest: Arc<Guest>,
-    work: Work,
-    runtime_dir: &Path,
-    clock: Clock,
-) -> Option<Event> {
-    Some(match work {
-        Work::Start(epoch) => start((engine, launcher), guest, epoch).await,
-        Work::Hook(stage, reason) => {
-            hook::run_all(launcher, &guest, stage, &reason).await;
-            return None;
-        }
-        Work::Request(epoch, request) => {
-            Event::RequestReturned(epoch, request, engine.request(&guest, request).await)
-        }
-        Work::Kill(epoch) => Event::KillReturned(epoch, engine.kill(&guest).await),
-        Work::Watch(epoch) => {
-            engine.watch(guest.clone(), epoch);
-            // They may have changed while no guestd was there.
-            adjust(engine, &guest, &guest.resources).await;
-            // Nothing is to be reported: the watch does that.
-            Event::Probed(Found::Nothing)
-        }
-        Work::Adjust(resources) => {
-            adjust(engine, &guest, &resources).await;
-            return None;
-        }
-        Work::Probe => Event::Probed(match engine.probe(&guest).await {
-            Ok(probe) => {
-                let of = |init| store::remembered(runtime_dir, &guest.name, init, clock.now());
-                let remembered = match probe {
-                    Probe::Up(init) | Probe::Frozen(init) => of(Some(init)),
-                    Probe::Down | Probe::Ended(_) => of(None),
-                    Probe::Changing => None,
-                };
-                Found::State { probe, remembered }
-            }
-            Err(error) => Found::Failed(error.to_string()),
-        }),
-    })
 }

@@ -221,7 +221,8 @@ async fn drain(stderr: &mut (impl AsyncRead + Unpin), tail: &mut Tail) {
     }
 }
 
-fn in_words(status: ExitStatus) -> String {
+/// How a program ended.
+pub(crate) fn in_words(status: ExitStatus) -> String {
     use std::os::unix::process::ExitStatusExt;
     match (status.code(), status.signal()) {
         (Some(code), _) => format!("status {code}"),

@@ -23,7 +23,7 @@ pub mod systemd;
 pub mod unit;
 
 pub use direct::{Direct, run};
-pub(crate) use direct::{Group, command};
+pub(crate) use direct::{Group, command, in_words};
 pub use hook::HookEnd;
 pub use systemd::Systemd;
 pub use unit::Unit;
