@@ -66,15 +66,13 @@ impl Turn<'_> {
     fn found_down(&mut self, phase: Phase, remembered: Option<Remembered>) -> Phase {
         let is_fresh = matches!(phase, Phase::Down(None));
         match remembered {
-            Some(Remembered { follows: Some(Follows::Retry(why)), .. }) if is_fresh => {
-                self.to_be_started(why)
-            }
+            Some(Remembered { follows: Some(Follows::Retry(why)), .. }) if is_fresh => self.start_later(why),
             Some(Remembered { follows: Some(Follows::Begin), .. }) if is_fresh => {
-                self.to_be_started("guestd ended while it was being started".to_owned())
+                self.start_later("guestd ended while it was being started".to_owned())
             }
             // A start that was to end before the next one.
             Some(Remembered { follows: Some(Follows::Start), was_seen: false, .. }) if is_fresh => {
-                self.to_be_started("guestd ended while it was being restarted".to_owned())
+                self.start_later("guestd ended while it was being restarted".to_owned())
             }
             remembered if remembered.as_ref().is_some_and(|run| run.was_seen) => {
                 self.has_ended(phase, None, remembered)
@@ -84,7 +82,7 @@ impl Turn<'_> {
     }
 
     /// Goes on with what the daemon before this one was at: as soon as nothing is in the way.
-    fn to_be_started(&mut self, why: String) -> Phase {
+    fn start_later(&mut self, why: String) -> Phase {
         self.state.want(Intent::Up);
         self.log(Level::Info, format!("is to be started: {why}"));
         Phase::BackingOff { why: Failure::Start(why), next: Next::Due(String::new()) }

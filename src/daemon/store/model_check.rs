@@ -2,39 +2,23 @@
 //! happen, searched exhaustively. Whatever happened, once the world is left alone the last wish that was answered is
 //! obeyed, and no start ever meets a guest that runs.
 
+mod world;
+
 use std::{
     collections::{HashSet, VecDeque},
-    hash::{DefaultHasher, Hash, Hasher},
     time::Duration,
 };
 
-use super::{of_stored, stored_policy};
-use crate::{
-    engine::{Epoch, Init, Observation, Probe, Request},
-    helper::policy::StoredPolicy,
-    model::{
-        EngineSpec, Follows, Guest, GuestName, Instant, Limit, LxcSpec, Now, ProcessId, Restart, Timestamp,
-        WaitStatus,
-    },
-    supervise::{
-        effect::Effect,
-        event::{Event, Found, Grant, StopKind},
-        machine,
-        state::{Intent, Phase, State, Then},
-    },
+use world::{Real, World};
+
+use crate::supervise::{
+    effect::Effect,
+    event::{Event, Grant, StopKind},
+    state::{Intent, Phase, State},
 };
 
 const CRASH: i32 = 9;
 const HALT: i32 = 2;
-
-/// What really is.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Real {
-    Nothing,
-    /// A start is under way that goes on by itself.
-    Coming,
-    Runs(i32),
-}
 
 /// What still may happen, so that the search ends.
 #[derive(Debug, Clone, Copy)]
@@ -86,253 +70,7 @@ const ACTS: [Act; 15] = [
     Act::Grant,
 ];
 
-#[derive(Debug, Clone)]
-struct World {
-    /// What the daemon knows; none while there is none.
-    daemon: Option<State>,
-    /// What has come in, oldest first.
-    inbox: VecDeque<Event>,
-    /// What the engine is to do, oldest first.
-    work: VecDeque<Effect>,
-    /// The run that is watched.
-    watched: Option<Epoch>,
-    real: Real,
-    /// How it ended while nobody watched: the monitor FIFO, which systemd keeps open.
-    fifo: Option<i32>,
-    disk: Option<StoredPolicy>,
-    pid: i32,
-    millis: u64,
-    left: Budget,
-    /// The last wish that was answered, or the guest's own halt that was seen after that. None once the only witness of an end has died
-    /// with what it had seen: then nobody can know better.
-    wish: Option<Intent>,
-}
-
-fn guest() -> Guest {
-    let engine = EngineSpec::Lxc(LxcSpec {
-        lxcpath: std::sync::Arc::from(std::path::Path::new("/lxc")),
-        halt_signal: None,
-        reboot_signal: None,
-        stop_signal: None,
-        hook_version: 0,
-        ephemeral: false,
-        rootfs: None,
-        log_file: None,
-        own_console: false,
-    });
-    let limit = Limit { count: 1000, window: Duration::from_secs(3600) };
-    let restart = Restart { limit, ..Restart::default() };
-    Guest { restart, ..Guest::new(GuestName::new("web").unwrap(), engine) }
-}
-
-/// How the init ended, where an event tells it.
-fn status_in(event: &Event) -> Option<WaitStatus> {
-    match event {
-        Event::Observed(_, Observation::InitExited(status)) => *status,
-        Event::Probed(Found::State { probe: Probe::Ended(status), .. }) => Some(*status),
-        _ => None,
-    }
-}
-
 impl World {
-    fn new(left: Budget) -> Self {
-        let mut world = Self {
-            daemon: None,
-            inbox: VecDeque::new(),
-            work: VecDeque::new(),
-            watched: None,
-            real: Real::Nothing,
-            fifo: None,
-            disk: None,
-            pid: 100,
-            millis: 1000,
-            left,
-            wish: Some(Intent::Down),
-        };
-        world.comes_back();
-        world
-    }
-
-    fn now(&self) -> Now {
-        let instant = Instant(Duration::from_millis(self.millis));
-        Now { instant, wall: Timestamp(1_000_000_000_000_000 + self.millis * 1000) }
-    }
-
-    /// What two worlds have in common that go on alike.
-    fn key(&self) -> u64 {
-        let mut hasher = DefaultHasher::new();
-        format!("{self:?}").hash(&mut hasher);
-        hasher.finish()
-    }
-
-    fn comes_back(&mut self) {
-        self.daemon = Some(State::new(self.now().wall));
-        self.work = [Effect::Probe].into();
-    }
-
-    fn dies(&mut self) {
-        (self.daemon, self.watched) = (None, None);
-        if self.inbox.iter().any(|event| status_in(event).is_some()) {
-            self.wish = None;
-        }
-        self.inbox.clear();
-        self.work.clear();
-    }
-
-    fn init(&self, pid: i32) -> Init {
-        let keeper = Some(ProcessId { pid: pid + 10_000, started: 1 });
-        Init { pid, since: Timestamp(7), keeper }
-    }
-
-    fn sees(&mut self, what: Observation) {
-        if let Some(epoch) = self.watched {
-            self.inbox.push_back(Event::Observed(epoch, what));
-        }
-    }
-
-    fn is_being_restarted(&self) -> bool {
-        match &self.daemon {
-            Some(State { phase: Phase::Stopping { then, .. }, .. }) => *then == Then::Start,
-            // It goes by what the one before it has left.
-            _ => self.disk.as_ref().is_some_and(|policy| policy.follows == Some(Follows::Start)),
-        }
-    }
-
-    /// Everything of it ends.
-    fn ends(&mut self, status: i32) {
-        self.real = Real::Nothing;
-        if self.watched.is_some() {
-            self.sees(Observation::InitExited(Some(WaitStatus(status))));
-            self.sees(Observation::Gone);
-            self.watched = None;
-        } else {
-            self.fifo = Some(status);
-        }
-    }
-
-    /// The daemon takes an event: decides, stores, and does; it may be killed in between.
-    fn takes(&mut self, event: Event, dies: Option<Act>) {
-        let (guest, now) = (guest(), self.now());
-        let status = status_in(&event);
-        // One that ends on its way to another start is started all the same.
-        let (is_halt, is_restart) = (status.is_some_and(WaitStatus::is_halt), self.is_being_restarted());
-        let Some(state) = &mut self.daemon else { return };
-        if status.is_some() && dies == Some(Act::TakeAndDieUnstored) {
-            self.wish = None;
-        }
-        let effects = machine::handle(state, &guest, event, now);
-        if dies == Some(Act::TakeAndDieUnstored) {
-            return self.dies();
-        }
-        if is_halt && !is_restart {
-            self.wish = Some(Intent::Down);
-        }
-        let known = self.disk.as_ref().and_then(|policy| policy.keeper);
-        let looked_at = state.epoch.0 > 0 || state.seen_down;
-        match stored_policy(&guest, state, known, now) {
-            Some((policy, _)) => self.disk = Some(policy),
-            None if looked_at => self.disk = None,
-            None => {}
-        }
-        if dies == Some(Act::TakeAndDieStored) {
-            return self.dies();
-        }
-        for effect in effects {
-            match effect {
-                // It interrupts a start that is under way, and everything else.
-                Effect::Kill(_) => {
-                    self.work.clear();
-                    self.work.push_back(effect);
-                }
-                Effect::Start(_) | Effect::Request(..) | Effect::Watch(_) | Effect::Probe => {
-                    self.work.push_back(effect);
-                }
-                _ => {}
-            }
-        }
-    }
-
-    fn asks(&mut self, event: Event, wish: Intent) {
-        self.left.operator -= 1;
-        self.takes(event, None);
-        self.wish = Some(wish);
-    }
-
-    fn works(&mut self, well: bool) {
-        let Some(effect) = self.work.pop_front() else { return };
-        match effect {
-            Effect::Start(epoch) => match self.real {
-                Real::Nothing if well => {
-                    self.real = Real::Coming;
-                    self.watched = Some(epoch);
-                }
-                Real::Nothing => {
-                    let error = crate::engine::EngineError {
-                        operation: "start it",
-                        kind: crate::engine::ErrorKind::Failed,
-                        reason: "no".into(),
-                    };
-                    self.inbox.push_back(Event::StartReturned(epoch, Err(error)));
-                }
-                Real::Coming | Real::Runs(_) => panic!("it is started, and runs: {self:#?}"),
-            },
-            Effect::Watch(epoch) => match self.real {
-                Real::Runs(pid) => {
-                    self.watched = Some(epoch);
-                    let init = self.init(pid);
-                    self.sees(Observation::Running(init));
-                }
-                Real::Nothing | Real::Coming => {
-                    self.watched = Some(epoch);
-                    if let Some(status) = self.fifo.take() {
-                        self.sees(Observation::InitExited(Some(WaitStatus(status))));
-                    }
-                    self.sees(Observation::Gone);
-                    self.watched = None;
-                }
-            },
-            Effect::Request(epoch, request) => {
-                self.inbox.push_back(Event::RequestReturned(epoch, request, Ok(())));
-                if matches!((request, self.real), (Request::Stop, Real::Runs(_))) {
-                    self.ends(0);
-                }
-            }
-            Effect::Kill(epoch) => {
-                if self.real != Real::Nothing {
-                    self.ends(CRASH);
-                }
-                self.inbox.push_back(Event::KillReturned(epoch, Ok(())));
-            }
-            Effect::Probe => {
-                let probe = match (self.real, self.fifo.take()) {
-                    (Real::Nothing, Some(status)) => Probe::Ended(WaitStatus(status)),
-                    (Real::Nothing, None) => Probe::Down,
-                    (Real::Coming, _) => Probe::Changing,
-                    (Real::Runs(pid), _) => Probe::Up(self.init(pid)),
-                };
-                let is_of_this_run = |policy: &StoredPolicy| match probe {
-                    Probe::Up(init) => policy.keeper.is_none_or(|keeper| init.keeper == Some(keeper)),
-                    _ => probe != Probe::Changing,
-                };
-                let remembered = self.disk.clone().filter(is_of_this_run);
-                let remembered = remembered.map(|policy| of_stored(policy, self.now()));
-                self.inbox.push_back(Event::Probed(Found::State { probe, remembered }));
-            }
-            _ => {}
-        }
-    }
-
-    fn comes_up(&mut self) {
-        self.pid += 1;
-        self.real = Real::Runs(self.pid);
-        self.fifo = None;
-        let init = self.init(self.pid);
-        if let Some(epoch) = self.watched {
-            self.inbox.push_back(Event::StartReturned(epoch, Ok(())));
-        }
-        self.sees(Observation::Running(init));
-    }
-
     /// Whether this can happen now.
     fn can(&self, act: Act) -> bool {
         let (left, state) = (self.left, self.daemon.as_ref());
