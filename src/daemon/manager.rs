@@ -130,7 +130,7 @@ impl Manager {
     }
 
     /// Waits until every guest has been looked at, so that the first request finds things as they are. Each look has
-    /// a deadline of its own.
+    /// a deadline of its own. Then the jobs of the daemon before this one go on.
     pub async fn recover(mut self, mut inbox: Inbox) -> Recovered {
         while !self.workers.are_idle() {
             tokio::select! {
@@ -142,6 +142,8 @@ impl Manager {
             self.drain(&mut inbox);
             self.settle();
         }
+        self.store.restore_jobs(&mut self.fleet, self.clock.now());
+        self.settle();
         let fleet = &self.fleet;
         self.checks.retain(|guest| fleet.state(guest).is_some_and(State::may_run));
         Recovered { manager: self, inbox }
@@ -283,7 +285,9 @@ impl Manager {
     /// Records what the next daemon must know, does what is to be done, and publishes. In this order: a guest that was
     /// started or answered is known to the next daemon, whenever this one is killed.
     fn settle(&mut self) {
-        self.store.record(&self.fleet, self.clock.now());
+        let now = self.clock.now();
+        self.store.record(&self.fleet, now);
+        self.store.record_jobs(&mut self.fleet, now);
         self.store.record_booted(self.fleet.booted());
         for name in self.fleet.changed() {
             // Before a start makes its socket anew.
@@ -298,8 +302,8 @@ impl Manager {
     }
 
     fn dispatch(&mut self) {
-        let (begun, ended): (Vec<_>, Vec<_>) =
-            self.fleet.take_job_lines().into_iter().partition(|job| job.line.topic == Topic::JobBegun);
+        let (ended, begun): (Vec<_>, Vec<_>) =
+            self.fleet.take_job_lines().into_iter().partition(|job| job.line.topic == Topic::JobEnded);
         begun.iter().for_each(message::of_job);
         for Task { guest, effect } in self.fleet.take_tasks() {
             match effect {

@@ -2,7 +2,8 @@
 //!
 //! - `policy/NAME.json`: how a running guest's requests are answered, and what it was started with;
 //! - `spool/`: helper requests that were answered while no daemon was there;
-//! - `booted.json`: the groups that were brought up this boot.
+//! - `booted.json`: the groups that were brought up this boot;
+//! - `jobs/`: jobs, running and ended.
 //!
 //! A file that cannot be written is reported once and costs nothing else: guests run on.
 
@@ -27,6 +28,8 @@ use crate::{
     systemd::message,
 };
 
+mod jobs;
+
 const BOOTED: &str = "booted.json";
 /// The largest list of booted groups, in bytes.
 const BOOTED_MAX: u64 = 1024 * 1024;
@@ -38,6 +41,7 @@ pub struct Store {
     /// What was last written for each guest, with its reboots as monotonic moments.
     written: BTreeMap<GuestName, (StoredPolicy, Vec<Instant>)>,
     booted: BTreeSet<Option<GroupName>>,
+    jobs: jobs::Jobs,
 }
 
 impl Store {
@@ -48,7 +52,24 @@ impl Store {
                 tracing::warn!("{error}; groups already brought up this boot may be brought up again");
                 None
             });
-        Self { runtime, written: BTreeMap::new(), booted: booted.unwrap_or_default().into_iter().collect() }
+        let jobs = jobs::Jobs::new(&runtime);
+        Self {
+            runtime,
+            written: BTreeMap::new(),
+            booted: booted.unwrap_or_default().into_iter().collect(),
+            jobs,
+        }
+    }
+
+    /// Has the fleet go on with the jobs of an earlier daemon.
+    pub fn restore_jobs(&mut self, fleet: &mut Fleet, now: Now) {
+        let (left, last) = self.jobs.take_left(now);
+        fleet.restore(left, last, now);
+    }
+
+    /// Keeps what changed of jobs.
+    pub fn record_jobs(&mut self, fleet: &mut Fleet, now: Now) {
+        self.jobs.record(fleet.take_job_records(now));
     }
 
     /// The groups that were brought up this boot.
@@ -142,6 +163,7 @@ fn stored_policy(
         guest: guest.name.clone(),
         action: guest.reboot.action.clone(),
         limit: guest.reboot.limit,
+        restarts: state.restarts,
         recent: moments.iter().map(|at| now.wall_of(*at)).collect(),
         started_fingerprint: fingerprint,
         stopping: matches!(state.phase, Phase::Stopping { then: Then::Stay(_) | Then::Fail(_), .. }),
@@ -198,6 +220,7 @@ pub fn remembered(runtime: &Path, guest: &GuestName, init: Option<Init>, now: No
 fn of_stored(stored: StoredPolicy, now: Now) -> Remembered {
     Remembered {
         fingerprint: stored.started_fingerprint,
+        restarts: stored.restarts,
         reboots: stored.recent.into_iter().map(|at| now.instant_of(at)).collect(),
         was_seen: stored.keeper.is_some(),
         follows: stored.follows,

@@ -32,6 +32,9 @@ pub struct StoredPolicy {
     pub limit: Limit,
     /// When it last rebooted from inside and was started again; spooled requests not yet drained are not among them.
     pub recent: Vec<Timestamp>,
+    /// How many new inits followed its first one.
+    #[serde(default)]
+    pub restarts: u32,
     /// What the configuration it was started with amounts to, for the daemon that comes back.
     pub started_fingerprint: u64,
     /// It is being stopped: a reboot just now is the stop's doing.

@@ -1,7 +1,7 @@
 //! Small JSON files below the runtime directory: written whole, read bounded, symbolic links never followed.
 
 use std::{
-    fs::{self, DirBuilder, File, OpenOptions},
+    fs::{self, DirBuilder, File, Metadata, OpenOptions},
     io::{self, Read, Write},
     os::unix::fs::{DirBuilderExt, MetadataExt, OpenOptionsExt},
     path::{Path, PathBuf},
@@ -92,16 +92,24 @@ pub fn ensure_folder(folder: &Path) -> Result<(), RecordError> {
 /// # Errors
 /// [`RecordError`] with the file. An earlier file of this name is untouched then.
 pub fn write<T: Serialize>(folder: &Path, name: &str, value: &T, max: u64) -> Result<(), RecordError> {
+    let encoded = serde_json::to_vec(value);
+    let bytes = encoded.map_err(|source| RecordError::Encode { path: folder.join(name), source })?;
+    write_bytes(folder, name, &bytes, max)
+}
+
+/// The same with bytes of any form.
+///
+/// # Errors
+/// [`RecordError`] with the file. An earlier file of this name is untouched then.
+pub fn write_bytes(folder: &Path, name: &str, bytes: &[u8], max: u64) -> Result<(), RecordError> {
     let path = folder.join(name);
-    let bytes =
-        serde_json::to_vec(value).map_err(|source| RecordError::Encode { path: path.clone(), source })?;
     if bytes.len() as u64 > max {
         return Err(RecordError::TooLarge { path, max });
     }
     ensure_folder(folder)?;
     let temporary = folder.join(temporary_name(name));
     let written = create(&temporary).and_then(|mut file| {
-        file.write_all(&bytes)?;
+        file.write_all(bytes)?;
         file.sync_all()?;
         fs::rename(&temporary, &path)
     });
@@ -110,6 +118,22 @@ pub fn write<T: Serialize>(folder: &Path, name: &str, value: &T, max: u64) -> Re
         let _ = fs::remove_file(&temporary);
         RecordError::io("write", &path)(error)
     })
+}
+
+/// Adds bytes to the end of a file that is there, which grows to `max` bytes at most. Whoever is killed meanwhile may leave
+/// the beginning of them. Nothing is forced to the disk: what is only of use in this boot need not outlive it.
+///
+/// # Errors
+/// [`RecordError`] with the file.
+pub fn append(path: &Path, bytes: &[u8], max: u64) -> Result<(), RecordError> {
+    let mut options = OpenOptions::new();
+    let options = options.append(true).custom_flags(libc::O_NOFOLLOW | libc::O_NONBLOCK);
+    let mut file = options.open(path).map_err(RecordError::io("open", path))?;
+    let length = own(&file, path)?.len();
+    if length.saturating_add(bytes.len() as u64) > max {
+        return Err(RecordError::TooLarge { path: path.to_owned(), max });
+    }
+    file.write_all(bytes).map_err(RecordError::io("write", path))
 }
 
 /// The name of the temporary file of a process for a file; no guest's name starts with a dot.
@@ -140,12 +164,40 @@ fn create(path: &Path) -> io::Result<File> {
 /// # Errors
 /// [`RecordError`] with the file.
 pub fn read<T: DeserializeOwned>(path: &Path, max: u64) -> Result<Option<T>, RecordError> {
+    let Some(bytes) = read_bytes(path, max)? else { return Ok(None) };
+    decode(path, &bytes).map(Some)
+}
+
+/// What bytes of a file say.
+///
+/// # Errors
+/// [`RecordError::Decode`] with the file.
+pub fn decode<T: DeserializeOwned>(path: &Path, bytes: &[u8]) -> Result<T, RecordError> {
+    serde_json::from_slice(bytes).map_err(|source| RecordError::Decode { path: path.to_owned(), source })
+}
+
+/// Reads the bytes of a file in the same way.
+///
+/// # Errors
+/// [`RecordError`] with the file.
+pub fn read_bytes(path: &Path, max: u64) -> Result<Option<Vec<u8>>, RecordError> {
     // A FIFO would block the open for ever, hence O_NONBLOCK; it means nothing for a regular file.
     let flags = libc::O_NOFOLLOW | libc::O_NONBLOCK;
     let file = match OpenOptions::new().read(true).custom_flags(flags).open(path) {
         Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
         result => result.map_err(RecordError::io("open", path))?,
     };
+    own(&file, path)?;
+    let mut bytes = Vec::new();
+    file.take(max + 1).read_to_end(&mut bytes).map_err(RecordError::io("read", path))?;
+    if bytes.len() as u64 > max {
+        return Err(RecordError::TooLarge { path: path.to_owned(), max });
+    }
+    Ok(Some(bytes))
+}
+
+/// What is known of an open file, if it is a regular one of this user.
+fn own(file: &File, path: &Path) -> Result<Metadata, RecordError> {
     let found = file.metadata().map_err(RecordError::io("look at", path))?;
     let foreign = |what| RecordError::Foreign { path: path.to_owned(), what };
     if !found.is_file() {
@@ -154,13 +206,20 @@ pub fn read<T: DeserializeOwned>(path: &Path, max: u64) -> Result<Option<T>, Rec
     if found.uid() != nix::unistd::geteuid().as_raw() {
         return Err(foreign("another user's"));
     }
-    let mut bytes = Vec::new();
-    file.take(max + 1).read_to_end(&mut bytes).map_err(RecordError::io("read", path))?;
-    if bytes.len() as u64 > max {
-        return Err(RecordError::TooLarge { path: path.to_owned(), max });
-    }
-    let value = serde_json::from_slice(&bytes);
-    value.map(Some).map_err(|source| RecordError::Decode { path: path.to_owned(), source })
+    Ok(found)
+}
+
+/// What is added to the name of a file that cannot be used.
+pub const ASIDE: &str = ".bad";
+
+/// Moves a file that cannot be used out of the way, for people to look at.
+///
+/// # Errors
+/// [`RecordError`] with the file.
+pub fn set_aside(path: &Path) -> Result<(), RecordError> {
+    let mut aside = path.as_os_str().to_owned();
+    aside.push(ASIDE);
+    fs::rename(path, aside).map_err(RecordError::io("rename", path))
 }
 
 /// Removes a file; one that is not there is as good.
@@ -213,6 +272,22 @@ mod tests {
         symlink(&folder, dir.path().join("linked")).unwrap();
         let error = write(&dir.path().join("linked"), "b", &3u32, 9).unwrap_err();
         assert!(matches!(error, RecordError::Foreign { what: "no folder", .. }), "{error}");
+    }
+
+    #[test]
+    fn lines_are_added_up_to_a_limit() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("job");
+        let missing = append(&path, b"x", 9).unwrap_err();
+        assert!(matches!(missing, RecordError::Io { operation: "open", .. }), "it is never made");
+        write_bytes(dir.path(), "job", b"1\n", 9).unwrap();
+        append(&path, b"2\n", 4).unwrap();
+        assert!(matches!(append(&path, b"3", 4), Err(RecordError::TooLarge { max: 4, .. })));
+        assert_eq!(read_bytes(&path, 4).unwrap().unwrap(), b"1\n2\n");
+        set_aside(&path).unwrap();
+        assert_eq!(fs::read(dir.path().join("job.bad")).unwrap(), b"1\n2\n");
+        symlink(dir.path().join("job.bad"), &path).unwrap();
+        assert!(matches!(append(&path, b"3", 9), Err(RecordError::Io { operation: "open", .. })));
     }
 
     #[test]

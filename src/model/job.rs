@@ -44,7 +44,7 @@ impl fmt::Display for Action {
 }
 
 /// What a job does to one guest.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, serde::Serialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, serde::Serialize, serde::Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum Verb {
     /// Bring it up.
@@ -104,7 +104,7 @@ impl From<Action> for Verb {
     }
 }
 
-/// The number of a job, unique within a run of the daemon.
+/// The number of a job, unique within a boot of the host.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, serde::Serialize, serde::Deserialize)]
 pub struct JobId(pub u32);
 
@@ -153,7 +153,8 @@ impl fmt::Display for JobState {
 
 /// How one guest came out of a job. On D-Bus and in JSON it is one string: `done`, `already`, `asked`,
 /// `failed: REASON`, `canceled`.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
+#[serde(into = "String", from = "String")]
 pub enum Outcome {
     /// As asked.
     Done,
@@ -182,6 +183,18 @@ impl Outcome {
             "canceled" => Self::Canceled,
             other => Self::Failed(other.strip_prefix("failed: ").unwrap_or(other).to_owned()),
         }
+    }
+}
+
+impl From<String> for Outcome {
+    fn from(text: String) -> Self {
+        Self::parse(&text)
+    }
+}
+
+impl From<Outcome> for String {
+    fn from(outcome: Outcome) -> Self {
+        outcome.to_string()
     }
 }
 

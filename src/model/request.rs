@@ -8,7 +8,8 @@ use super::{
 };
 
 /// How long a guest may take to stop.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, serde::Serialize, serde::Deserialize)]
+#[serde(rename_all = "kebab-case")]
 pub enum StopWait {
     /// Its own `stop.timeout`.
     #[default]

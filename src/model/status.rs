@@ -97,7 +97,7 @@ pub struct GuestStatus {
     pub init_pid: Option<i32>,
     /// Since when it is in this phase (when up: since its init started).
     pub since: Option<Timestamp>,
-    /// How many reboots and restarts guestd saw since its own start.
+    /// How many reboots and restarts guestd saw; one that is started again knows those of what runs.
     pub restarts: u32,
     /// Somebody else started it.
     pub adopted: bool,

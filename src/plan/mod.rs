@@ -54,7 +54,7 @@ use waves::Arrangement;
 pub type Guests = BTreeMap<GuestName, Arc<Guest>>;
 
 /// One step of a plan.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
 pub struct Step {
     /// Whom.
     pub guest: GuestName,

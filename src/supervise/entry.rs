@@ -1,8 +1,9 @@
-//! One guest's place in a job, how far it is there, and how many more may begin.
+//! One guest's part in a job: its step of the plan, how far it is, and how many more may begin.
 
 use super::retry::NO_SLOT;
 use crate::{engine::Epoch, model::Instant, plan::Step};
 
+/// One guest's part in a job.
 #[derive(Debug, Clone)]
 pub(super) struct Entry {
     pub(super) step: Step,
@@ -15,6 +16,8 @@ pub(super) struct Entry {
 pub(super) enum Progress {
     Waiting,
     Begun(Begun),
+    /// The daemon before this one had begun it; what became of that has not been seen yet.
+    Left(Left),
     Over {
         /// It came out as asked.
         well: bool,
@@ -28,14 +31,30 @@ pub(super) enum Progress {
 pub(super) struct Begun {
     pub(super) epoch: Epoch,
     pub(super) restarts: u32,
+    /// The process id of its init, if it ran: by this the next daemon tells whether it is the same one still.
+    pub(super) init: Option<i32>,
     pub(super) deadline: Option<Instant>,
     /// Nothing else may put an end to it: a reboot that never comes, a guest that fails again and again.
     pub(super) may_go_on: bool,
 }
 
+/// What is left of that to the next daemon, whose epochs are others.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Left {
+    pub(super) restarts: u32,
+    pub(super) init: Option<i32>,
+    /// When the job was taken over.
+    pub(super) since: Instant,
+}
+
 impl Entry {
     pub(super) fn is_over(&self) -> bool {
         matches!(self.progress, Progress::Over { .. })
+    }
+
+    /// Whether its turn has begun and is not over.
+    pub(super) fn is_under_way(&self) -> bool {
+        matches!(self.progress, Progress::Begun(_) | Progress::Left(_))
     }
 
     pub(super) fn has_failed(&self) -> bool {
@@ -49,7 +68,7 @@ impl Entry {
             return None;
         }
         match &self.progress {
-            Progress::Waiting | Progress::Begun(_) => Some(None),
+            Progress::Waiting | Progress::Begun(_) | Progress::Left(_) => Some(None),
             Progress::Over { ran_at, .. } => {
                 let until = ran_at.as_ref()?.plus(self.step.delay);
                 (now < until).then_some(Some(until))

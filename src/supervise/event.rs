@@ -117,6 +117,8 @@ pub struct Remembered {
     pub fingerprint: u64,
     /// When the guest asked to reboot, for the loop guard.
     pub reboots: Vec<Instant>,
+    /// How many new inits followed its first one.
+    pub restarts: u32,
     /// Its init was seen.
     pub was_seen: bool,
     /// What was to follow its end, if it was on its way down.

@@ -63,12 +63,14 @@ pub struct Fleet {
     successors: BTreeMap<GuestName, Option<Arc<Guest>>>,
     pub(super) jobs: BTreeMap<JobId, Job>,
     /// Those of the jobs that have ended.
-    ended: Ended,
-    last_job: u32,
+    pub(super) ended: Ended,
+    /// Those that were forgotten since that was last asked for.
+    pub(super) forgotten: Vec<JobId>,
+    pub(super) last_job: u32,
     /// Groups that were brought up this boot.
     pub(super) booted: BTreeSet<Option<GroupName>>,
     /// The groups that jobs are bringing up for the boot; they count once their job is over and was not cancelled.
-    booting: BTreeMap<JobId, BTreeSet<Option<GroupName>>>,
+    pub(super) booting: BTreeMap<JobId, BTreeSet<Option<GroupName>>>,
     pub(super) tasks: Vec<Task>,
     /// What is to be said of jobs.
     pub(super) job_lines: Vec<JobLine>,
@@ -76,7 +78,7 @@ pub struct Fleet {
     deadlines: BTreeSet<(Instant, GuestName)>,
     pub(super) changed: BTreeSet<GuestName>,
     /// Whose state the jobs have not looked at since it last changed.
-    stirred: BTreeSet<GuestName>,
+    pub(super) stirred: BTreeSet<GuestName>,
     /// How many take a slot to start in.
     pub(super) starting: usize,
     /// Who is to be started again as soon as nothing is in the way.
@@ -98,6 +100,7 @@ impl Fleet {
             successors: BTreeMap::new(),
             jobs: BTreeMap::new(),
             ended: Ended::default(),
+            forgotten: Vec::new(),
             last_job: 0,
             booted,
             booting: BTreeMap::new(),
@@ -290,7 +293,7 @@ impl Fleet {
     }
 
     /// Lets every job look at the guests that stirred, until nothing does any more.
-    fn advance(&mut self, now: Now) {
+    pub(super) fn advance(&mut self, now: Now) {
         loop {
             // First: who is stopped so has no other turn.
             let has_stopped = self.stop_dependents(now);
@@ -371,6 +374,7 @@ impl Fleet {
         self.booting.insert(id, brings_up);
         while let Some(forgotten) = self.ended.forget(now.instant) {
             self.jobs.remove(&forgotten);
+            self.forgotten.push(forgotten);
         }
         id
     }

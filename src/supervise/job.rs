@@ -8,18 +8,21 @@ use std::{
     sync::Arc,
 };
 
+pub(super) use super::entry::Begun;
 use super::{
     admission::{self, Admission},
-    entry::{Begun, Entry, Progress, Slots},
+    entry::{Entry, Progress, Slots},
     event::Event,
     hindrance::{self, Hindrance},
+    restore::Unstored,
+    resume::{self, Resumed},
     state::{Phase, State},
     verdict,
 };
 use crate::{
     engine::{EngineError, ErrorKind, Request},
     model::{Guest, GuestName, Instant, JobId, Now, Outcome, StopWait, Timestamp, Verb},
-    plan::Plan,
+    plan::{Plan, Step},
 };
 
 /// A guest and what is known of it, as a job sees it.
@@ -30,7 +33,7 @@ pub type Look<'a> = Option<(&'a Guest, &'a State)>;
 pub struct Job {
     id: JobId,
     verb: Verb,
-    wait: StopWait,
+    pub(super) wait: StopWait,
     pub(super) entries: Vec<Entry>,
     /// Everyone it is about.
     pub(super) concerned: Arc<[GuestName]>,
@@ -47,6 +50,8 @@ pub struct Job {
     pub(super) waiting_for: String,
     /// When a delay or a deadline asks for another look.
     wake: Option<Instant>,
+    /// What of it the next daemon could not know yet.
+    pub(super) unstored: Unstored,
 }
 
 /// What a job wants to happen to a guest.
@@ -57,10 +62,21 @@ impl Job {
     pub fn new(id: JobId, verb: Verb, wait: StopWait, plan: Plan, now: Now) -> Self {
         let already = plan.already.into_iter().map(|name| (name, Outcome::Already));
         let refused = plan.refused.into_iter().map(|(name, why)| (name, Outcome::Failed(why)));
+        Self::of_steps(id, verb, wait, plan.steps, already.chain(refused).collect(), now.wall)
+    }
+
+    /// A job of which nothing has begun but what is in `results`.
+    pub(super) fn of_steps(
+        id: JobId,
+        verb: Verb,
+        wait: StopWait,
+        steps: Vec<Step>,
+        results: BTreeMap<GuestName, Outcome>,
+        started: Timestamp,
+    ) -> Self {
         let entries =
-            plan.steps.into_iter().map(|step| Entry { step, progress: Progress::Waiting, hindered: None });
+            steps.into_iter().map(|step| Entry { step, progress: Progress::Waiting, hindered: None });
         let entries: Vec<Entry> = entries.collect();
-        let results: BTreeMap<GuestName, Outcome> = already.chain(refused).collect();
         let guests = entries.iter().map(|entry| &entry.step.guest).chain(results.keys());
         let concerned = guests.cloned().collect();
         let places = entries.iter().enumerate().map(|(at, entry)| (entry.step.guest.clone(), at));
@@ -74,10 +90,11 @@ impl Job {
             results,
             concerned,
             canceled: false,
-            started: now.wall,
+            started,
             ended: None,
             waiting_for: String::new(),
             wake: None,
+            unstored: Unstored::whole(),
         }
     }
 
@@ -114,42 +131,17 @@ impl Job {
 
     /// Whether a guest's turn has begun and is not over.
     pub(super) fn has_turn(&self, guest: &GuestName) -> bool {
-        let has_begun = |at: &usize| matches!(self.entries[*at].progress, Progress::Begun(_));
-        self.places.get(guest).is_some_and(has_begun)
+        self.places.get(guest).is_some_and(|at| self.entries[*at].is_under_way())
     }
 
-    /// What has not begun never will. What has begun goes on. Returns who is spared from going down.
-    pub fn cancel(&mut self) -> Vec<GuestName> {
-        self.canceled = true;
-        let canceled = self.cancel_waiting(|_| true);
-        if is_upward(self.verb) == Some(false) { canceled } else { Vec::new() }
+    pub(super) fn finish(&mut self, at: usize, outcome: Outcome, ran_at: Option<Instant>) {
+        self.reached(at, Progress::Over { well: outcome.is_success(), ran_at });
+        self.results.insert(self.entries[at].step.guest.clone(), outcome);
     }
 
-    /// A newer job wants the opposite for some guests: their turns are cancelled where they have not begun.
-    pub fn yield_to(&mut self, verb: Verb, is_concerned: impl Fn(&GuestName) -> bool) {
-        if let (Some(own), Some(newer)) = (is_upward(self.verb), is_upward(verb))
-            && own != newer
-        {
-            self.cancel_waiting(is_concerned);
-        }
-    }
-
-    fn cancel_waiting(&mut self, is_concerned: impl Fn(&GuestName) -> bool) -> Vec<GuestName> {
-        let mut canceled = Vec::new();
-        for at in 0..self.entries.len() {
-            let entry = &self.entries[at];
-            if matches!(entry.progress, Progress::Waiting) && is_concerned(&entry.step.guest) {
-                canceled.push(entry.step.guest.clone());
-                self.finish(at, Outcome::Canceled, None);
-            }
-        }
-        canceled
-    }
-
-    fn finish(&mut self, at: usize, outcome: Outcome, ran_at: Option<Instant>) {
-        let entry = &mut self.entries[at];
-        entry.progress = Progress::Over { well: outcome.is_success(), ran_at };
-        self.results.insert(entry.step.guest.clone(), outcome);
+    fn reached(&mut self, at: usize, progress: Progress) {
+        self.entries[at].progress = progress;
+        self.unstored.entries.insert(at);
     }
 
     /// The engine answered a request that one of its guests got.
@@ -171,7 +163,7 @@ impl Job {
             _ => return,
         };
         if let Some(at) = self.places.get(guest).copied()
-            && matches!(self.entries[at].progress, Progress::Begun(_))
+            && self.entries[at].is_under_way()
         {
             self.finish(at, outcome, None);
         }
@@ -210,12 +202,20 @@ impl Job {
     fn deadlines(&self) -> impl Iterator<Item = Instant> + '_ {
         self.entries[self.first..].iter().filter_map(|entry| match &entry.progress {
             Progress::Begun(begun) if begun.may_go_on => begun.deadline,
-            Progress::Begun(_) | Progress::Waiting | Progress::Over { .. } => None,
+            Progress::Begun(_) | Progress::Left(_) | Progress::Waiting | Progress::Over { .. } => None,
         })
     }
 
     /// Records whether an entry whose turn has begun has come out.
     fn judge<'a>(&mut self, at: usize, look: &dyn Fn(&GuestName) -> Look<'a>, now: Now) {
+        if let Progress::Left(left) = self.entries[at].progress {
+            match resume::of(self.verb, left, look(&self.entries[at].step.guest), now) {
+                Resumed::Unknown => return,
+                Resumed::Anew => return self.reached(at, Progress::Waiting),
+                Resumed::CameUp(ran_at) => return self.finish(at, Outcome::Done, Some(ran_at)),
+                Resumed::GoesOn(begun) => self.reached(at, Progress::Begun(begun)),
+            }
+        }
         let entry = &self.entries[at];
         let Progress::Begun(begun) = &entry.progress else { return };
         let verdict = match look(&entry.step.guest) {
@@ -355,10 +355,11 @@ impl Job {
             _ => None,
         };
         let may_go_on = self.verb == Verb::Reboot;
-        let begun = Begun { epoch: state.epoch, restarts: state.restarts, deadline, may_go_on };
+        let init = state.run().and_then(|run| run.init).map(|init| init.pid);
+        let begun = Begun { epoch: state.epoch, restarts: state.restarts, init, deadline, may_go_on };
         let event = Event::turn(self.verb, self.wait, guest);
         self.wake = earliest(self.wake, deadline.filter(|_| may_go_on));
-        self.entries[at].progress = Progress::Begun(begun);
+        self.reached(at, Progress::Begun(begun));
         Turn::Begins(event)
     }
 
@@ -374,14 +375,6 @@ enum Turn {
     Over,
     NotYet,
     NoSlot,
-}
-
-fn is_upward(verb: Verb) -> Option<bool> {
-    match verb {
-        Verb::Start | Verb::Restart => Some(true),
-        Verb::Stop | Verb::Kill => Some(false),
-        Verb::Reboot | Verb::Freeze | Verb::Thaw | Verb::Reset | Verb::Hold | Verb::Release => None,
-    }
 }
 
 fn earliest(one: Option<Instant>, other: Option<Instant>) -> Option<Instant> {

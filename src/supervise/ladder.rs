@@ -44,7 +44,9 @@ impl Turn<'_> {
     pub(super) fn bring_down(&mut self, phase: Phase, kind: StopKind, then: Then) -> Phase {
         match phase {
             // Nobody could find out whether it runs; the watch will, and ends at once where nothing does.
-            Phase::Down(_) | Phase::Failed { remains: None, .. } if self.state.doubt.take().is_some() => {
+            Phase::Down(_) | Phase::Failed { remains: None, .. } | Phase::BackingOff { .. }
+                if self.state.doubt.take().is_some() =>
+            {
                 let epoch = self.state.next_epoch();
                 self.effects.push(Effect::Watch(epoch));
                 self.descend(Run::new(epoch, None, self.now.instant), kind, None, then)

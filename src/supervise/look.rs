@@ -27,7 +27,7 @@ impl Turn<'_> {
         }
         self.state.seen_down |= matches!(found, Found::State { probe: Probe::Down | Probe::Ended(_), .. });
         let known = self.state.doubt.take();
-        if matches!(phase, Phase::Down(_) | Phase::Failed { remains: None, .. }) {
+        if matches!(phase, Phase::Down(_) | Phase::Failed { remains: None, .. } | Phase::BackingOff { .. }) {
             self.state.doubt = self.doubt(known, &found);
         }
         match (phase, found) {
@@ -111,6 +111,7 @@ impl Turn<'_> {
         let fingerprint = remembered.as_ref().map(|remembered| remembered.fingerprint);
         let was_ready = remembered.as_ref().is_some_and(|remembered| remembered.ready == Some(init.pid));
         let service = if was_ready { Service::ready(self.now.instant) } else { self.service() };
+        self.state.restarts = remembered.as_ref().map_or(self.state.restarts, |known| known.restarts);
         self.state.reboots.extend(remembered.into_iter().flat_map(|remembered| remembered.reboots));
         self.effects.push(Effect::Watch(epoch));
         self.tell(Topic::Up, Level::Info, format!("runs already, with init {}: adopted", init.pid));

@@ -9,7 +9,7 @@ use super::{
     hook,
     ladder::overdue,
     recover, serve,
-    state::{Failure, Intent, Next, Phase, Rebooting, Retries, Run, Rung, State, Then},
+    state::{Doubt, Failure, Intent, Next, Phase, Rebooting, Retries, Run, Rung, State, Then},
 };
 use crate::{
     engine::{EngineResult, Epoch, ErrorKind, Request},
@@ -310,15 +310,27 @@ impl Turn<'_> {
                 self.kill(run, overdue(then))
             }
             Phase::Down(_) | Phase::Failed { .. } => {
-                if let Some(doubt) = &mut self.state.doubt {
-                    doubt.again = None;
-                    self.effects.push(Effect::Probe);
-                }
+                self.look_again();
                 phase
             }
-            Phase::BackingOff { why, .. } => Phase::BackingOff { why, next: Next::Due(String::new()) },
+            Phase::BackingOff { why, next } => {
+                let is_time = |doubt: &Doubt| doubt.again.is_some_and(|again| again <= self.now.instant);
+                if self.state.doubt.as_ref().is_some_and(is_time) {
+                    self.look_again();
+                }
+                let is_over = matches!(next, Next::At { at, .. } if at <= self.now.instant);
+                Phase::BackingOff { why, next: if is_over { Next::Due(String::new()) } else { next } }
+            }
             Phase::Up(run) => self.missed(run),
             Phase::Frozen(_) => phase,
+        }
+    }
+
+    /// Looks again at one that may run.
+    fn look_again(&mut self) {
+        if let Some(doubt) = &mut self.state.doubt {
+            doubt.again = None;
+            self.effects.push(Effect::Probe);
         }
     }
 

@@ -4,12 +4,15 @@
 //! - `state`: one guest's intent and phase, with the data inside the phase.
 //! - `event`, `effect`: what happens to a guest, and what is to be done about it.
 //! - `machine`: one guest: `(state, event, now) → effects`, exhaustive over phases. `ladder` is its part for the
-//!   way down, `observe` that for what is seen and reported, `look` that for what a look shows, `serve` that for readiness and health, `recall` that for what
-//!   was decided without the daemon; `reboot` decides what follows a guest's own reboot, `recover` what follows any other
-//!   end, with the pauses of `backoff`; `hook` says whose hooks are due.
+//!   way down, `observe` that for what is seen and reported, `look` that for what a look
+//!   shows, `serve` that for readiness and health, `recall` that for what was decided without the daemon; `reboot` decides
+//!   what follows a guest's own reboot, `recover` what follows any other end, with the pauses of `backoff`; `hook` says
+//!   whose hooks are due.
 //! - `admission`: accept, already so, or deny with a reason.
-//! - `job`: one requested operation over several guests, working through a plan, with an `entry` for each; `verdict` tells how a guest came out,
-//!   `progress` how far it is.
+//! - `job`: one requested operation over several guests, working through a plan, with an `entry` for each; `verdict`
+//!   tells how a guest came out, `progress` how far it is, `cancel` takes turns back.
+//! - `restore`: what is stored of jobs, and how the next daemon goes on with them; `resume` tells what became of a guest
+//!   whose turn it finds begun.
 //! - `told`: what the journal is told of jobs, and in which job a guest's line was.
 //! - `fleet`: all guests and all jobs: the one thing that the manager loop owns. `request` is its part that plans,
 //!   `retry` the one that starts guests again by itself, `ended` says how long ended jobs are kept.
@@ -20,6 +23,7 @@
 
 pub mod admission;
 mod backoff;
+mod cancel;
 pub mod effect;
 mod ended;
 mod entry;
@@ -39,6 +43,8 @@ pub mod reboot;
 mod recall;
 mod recover;
 mod request;
+pub mod restore;
+mod resume;
 mod retry;
 mod serve;
 pub mod state;

@@ -1,12 +1,12 @@
 //! How far a job is, in the form that readers see.
 
-use super::{entry::Progress, job::Job};
+use super::{entry::Entry, job::Job};
 use crate::model::{JobState, Outcome, status::JobStatus};
 
 impl Job {
     /// How far it is, for readers.
     pub fn status(&self) -> JobStatus {
-        let begun = self.entries.iter().filter(|entry| matches!(entry.progress, Progress::Begun(_)));
+        let begun = self.entries.iter().filter(|entry| Entry::is_under_way(entry));
         let under_way: Vec<&str> = begun.map(|entry| entry.step.guest.as_str()).collect();
         let success = self.results.values().all(Outcome::is_success);
         let state = match (self.is_over(), self.canceled, success) {

@@ -132,6 +132,7 @@ impl Turn<'_> {
             let is_failure = end.is_failure();
             return self.ended(if is_failure { Then::Fail(Failure::Ended(end)) } else { Then::Stay(end) });
         };
+        self.state.restarts = run.restarts;
         // Without a status, what its helper told of its end is as good, and has the time.
         if status.is_some() || run.follows.is_some() || matches!(phase, Phase::Down(None)) {
             self.state.since = self.now.wall;

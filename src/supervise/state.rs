@@ -340,9 +340,13 @@ impl State {
             Phase::Rebooting { deadline, .. } => Some(*deadline),
             Phase::Starting { deadline, .. } | Phase::Stopping { deadline, .. } => *deadline,
             Phase::Down(_) | Phase::Failed { .. } => self.doubt.as_ref()?.again,
-            Phase::BackingOff { next: Next::At { at, .. }, .. } => Some(*at),
+            Phase::BackingOff { next, .. } => {
+                let again = self.doubt.as_ref().and_then(|doubt| doubt.again);
+                let at = if let Next::At { at, .. } = next { Some(*at) } else { None };
+                at.into_iter().chain(again).min()
+            }
             Phase::Up(Run { service: Service { stage: Stage::Awaited { until }, .. }, .. }) => Some(*until),
-            Phase::BackingOff { next: Next::Due(_), .. } | Phase::Up(_) | Phase::Frozen(_) => None,
+            Phase::Up(_) | Phase::Frozen(_) => None,
         }
     }
 }

@@ -33,6 +33,13 @@ pub(super) fn begun(job: &Job) -> JobLine {
     JobLine::of(job, Level::Info, Topic::JobBegun, text)
 }
 
+/// A job of an earlier daemon goes on.
+pub(super) fn goes_on(job: &Job) -> JobLine {
+    let status = job.status();
+    let text = format!("job {} ({}) goes on: {} of {} done", job.id(), job.verb(), status.done, status.total);
+    JobLine::of(job, Level::Info, Topic::Other, text)
+}
+
 /// A job is over.
 pub(super) fn ended(job: &Job) -> JobLine {
     let state = job.status().state;

@@ -86,6 +86,7 @@ fn store(dir: &Path, guest: &str, action: RebootAction) {
         guest: name(guest),
         action,
         limit: Limit { count: 2, window: Duration::from_secs(3600) },
+        restarts: 0,
         recent: Vec::new(),
         started_fingerprint: 0,
         stopping: false,

@@ -18,6 +18,7 @@ fn policy(action: RebootAction) -> StoredPolicy {
         guest: name("web"),
         action,
         limit: Limit { count: 5, window: Duration::from_secs(60) },
+        restarts: 0,
         recent: Vec::new(),
         started_fingerprint: 7,
         stopping: false,

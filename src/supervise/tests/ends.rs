@@ -203,6 +203,7 @@ fn what_others_started_at_the_same_time_is_adopted_not_started() {
     scene.happens(1, Event::StartRequested);
     let remembered = Some(Remembered {
         fingerprint: 1,
+        restarts: 0,
         reboots: Vec::new(),
         was_seen: true,
         follows: None,

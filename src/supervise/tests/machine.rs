@@ -379,6 +379,7 @@ fn what_runs_already_is_adopted() {
     let mut ours = Scene::new();
     let remembered = Some(Remembered {
         fingerprint: 9,
+        restarts: 0,
         reboots: vec![at(0).instant; 5],
         was_seen: true,
         follows: None,

@@ -172,6 +172,7 @@ fn a_loop_guard_that_tripped_without_the_daemon_has_the_same_end() {
 fn found_ended(raw: i32, follows: Option<Follows>) -> Event {
     let remembered = Some(Remembered {
         fingerprint: 1,
+        restarts: 0,
         reboots: Vec::new(),
         was_seen: true,
         follows,
@@ -212,6 +213,7 @@ fn what_was_begun_with_a_run_goes_on_with_the_next_daemon() {
         let mut scene = Scene::new();
         let remembered = Some(Remembered {
             fingerprint: 1,
+            restarts: 0,
             reboots: Vec::new(),
             was_seen: true,
             follows: follows.clone(),
@@ -234,6 +236,7 @@ fn an_end_of_which_nothing_is_known_is_told_as_such() {
     for (was_seen, reason) in [(true, "ended unobserved"), (false, "")] {
         let remembered = Some(Remembered {
             fingerprint: 1,
+            restarts: 0,
             reboots: Vec::new(),
             was_seen,
             follows: None,
