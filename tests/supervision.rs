@@ -4,8 +4,9 @@ mod host;
 
 use std::{
     fs,
+    io::{BufRead, BufReader},
     path::Path,
-    process::Command,
+    process::{Command, Stdio},
     time::{Duration, Instant},
 };
 
@@ -225,6 +226,78 @@ fn guests_outlive_a_daemon_that_is_killed() {
         assert_eq!(host.status(&name)["adopted"], false, "this guestd's predecessor had started it");
     }
     assert_eq!(host.reboot_inside("a")["helper"]["decision"], "restart", "its hook finds the new daemon");
+}
+
+/// Four guests that take a moment to start, each in its place, and tell of it.
+fn slow_guests(host: &Host) {
+    let started = host.at("started").display().to_string();
+    for (name, order, delay) in [("a", 3, 2), ("b", 2, 1), ("c", 1, 0), ("d", 1, 0)] {
+        let lines = [
+            "lxc.start.auto = 1".to_owned(),
+            format!("lxc.start.order = {order}"),
+            format!("lxc.start.delay = {delay}"),
+            format!("lxc.hook.pre-start = sh -c \"echo {name} >>{started}; sleep 0.3\""),
+        ];
+        host.guest(name, &lines.each_ref().map(String::as_str));
+    }
+}
+
+#[test]
+fn a_job_outlives_a_daemon_that_is_killed_and_its_client_goes_on_waiting() {
+    let mut host = Host::new("order = \"highest-first\"");
+    slow_guests(&host);
+    host.start_daemon();
+    let mut client = host.command(env!("CARGO_BIN_EXE_autostart"));
+    let client = client.args(["-a", "--json", "--progress"]).stdout(Stdio::piped()).stderr(Stdio::piped());
+    let mut client = client.spawn().expect("autostart");
+    let mut told = BufReader::new(client.stderr.take().expect("a pipe")).lines();
+    let first = told.next().expect("it follows the job").expect("a line");
+    assert!(first.starts_with("autostart: 0/4 "), "{first}");
+    // In the middle of a start, of a delay, and of a start with others to come.
+    for (name, phase, up) in [("a", "starting", 0), ("a", "up", 1), ("b", "starting", 1)] {
+        host.until_phase(name, phase);
+        host.kill_daemon();
+        host.start_daemon();
+        let jobs = jobs(&host);
+        assert_eq!(
+            (jobs.len(), &jobs[0]["id"], text(&jobs[0], "state")),
+            (1, &1.into(), "running"),
+            "{jobs:?}"
+        );
+        assert!(jobs[0]["done"].as_u64() >= Some(up), "{jobs:?}");
+    }
+    let output = client.wait_with_output().expect("its end");
+    let told: Vec<String> = told.map(|line| line.expect("a line")).collect();
+    assert_eq!(output.status.code(), Some(0), "{told:?}\n{}", host.log());
+    let count = |words: &str| told.iter().filter(|line| line.contains(words)).count();
+    let (gone, back) = (count("guestd went away"), count("guestd is back"));
+    assert!(gone > 0 && gone == back, "{told:?}");
+    let job: serde_json::Value = serde_json::from_slice(&output.stdout).expect("JSON");
+    let done = serde_json::json!({"a": "done", "b": "done", "c": "done", "d": "done"});
+    assert_eq!((&job["job"], &job["results"]), (&1.into(), &done));
+    let started = fs::read_to_string(host.at("started")).expect("starts");
+    let mut started: Vec<&str> = started.lines().collect();
+    started.sort_unstable();
+    assert_eq!(started, ["a", "b", "c", "d"], "each is started once");
+    let since = |name: &str| humantime::parse_rfc3339(text(&host.status(name), "since")).expect("a time");
+    let gap = since("b").duration_since(since("a")).expect("b comes later");
+    assert!(gap >= Duration::from_secs(2), "{gap:?}");
+}
+
+#[test]
+fn the_results_of_a_job_outlive_the_daemon() {
+    let mut host = Host::running("");
+    host.guest("d", &[]);
+    host.guestctl_ok(&["start", "d"]);
+    host.kill_daemon();
+    host.start_daemon();
+    assert_eq!(text(&jobs(&host)[0], "state"), "done", "its result is found for a while");
+    host.guestctl_ok(&["stop", "d"]);
+    assert_eq!(jobs(&host)[1]["id"], 2, "no number is given twice");
+}
+
+fn jobs(host: &Host) -> Vec<serde_json::Value> {
+    serde_json::from_str(&host.guestctl_ok(&["jobs", "--json"])).expect("JSON")
 }
 
 #[test]

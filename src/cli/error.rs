@@ -80,7 +80,7 @@ pub enum Error {
     },
     /// guestd left the bus while a job ran.
     #[error(
-        "guestd went away while job {job} was running; \"systemctl status guestd\" tells why, \
+        "guestd went away while job {job} was running, and has not come back; \"systemctl status guestd\" tells why, \
          \"guestctl list\" what became of the guests"
     )]
     Vanished {
@@ -218,6 +218,11 @@ impl Error {
     /// Whether guestd could not be asked at all, so that the configuration may be read instead.
     pub fn is_unreachable(&self) -> bool {
         matches!(self, Self::NoBus { .. } | Self::NotRunning { .. })
+    }
+
+    /// Whether guestd is not there just now.
+    pub fn is_absence(&self) -> bool {
+        matches!(self, Self::NotRunning { .. })
     }
 
     /// Whether guestd has nothing to do with the lxcpath of the request.

@@ -1,16 +1,22 @@
-//! Following a job to its end, by signals alone.
+//! Following a job to its end, by signals alone, also across a restart of guestd: the job keeps its path.
 
-use std::collections::HashMap;
+use std::{collections::HashMap, time::Duration};
 
 use futures_util::StreamExt;
+use tokio::time::Instant;
 use zbus::{
     OwnedObjectPath, OwnedVariant,
     fdo::{PropertiesChanged, PropertiesChangedStream, PropertiesProxy},
     names::InterfaceName,
-    proxy::{CacheProperties, OwnerChangedStream},
+    proxy::CacheProperties,
 };
 
-use super::{bus::Bus, error::Error, view::JobView};
+use super::{
+    away::{self, Owners},
+    bus::Bus,
+    error::Error,
+    view::JobView,
+};
 use crate::model::{JobId, JobState, Outcome};
 
 const INTERFACE: InterfaceName<'static> = InterfaceName::from_static_str_unchecked("org.guestd1.Job");
@@ -18,23 +24,75 @@ const INTERFACE: InterfaceName<'static> = InterfaceName::from_static_str_uncheck
 /// Properties as `GetAll` answers them.
 type Properties = HashMap<String, OwnedVariant>;
 
-/// Waits until a job is over; `changed` sees it at first and after every change.
+/// What is seen of a job.
+#[derive(Debug, Clone, Copy)]
+pub enum Sight<'a> {
+    /// It is so now.
+    Job(&'a JobView),
+    /// guestd has gone away, and is waited for.
+    Away,
+    /// It has come back.
+    Back,
+}
+
+/// Waits until a job is over; `seen` is told of it at first and after every change. A guestd that goes away may be gone for
+/// `patience`.
 ///
 /// # Errors
-/// [`Error::Vanished`] when guestd leaves the bus, [`Error::JobLost`] when it does not know the job.
+/// [`Error::Vanished`] when guestd does not come back, [`Error::JobLost`] when it does not know the job.
 pub async fn follow(
     bus: &Bus,
     path: &OwnedObjectPath,
-    mut changed: impl FnMut(&JobView),
+    patience: Duration,
+    mut seen: impl FnMut(Sight<'_>),
+) -> Result<JobView, Error> {
+    let mut owners = away::owners(bus).await?;
+    // Until when it may be away, where it is.
+    let mut away: Option<Instant> = None;
+    let mut started = None;
+    loop {
+        let told = |job: &JobView| {
+            if away.take().is_some() {
+                seen(Sight::Back);
+            }
+            seen(Sight::Job(job));
+        };
+        match follow_while_there(bus, path, &mut owners, &mut started, told).await {
+            Err(error) if error.is_absence() => {}
+            ended => return ended,
+        }
+        if away.is_none() {
+            seen(Sight::Away);
+        }
+        let until = *away.get_or_insert_with(|| Instant::now() + patience);
+        if !away::is_back(bus, &mut owners, until).await {
+            return Err(Error::Vanished { job: number(path)? });
+        }
+    }
+}
+
+/// The same for as long as guestd is there. `started` is when the job was accepted, once that is known: another one with its
+/// number is not the same.
+async fn follow_while_there(
+    bus: &Bus,
+    path: &OwnedObjectPath,
+    owners: &mut Owners,
+    started: &mut Option<u64>,
+    mut told: impl FnMut(&JobView),
 ) -> Result<JobView, Error> {
     let mut watch = Watch::open(bus, path).await?;
     loop {
+        let accepted = property(&watch.known, "Started").ok();
+        if started.is_some() && *started != accepted {
+            return Err(Error::JobLost);
+        }
+        *started = accepted;
         let job = view(&watch.known)?;
-        changed(&job);
+        told(&job);
         if job.state.is_over() {
             return Ok(job);
         }
-        watch.next(job.id).await?;
+        watch.next(owners).await?;
     }
 }
 
@@ -64,14 +122,12 @@ struct Watch<'a> {
     bus: &'a Bus,
     properties: PropertiesProxy<'a>,
     changes: PropertiesChangedStream,
-    owners: OwnerChangedStream<'static>,
     known: Properties,
 }
 
 impl<'a> Watch<'a> {
     /// Subscribes to the signals first and reads the state then, so that nothing falls in between.
     async fn open(bus: &'a Bus, path: &'a OwnedObjectPath) -> Result<Self, Error> {
-        let owners = bus.manager().inner().receive_owner_changed().await.map_err(sorted)?;
         let properties = PropertiesProxy::builder(bus.connection())
             .destination("org.guestd1")
             .path(path)
@@ -80,7 +136,7 @@ impl<'a> Watch<'a> {
             .await
             .map_err(sorted)?;
         let changes = properties.receive_properties_changed().await.map_err(sorted)?;
-        let mut watch = Self { bus, properties, changes, owners, known: Properties::new() };
+        let mut watch = Self { bus, properties, changes, known: Properties::new() };
         watch.read().await?;
         Ok(watch)
     }
@@ -115,12 +171,17 @@ impl<'a> Watch<'a> {
     }
 
     /// Waits for the next change, and takes it over.
-    async fn next(&mut self, job: JobId) -> Result<(), Error> {
+    async fn next(&mut self, owners: &mut Owners) -> Result<(), Error> {
+        let gone = |reason: &str| Error::NotRunning { reason: reason.to_owned() };
         // What guestd said before it went away counts.
         let change = tokio::select! {
             biased;
-            change = self.changes.next() => change.ok_or(Error::Vanished { job })?,
-            _ = self.owners.next() => return Err(Error::Vanished { job }),
+            change = self.changes.next() => change.ok_or_else(|| gone("the connection to the bus broke"))?,
+            owner = owners.next() => match owner.flatten() {
+                // It is another one, or known to be back already.
+                Some(_) => return self.read().await,
+                None => return Err(gone("it has left the bus")),
+            },
         };
         let is_whole = apply(&mut self.known, &change).map_err(sorted)?;
         if view(&self.known)?.state.is_over() {

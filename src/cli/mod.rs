@@ -1,7 +1,8 @@
 //! The command line: `autostart` and `guestctl`, clients of guestd's D-Bus interface.
 //!
 //! `arguments` parses, `commands` carries out (one file a command), `render` makes text of data, `exit` makes exit
-//! statuses of results. `bus` is the connection, `job` follows a job to its end, `progress` shows how far it is.
+//! statuses of results. `bus` is the connection, `job` follows a job to its end, `away` waits for a guestd that is started again, `progress`
+//! shows how far a job is.
 //! `offline` reads and plans without a daemon.
 
 use std::{future::Future, process::ExitCode};
@@ -10,6 +11,7 @@ use clap::{CommandFactory, Parser};
 
 pub mod agent;
 pub mod arguments;
+pub mod away;
 pub mod bus;
 pub mod commands;
 pub mod error;

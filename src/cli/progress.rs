@@ -9,6 +9,7 @@ use super::{
     render::{USUAL_WIDTH, plain},
     view::JobView,
 };
+use crate::systemd::notify;
 
 /// How progress is shown.
 #[derive(Debug)]
@@ -53,6 +54,14 @@ impl Progress {
                 bar.set_length(job.total.into());
                 bar.set_position(job.done.into());
             }
+        }
+    }
+
+    /// Says something beside it, to whoever is shown progress, and in a unit's journal.
+    pub fn note(&mut self, program: &str, text: &str) {
+        self.clear();
+        if !matches!(self, Self::Silent) || notify::is_wanted() {
+            tell(program, text);
         }
     }
 

@@ -3,19 +3,17 @@
 
 use std::{convert::Infallible, time::Duration};
 
-use futures_util::StreamExt;
-use tokio::time::{sleep, timeout};
-use zbus::fdo::{DBusProxy, PeerProxy};
+use tokio::time::{Instant, sleep, timeout};
+use zbus::fdo::PeerProxy;
 
-use super::{bus::Bus, error::Error, view::JobView};
+use super::{away, bus::Bus, error::Error, view::JobView};
 use crate::{dbus::NAME, systemd::notify};
 
 /// How often guestd is asked whether it is still there, and how much more time the unit then gets.
 const ASK: Duration = Duration::from_secs(10);
 const MORE: Duration = Duration::from_secs(30);
-/// How long guestd may take to answer, and to come back once it has gone.
+/// How long guestd may take to answer.
 const ANSWER: Duration = Duration::from_secs(5);
-const BACK: Duration = Duration::from_secs(60);
 
 /// Shows in the unit's status how far a job is.
 pub fn show(job: &JobView) {
@@ -38,23 +36,19 @@ async fn is_there(bus: &Bus) -> bool {
     timeout(ANSWER, peer.ping()).await.is_ok_and(|answer| answer.is_ok())
 }
 
-/// Whether it makes sense to ask again after this error: nobody is there to do so, and guestd, which had gone away, has
-/// come back. It is waited for, and not called for: at a shutdown that would be too late.
-pub async fn may_ask_again(bus: &Bus, error: &Error) -> bool {
-    let has_gone = matches!(error, Error::Vanished { .. } | Error::JobLost | Error::NotRunning { .. });
-    has_gone && notify::is_wanted() && timeout(BACK, comes_back(bus)).await.is_ok_and(|back| back.is_ok())
+/// Shows in the unit's status that guestd is waited for, and has the service manager wait as long.
+pub fn show_absence() {
+    notify::status("guestd went away; waiting for it");
+    notify::extend(away::patience().saturating_add(MORE));
 }
 
-async fn comes_back(bus: &Bus) -> zbus::Result<()> {
-    let mut owners = bus.manager().inner().receive_owner_changed().await?;
-    let names = DBusProxy::new(bus.connection()).await?;
-    if names.name_has_owner(NAME.try_into()?).await? {
-        return Ok(());
+/// Whether it makes sense to ask again after this error: nobody is there to do so, and guestd, which had gone away before it
+/// answered, has come back. Nobody knows then whether it has taken the request.
+pub async fn may_ask_again(bus: &Bus, error: &Error) -> bool {
+    if !error.is_absence() || !notify::is_wanted() {
+        return false;
     }
-    while let Some(owner) = owners.next().await {
-        if owner.is_some() {
-            return Ok(());
-        }
-    }
-    Err(zbus::Error::Failure("the bus was closed".into()))
+    show_absence();
+    let Ok(mut owners) = away::owners(bus).await else { return false };
+    away::is_back(bus, &mut owners, Instant::now() + away::patience()).await
 }

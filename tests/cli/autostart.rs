@@ -161,14 +161,54 @@ async fn ctrl_c_stops_waiting_only() {
 }
 
 #[tokio::test]
-async fn a_daemon_that_vanishes_is_an_error() {
+async fn a_daemon_that_does_not_come_back_is_an_error() {
     let (bus, mut fake) = with(Frame::running("starting", 1)).await;
-    let child = bus.command("autostart", &["-a"]).spawn().unwrap();
+    let child = bus.command("autostart", &["-a"]).env("GUESTD_PATIENCE", "1").spawn().unwrap();
     fake.looked_at().await;
     fake.vanish().await;
     let (status, _, told) = ended(child).await;
     assert_eq!(status, 1);
     assert!(told.starts_with("autostart: guestd went away while job 1 was running"), "{told}");
+}
+
+#[tokio::test]
+async fn a_daemon_that_comes_back_with_the_job_is_waited_for() {
+    let (bus, mut fake) = with(Frame::running("starting", 1)).await;
+    let child = bus.command("autostart", &["-a", "--progress"]).spawn().unwrap();
+    fake.looked_at().await;
+    fake.vanish().await;
+    for _ in 0..2 {
+        let mut fake = Fake::appear_with(&bus, Frame::running("starting", 1), &[1]).await;
+        fake.looked_at().await;
+        fake.vanish().await;
+    }
+    let mut fake = Fake::appear_with(&bus, Frame::running("starting", 1), &[1]).await;
+    fake.looked_at().await;
+    fake.show(1, Frame::over("done", &[("p1", "done")])).await;
+    let (status, _, told) = ended(child).await;
+    assert_eq!(status, 0, "{told}");
+    assert!(
+        told.contains(
+            "autostart: guestd went away; waiting for it to come back\nautostart: guestd is back\n"
+        ),
+        "{told}"
+    );
+    assert!(fake.calls.lock().unwrap().is_empty(), "nothing is asked for again");
+}
+
+#[tokio::test]
+async fn a_daemon_that_comes_back_without_the_job_is_an_error() {
+    let other = Frame { started: 7, ..Frame::over("done", &[("p1", "done")]) };
+    for (known, script) in [(&[][..], Frame::default()), (&[1], other)] {
+        let (bus, mut fake) = with(Frame::running("starting", 1)).await;
+        let child = bus.command("autostart", &["-a"]).spawn().unwrap();
+        fake.looked_at().await;
+        fake.vanish().await;
+        let _fake = Fake::appear_with(&bus, script, known).await;
+        let (status, _, told) = ended(child).await;
+        assert_eq!(status, 1, "{told}");
+        assert!(told.starts_with("autostart: guestd no longer knows the job"), "{told}");
+    }
 }
 
 #[tokio::test]

@@ -17,16 +17,18 @@ pub struct Frame {
     pub progress: (u32, u32),
     pub status: &'static str,
     pub results: Vec<(&'static str, &'static str)>,
+    /// When it was accepted.
+    pub started: u64,
 }
 
 impl Frame {
     pub fn over(state: &'static str, results: &[(&'static str, &'static str)]) -> Self {
         let count = results.len() as u32;
-        Self { state, progress: (count, count), status: "", results: results.to_vec() }
+        Self { state, progress: (count, count), results: results.to_vec(), ..Self::default() }
     }
 
     pub fn running(status: &'static str, total: u32) -> Self {
-        Self { state: "running", progress: (0, total), status, results: Vec::new() }
+        Self { state: "running", progress: (0, total), status, ..Self::default() }
     }
 }
 
@@ -86,6 +88,11 @@ impl Job {
     #[zbus(property)]
     fn status(&self) -> &str {
         self.frame.status
+    }
+
+    #[zbus(property)]
+    fn started(&self) -> u64 {
+        self.frame.started
     }
 
     #[zbus(property)]
@@ -304,8 +311,21 @@ pub struct Fake {
 impl Fake {
     /// Appears on the bus; every job begins as `script`.
     pub async fn appear(bus: &PrivateBus, script: Frame) -> Self {
+        Self::appear_with(bus, script, &[]).await
+    }
+
+    /// The same, with jobs that are known already.
+    pub async fn appear_with(bus: &PrivateBus, script: Frame, known: &[u32]) -> Self {
         let (calls, canceled) = (Arc::default(), Arc::default());
         let (sender, looked) = mpsc::unbounded_channel();
+        let job = |id: u32| Job {
+            id,
+            verb: "Start",
+            frame: script.clone(),
+            looked: sender.clone(),
+            canceled: Arc::clone(&canceled),
+        };
+        let jobs: Vec<Job> = known.iter().map(|id| job(*id)).collect();
         let manager = Manager {
             script,
             calls: Arc::clone(&calls),
@@ -316,10 +336,13 @@ impl Fake {
         let connection = Builder::address(bus.address.as_str())
             .serve_at("/org/guestd1", manager)
             .serve_at("/org/guestd1/guest/web", Guest)
-            .name("org.guestd1")
             .build()
             .await
             .unwrap();
+        for job in jobs {
+            connection.object_server().at(job_path(job.id), job).await.unwrap();
+        }
+        connection.request_name("org.guestd1").await.unwrap();
         Self { connection, calls, canceled, looked }
     }
 

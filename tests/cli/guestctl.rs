@@ -160,7 +160,8 @@ async fn ctrl_c_before_all_is_asked_for_tells_what_was_begun() {
 #[tokio::test]
 async fn a_daemon_that_vanishes_loses_no_answer() {
     let (bus, mut fake) = with(Frame::running("starting", 1)).await;
-    let child = bus.command("guestctl", &["start", "web", "db", "--json"]).spawn().unwrap();
+    let mut command = bus.command("guestctl", &["start", "web", "db", "--json"]);
+    let child = command.env("GUESTD_PATIENCE", "0").spawn().unwrap();
     let _both = (fake.looked_at().await, fake.looked_at().await);
     fake.vanish().await;
     let (status, out, told) = ended(child).await;
@@ -171,6 +172,17 @@ async fn a_daemon_that_vanishes_loses_no_answer() {
         assert!(told.lines().nth(at).is_some_and(|line| line.starts_with(&words)), "{told}");
         assert_eq!(parsed(&out)[at]["job"], json!(job), "{out}");
     }
+}
+
+#[tokio::test]
+async fn a_daemon_that_comes_back_goes_on_with_each_job() {
+    let (bus, mut fake) = with(Frame::running("starting", 1)).await;
+    let child = bus.command("guestctl", &["start", "web", "db"]).spawn().unwrap();
+    let _both = (fake.looked_at().await, fake.looked_at().await);
+    fake.vanish().await;
+    let _fake =
+        Fake::appear_with(&bus, Frame::over("done", &[("web", "done"), ("db", "done")]), &[1, 2]).await;
+    assert_eq!(ended(child).await, (0, "web: started\ndb: started\n".into(), String::new()));
 }
 
 #[tokio::test]

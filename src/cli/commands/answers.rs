@@ -8,8 +8,10 @@ use serde_json::{Value, json};
 use crate::{
     cli::{
         arguments::guestctl::Operation,
+        away,
         error::Error,
         exit::GuestctlExit,
+        job::Sight,
         output::{print, print_json, tell},
         progress::Progress,
         render,
@@ -56,6 +58,8 @@ pub(super) struct Answers<'a> {
     told: usize,
     exit: GuestctlExit,
     progress: Progress,
+    /// guestd has gone away, and that was told.
+    is_away: bool,
 }
 
 impl<'a> Answers<'a> {
@@ -69,6 +73,7 @@ impl<'a> Answers<'a> {
             told: 0,
             exit: GuestctlExit::Done,
             progress: Progress::new(PROGRAM, false, false),
+            is_away: false,
         })
     }
 
@@ -90,8 +95,20 @@ impl<'a> Answers<'a> {
         self.courses[at] = Course::Running { job, status: String::new() };
     }
 
+    /// Something is seen of a guest's job. That guestd goes away and comes back is told once for all of them.
+    pub(super) fn seen(&mut self, at: usize, sight: Sight<'_>) {
+        match sight {
+            Sight::Job(view) => self.changed(at, view),
+            Sight::Away if !std::mem::replace(&mut self.is_away, true) => {
+                self.progress.note(PROGRAM, away::GONE);
+            }
+            Sight::Back if std::mem::take(&mut self.is_away) => self.progress.note(PROGRAM, away::BACK),
+            Sight::Away | Sight::Back => {}
+        }
+    }
+
     /// A guest's job goes on.
-    pub(super) fn changed(&mut self, at: usize, view: &JobView) {
+    fn changed(&mut self, at: usize, view: &JobView) {
         if self.courses.len() == 1 {
             return self.progress.show(view);
         }

@@ -9,11 +9,12 @@ use crate::{
             Autostart,
             autostart::{Mode, Request},
         },
+        away,
         bus::{Bus, Interrupt},
         commands::plan,
         error::Error,
         exit::AutostartExit,
-        job,
+        job::{self, Sight},
         log::{Log, Priority},
         offline,
         output::{print, print_json, tell},
@@ -99,15 +100,7 @@ async fn act(arguments: &Autostart, request: &Request, log: &mut Log) -> Result<
         return left(arguments, job::number(&path)?, log);
     }
     let mut progress = Progress::new(PROGRAM, arguments.quiet, arguments.progress);
-    let ended = loop {
-        match work(&bus, request, &mut progress, &mut interrupt).await {
-            // Guests that are up or down already count as done. A reboot would come twice.
-            Err(error) if request.action != Action::Reboot && service::may_ask_again(&bus, &error).await => {
-                tell(PROGRAM, "guestd went away and is back; asking again");
-            }
-            ended => break ended,
-        }
-    };
+    let ended = work(&bus, request, &mut progress, &mut interrupt).await;
     progress.clear();
     let job = ended?;
     let reported = report(arguments, request, &job);
@@ -120,6 +113,19 @@ async fn begin(bus: &Bus, request: &Request) -> Result<OwnedObjectPath, Error> {
     bus.autostart(request.action, &request.selection, request.timeout).await
 }
 
+/// The same, also when guestd is started again before it answers. Guests that are up or down already count as done; a reboot
+/// would come twice.
+async fn begin_patiently(bus: &Bus, request: &Request) -> Result<OwnedObjectPath, Error> {
+    loop {
+        match begin(bus, request).await {
+            Err(error) if request.action != Action::Reboot && service::may_ask_again(bus, &error).await => {
+                tell(PROGRAM, "guestd went away before it answered, and is back; asking again");
+            }
+            answer => return answer,
+        }
+    }
+}
+
 /// Begins the job and follows it to its end.
 async fn work(
     bus: &Bus,
@@ -127,14 +133,21 @@ async fn work(
     progress: &mut Progress,
     interrupt: &mut Interrupt,
 ) -> Result<JobView, Error> {
-    let path = interrupt.or(begin(bus, request)).await?;
+    let path = interrupt.or(begin_patiently(bus, request)).await?;
     let job = job::number(&path)?;
-    let shown = |job: &JobView| {
-        progress.show(job);
-        service::show(job);
+    let shown = |sight: Sight<'_>| match sight {
+        Sight::Job(job) => {
+            progress.show(job);
+            service::show(job);
+        }
+        Sight::Away => {
+            progress.note(PROGRAM, away::GONE);
+            service::show_absence();
+        }
+        Sight::Back => progress.note(PROGRAM, away::BACK),
     };
     tokio::select! {
-        job = job::follow(bus, &path, shown) => job,
+        job = job::follow(bus, &path, away::patience(), shown) => job,
         () = interrupt.heard() => Err(Error::Interrupted { job }),
         never = service::keep_waiting(bus) => match never {},
     }

@@ -10,10 +10,11 @@ use super::answers::{Answer, Answers};
 use crate::{
     cli::{
         arguments::{guestctl::Operation, seconds},
+        away,
         bus::{Bus, Interrupt, Options},
         error::Error,
         exit::GuestctlExit,
-        job,
+        job::{self, Sight},
     },
     model::GuestName,
 };
@@ -75,8 +76,8 @@ impl Request<'_> {
             Ok((job, _)) if !self.operation.wait => Answer::Left(job),
             Ok((job, path)) => {
                 self.answers.borrow_mut().begun(at, job);
-                let changed = |job: &_| self.answers.borrow_mut().changed(at, job);
-                match job::follow(&self.bus, &path, changed).await {
+                let seen = |sight: Sight<'_>| self.answers.borrow_mut().seen(at, sight);
+                match job::follow(&self.bus, &path, away::patience(), seen).await {
                     Ok(job) => Answer::Over(job),
                     Err(error) => Answer::Error { error, job: Some(job) },
                 }

@@ -1,6 +1,6 @@
 //! `guestctl unit-stop`: what a guest's unit runs when somebody stops the unit.
 
-use std::{ffi::OsString, os::unix::process::CommandExt, process::Command};
+use std::{ffi::OsString, os::unix::process::CommandExt, process::Command, time::Duration};
 
 use zbus::fdo::DBusProxy;
 
@@ -45,6 +45,7 @@ async fn by_guestd(name: &str) -> Result<bool, Error> {
         return Ok(false);
     }
     let path = bus.operate(Verb::Stop, name, &Options::new()).await?;
-    let job = job::follow(&bus, &path, |_| {}).await?;
+    // LXC does it at once where guestd does not.
+    let job = job::follow(&bus, &path, Duration::ZERO, |_| {}).await?;
     Ok(job.state == JobState::Done)
 }
