@@ -2,7 +2,7 @@
 
 mod host;
 
-use std::{fs, process::Command};
+use std::{fs, io::Write, os::unix::fs::OpenOptionsExt, path::Path, process::Command};
 
 use host::{Host, executable, wait_for};
 use serde_json::Value;
@@ -175,4 +175,50 @@ fn a_crash_in_the_daemons_absence_is_followed_by_a_start() {
     assert!(status["init_pid"] != before, "{status:#}");
     let reason = text(&status, "reason");
     assert!(text(&status, "phase") == "up" || reason == "ended unobserved", "{status:#}");
+}
+
+#[test]
+fn an_end_that_no_fifo_could_tell_is_followed_by_a_start() {
+    let host = Host::running("[defaults.restart]\ndelay = 0\n");
+    host.guest("web", &[]);
+    host.guestctl_ok(&["start", "web"]);
+    let before = host.status("web")["init_pid"].clone();
+    let daemon = host.daemon_pid().to_string();
+    let signal = |name: &str| {
+        assert!(Command::new("kill").args([name, &daemon]).status().expect("kill").success());
+    };
+    // While nobody reads it, the FIFO by which LXC tells of ends is filled.
+    signal("-STOP");
+    let folder = Path::new("/run/lxc").join(host.lxcpath().strip_prefix("/").expect("below /"));
+    let fifo = fs::File::options()
+        .write(true)
+        .custom_flags(nix::libc::O_NONBLOCK)
+        .open(folder.join("monitor-fifo"))
+        .expect("the FIFO");
+    // In whole messages, as LXC's are, so that what follows is understood again.
+    let message = [0xff_u8; 264];
+    let full = (0..100_000).find_map(|_| (&fifo).write(&message).err()).expect("an end of it");
+    assert_eq!(full.kind(), std::io::ErrorKind::WouldBlock);
+    crash(&host, "web");
+    wait_for("its end", || host.lxc_init_pid("web").is_none().then_some(()));
+    signal("-CONT");
+    let status = host.until("web", "up again", |s| s["phase"] == "up" && s["init_pid"] != before);
+    assert_eq!(status["restarts"], 1);
+    assert_eq!(crash_and_return(&host, "web")["restarts"], 2, "what comes after is understood");
+}
+
+#[test]
+fn a_root_filesystem_that_is_gone_ends_in_words_and_one_that_is_back_in_a_start() {
+    let host = Host::running("[defaults.restart]\ndelay = 0\nlimit = \"1/5m\"\n");
+    host.guest("web", &[]);
+    host.guestctl_ok(&["start", "web"]);
+    let (root, away) = (host.lxcpath().join(".root"), host.lxcpath().join(".away"));
+    fs::rename(&root, &away).expect("a root that can go away");
+    crash(&host, "web");
+    let status = host.until_phase("web", "failed");
+    assert!(text(&status, "reason").contains(".root"), "{status:#}");
+    assert_eq!(host.lxc_init_pid("web"), None);
+    fs::rename(&away, &root).expect("its return");
+    host.guestctl_ok(&["start", "web"]);
+    host.until_phase("web", "up");
 }

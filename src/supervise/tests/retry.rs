@@ -221,3 +221,35 @@ fn a_canceled_stop_leaves_guests_wanted_up() {
     assert_eq!(world.begun(), ["start a"]);
     assert_eq!(world.epoch("a"), Epoch(2));
 }
+
+#[test]
+fn a_thousand_that_crash_together_come_back_a_few_at_a_time() {
+    let names: Vec<String> = (0..1000).map(|number| format!("g{number:03}")).collect();
+    let restart = Restart { max_delay: Duration::from_secs(1), ..Restart::default() };
+    let guests = || names.iter().map(|text| Guest { restart, ..guest(text) });
+    let mut world = World::up(guests());
+    let defined = guests().map(|guest| (guest.name.clone(), std::sync::Arc::new(guest)));
+    world.fleet.load(super::fleet::rules(4), defined.collect(), at(5));
+    world.begun();
+    names.iter().for_each(|text| world.crashes(10, text));
+    assert_eq!(world.begun(), Vec::<String>::new(), "each has its pause");
+    // All pauses are over at the same second here, and slots are few.
+    world.fleet.wake(at(12));
+    let (mut second, mut started) = (12, 0);
+    loop {
+        let starts = world.begun();
+        if starts.is_empty() {
+            break;
+        }
+        assert!(starts.len() <= 4, "{starts:?}");
+        started += starts.len();
+        second += 1;
+        for start in starts {
+            let text = start.strip_prefix("start ").expect("a start").to_owned();
+            world.comes_up(second, &text);
+        }
+    }
+    assert_eq!(started, 1000, "each once");
+    let up = world.published().guests.values().filter(|guest| guest.phase == PhaseWord::Up).count();
+    assert_eq!(up, 1000);
+}
