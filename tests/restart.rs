@@ -33,7 +33,10 @@ fn hook(host: &Host, exit: i32) -> String {
     let (script, said) = (host.at(format!("hook{exit}")), host.at("said"));
     executable::script(
         &script,
-        &format!("echo $GUESTD_STAGE $GUESTD_GUEST $GUESTD_REASON >>{}\nexit {exit}", said.display()),
+        &format!(
+            "echo $GUESTD_STAGE $GUESTD_GUEST $GUESTD_REASON >>{}\necho hello from $GUESTD_STAGE\nexit {exit}",
+            said.display()
+        ),
     );
     script.display().to_string()
 }
@@ -122,6 +125,7 @@ fn hooks_run_around_a_run_and_clear_up_behind_a_start_that_failed() {
     overlay(&host, "web", &stages(&good));
     host.guestctl_ok(&["reload"]);
     host.guestctl_ok(&["start", "web"]);
+    wait_for("its word", || host.log().contains(&format!("web: {good}: hello from pre-start")).then_some(()));
     wait_for("its post-start hook", || said(&host).contains("post-start web").then_some(()));
     host.guestctl_ok(&["stop", "web"]);
     wait_for("its post-stop hook", || said(&host).contains("post-stop web").then_some(()));

@@ -58,8 +58,12 @@ impl Launcher for Direct {
         self.let_go.store(true, Ordering::Relaxed);
     }
 
-    fn run_hook<'a>(&'a self, _guest: &'a GuestName, program: &'a Program) -> BoxFuture<'a, HookEnd> {
-        Box::pin(hook::run(program))
+    fn run_hook<'a>(&'a self, guest: &'a GuestName, program: &'a Program) -> BoxFuture<'a, HookEnd> {
+        Box::pin(hook::run(Some(guest), program))
+    }
+
+    fn run_probe<'a>(&'a self, _guest: &'a GuestName, program: &'a Program) -> BoxFuture<'a, HookEnd> {
+        Box::pin(hook::run(None, program))
     }
 
     fn kill<'a>(&'a self, cgroups: &'a Cgroups, within: Duration) -> BoxFuture<'a, io::Result<()>> {

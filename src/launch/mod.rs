@@ -149,9 +149,7 @@ pub trait Launcher: Send + Sync {
     fn run_hook<'a>(&'a self, guest: &'a GuestName, program: &'a Program) -> BoxFuture<'a, HookEnd>;
 
     /// The same for what is run again and again, and has nothing to tell but how it ended.
-    fn run_probe<'a>(&'a self, guest: &'a GuestName, program: &'a Program) -> BoxFuture<'a, HookEnd> {
-        self.run_hook(guest, program)
-    }
+    fn run_probe<'a>(&'a self, guest: &'a GuestName, program: &'a Program) -> BoxFuture<'a, HookEnd>;
 
     /// Gives a guest that runs in a unit of its own these amounts until it ends; does nothing where guests have no units.
     ///

@@ -18,13 +18,24 @@ fn guests_come_up_in_units_that_hold_them_and_outlive_what_happens_inside() {
         guests(upper, &HOST);
         guests(
             upper,
-            &[&["small", "lxc.cgroup2.memory.max = 33554432"], &["greedy", "lxc.init.cmd = /bin/sh /greedy"]],
+            &[
+                &["small", "lxc.cgroup2.memory.max = 33554432"],
+                &["greedy", "lxc.init.cmd = /bin/sh /greedy"],
+                &["bomb"],
+                &["late"],
+            ],
         );
         gate(upper);
         write(upper, "var/lib/lxc/.root/greedy", GREEDY);
-        write(upper, "etc/guestd/guests/greedy.toml", "[resources]\nMemoryMax = \"48M\"\n");
+        let greedy = "[resources]\nMemoryMax = \"48M\"\n[restart]\npolicy = \"never\"\n";
+        write(upper, "etc/guestd/guests/greedy.toml", greedy);
+        write(upper, "etc/guestd/guests/bomb.toml", "[resources]\nTasksMax = 40\n[stop]\ntimeout = \"5s\"\n");
+        write(upper, "etc/guestd/guests/late.toml", "[restart]\ndelay = \"5s\"\n");
     });
-    assert_eq!(vm.phases(), "db up, greedy down, lab down, mail up, small down, web up");
+    assert_eq!(
+        vm.phases(),
+        "bomb down, db up, greedy down, lab down, late down, mail up, small down, web up"
+    );
     for later in ["mail", "web"] {
         let gap = vm.since(later) - vm.since("db");
         assert!(gap >= 1.0, "{later} came {gap} s after db");
@@ -33,6 +44,8 @@ fn guests_come_up_in_units_that_hold_them_and_outlive_what_happens_inside() {
     assert!(status.contains("Launcher: systemd"), "{status}");
     cgroups(&vm);
     limits(&vm);
+    bomb(&vm);
+    clock(&vm);
     ends(&vm);
 }
 
@@ -78,13 +91,51 @@ fn limits(vm: &Vm) {
     assert!(status.contains("asked reboot, answered restart"), "{status}");
 }
 
+/// Who multiplies without end does so within its limit, and can be stopped.
+fn bomb(vm: &Vm) {
+    vm.sh("guestctl start bomb");
+    let init = vm.init("bomb");
+    let bomb = "while :; do sleep 1000 & done";
+    let ended = vm.run(&["lxc-attach", "-n", "bomb", "--", "/bin/sh", "-c", bomb]);
+    assert!(!ended.status.success(), "{ended:?}");
+    // This kernel counts where somebody wanted to fork, not where the limit is.
+    let events = vm.sh(&format!("cat {UNITS}/guest-bomb.service/lxc.payload.bomb/pids.events"));
+    assert!(!events.lines().any(|line| line == "max 0"), "{events}");
+    assert_eq!(vm.sh(&format!("cat {UNITS}/guest-bomb.service/pids.max")), "40\n");
+    // Others do not mind, and nor does guestd.
+    assert_eq!(vm.init("bomb"), init);
+    vm.sh("lxc-attach -n db -- /bin/busybox true && guestctl stop bomb");
+    assert_eq!(vm.sh("guestctl list | grep -c '^bomb *down'"), "1\n");
+    assert!(!vm.run(&["test", "-e", &format!("{UNITS}/guest-bomb.service")]).status.success());
+}
+
+/// A clock that is set neither hurries nor hinders: pauses are counted by another one.
+fn clock(vm: &Vm) {
+    vm.sh("guestctl start late");
+    for step in ["+1 day", "-2 days"] {
+        let init = vm.init("late");
+        vm.sh(&format!("kill -KILL {init}"));
+        vm.wait("its pause", "guestctl list | grep -q '^late *backing-off'");
+        vm.sh(&format!("date -s '{step}'"));
+        let up = format!("guestctl list | grep -q '^late *up' && test \"$(lxc-info -n late -pH)\" != {init}");
+        vm.wait("its return", &up);
+    }
+    vm.sh("date -s '+1 day' && guestctl stop late");
+}
+
 /// This kernel's pidfds do not tell how a process ended: LXC's monitor does, also to a guestd that comes later.
 fn ends(vm: &Vm) {
     vm.sh("lxc-attach -n web -- poweroff -f");
     vm.wait("its end", "guestctl list | grep -q '^web *down.*halted by the guest'");
     vm.wait("the end of its unit", "! systemctl is-active -q guest-web");
-    vm.sh(&format!("kill -KILL {}", vm.init("mail")));
-    vm.wait("its end", "guestctl list | grep -q '^mail *failed.*SIGKILL'");
+    let mail = vm.init("mail");
+    vm.sh(&format!("kill -KILL {mail}"));
+    let again = format!("guestctl list | grep -q '^mail *up' && test \"$(lxc-info -n mail -pH)\" != {mail}");
+    vm.wait("another init", &again);
+    vm.wait(
+        "the word on it",
+        "journalctl -u guest-mail -o cat --no-pager | grep -q 'killed by SIGKILL; it is started again'",
+    );
     while_away(
         vm,
         "lxc-attach -n db -- poweroff -f; while systemctl is-active -q guest-db; do sleep 0.1; done",
