@@ -29,6 +29,8 @@ pub(super) enum Progress {
 /// What an entry looked like when its turn began.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Begun {
+    /// When.
+    pub(super) at: Instant,
     pub(super) epoch: Epoch,
     pub(super) restarts: u32,
     /// The process id of its init, if it ran: by this the next daemon tells whether it is the same one still.

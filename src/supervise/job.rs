@@ -6,6 +6,7 @@
 use std::{
     collections::{BTreeMap, BTreeSet},
     sync::Arc,
+    time::Duration,
 };
 
 pub(super) use super::entry::Begun;
@@ -50,6 +51,8 @@ pub struct Job {
     pub(super) waiting_for: String,
     /// When a delay or a deadline asks for another look.
     wake: Option<Instant>,
+    /// Who took longest of those that came out well, and how long.
+    pub(super) slowest: Option<(Duration, GuestName)>,
     /// What of it the next daemon could not know yet.
     pub(super) unstored: Unstored,
 }
@@ -94,6 +97,7 @@ impl Job {
             ended: None,
             waiting_for: String::new(),
             wake: None,
+            slowest: None,
             unstored: Unstored::whole(),
         }
     }
@@ -225,7 +229,11 @@ impl Job {
             Some((guest, state)) => verdict::of(self.verb, *begun, guest, state, now.instant),
         };
         match verdict {
-            Some(Ok(ran_at)) => self.finish(at, Outcome::Done, ran_at),
+            Some(Ok(ran_at)) => {
+                let took = (now.instant.since(begun.at), entry.step.guest.clone());
+                self.slowest = self.slowest.take().max(Some(took));
+                self.finish(at, Outcome::Done, ran_at);
+            }
             Some(Err(why)) => self.finish(at, Outcome::Failed(why), None),
             None => {
                 let is_failing = look(&entry.step.guest)
@@ -356,7 +364,14 @@ impl Job {
         };
         let may_go_on = self.verb == Verb::Reboot;
         let init = state.run().and_then(|run| run.init).map(|init| init.pid);
-        let begun = Begun { epoch: state.epoch, restarts: state.restarts, init, deadline, may_go_on };
+        let begun = Begun {
+            at: now.instant,
+            epoch: state.epoch,
+            restarts: state.restarts,
+            init,
+            deadline,
+            may_go_on,
+        };
         let event = Event::turn(self.verb, self.wait, guest);
         self.wake = earliest(self.wake, deadline.filter(|_| may_go_on));
         self.reached(at, Progress::Begun(begun));

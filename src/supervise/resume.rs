@@ -79,6 +79,7 @@ fn begun(verb: Verb, left: Left, look: Look<'_>, now: Now) -> Begun {
         _ => None,
     };
     Begun {
+        at: now.instant,
         epoch,
         restarts: look.map_or(left.restarts, |(_, state)| state.restarts.min(left.restarts)),
         init: left.init,

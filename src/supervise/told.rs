@@ -1,5 +1,7 @@
 //! What the journal is told of jobs, and in which job it happened what a guest's line tells.
 
+use std::time::Duration;
+
 use super::{
     effect::{Effect, Level, Line, Task, Topic},
     fleet::Fleet,
@@ -44,6 +46,11 @@ pub(super) fn goes_on(job: &Job) -> JobLine {
 pub(super) fn ended(job: &Job) -> JobLine {
     let state = job.status().state;
     let mut text = format!("job {} ({}) is over: {state}", job.id(), job.verb());
+    let came_out = job.results.values().filter(|outcome| **outcome == Outcome::Done).count();
+    if let Some((took, guest)) = job.slowest.as_ref().filter(|_| came_out > 1) {
+        let took = Duration::from_millis(u64::try_from(took.as_millis()).unwrap_or(u64::MAX));
+        text = format!("{text}; the slowest, {guest}, took {}", humantime::format_duration(took));
+    }
     let failed = job.results.iter().filter_map(|(guest, outcome)| match outcome {
         Outcome::Failed(why) => Some(format!("{guest}: {why}")),
         _ => None,
