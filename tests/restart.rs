@@ -47,7 +47,7 @@ fn said(host: &Host) -> String {
 
 #[test]
 fn a_crashed_guest_comes_back_until_its_limit_and_after_a_reset() {
-    let host = Host::running("");
+    let mut host = Host::running("");
     host.guest("web", &[]);
     overlay(&host, "web", "[restart]\ndelay = 0\nlimit = \"2/5m\"\n");
     host.guestctl_ok(&["reload"]);
@@ -60,6 +60,11 @@ fn a_crashed_guest_comes_back_until_its_limit_and_after_a_reset() {
     let reason = text(&status, "reason");
     assert!(reason.contains("gave up after 2 restarts") && reason.contains("killed by SIGKILL"), "{reason}");
     assert_eq!(text(&status, "intent"), "up");
+    host.kill_daemon();
+    host.start_daemon();
+    let after = host.status("web");
+    let said = |status: &Value| ["phase", "intent", "reason"].map(|key| text(status, key).to_owned());
+    assert_eq!(said(&after), said(&status), "the next daemon knows it too");
     host.guestctl_ok(&["reset", "web"]);
     assert_eq!(text(&host.status("web"), "phase"), "down");
     host.guestctl_ok(&["start", "web"]);

@@ -150,7 +150,7 @@ fn stored_policy(
 ) -> Option<(StoredPolicy, Vec<Instant>)> {
     let (fingerprint, keeper) = match &state.phase {
         Phase::Starting { fingerprint, .. } => (*fingerprint, None),
-        Phase::BackingOff { .. } => (guest.fingerprint, None),
+        Phase::BackingOff { .. } | Phase::Failed { remains: None, .. } => (guest.fingerprint, None),
         _ => {
             let run = state.run()?;
             // Whoever else started it: the next daemon should know that too.
@@ -191,6 +191,7 @@ fn follows(phase: &Phase) -> Option<Follows> {
     let then = match phase {
         Phase::Stopping { then, .. } => then,
         Phase::Starting { .. } => return Some(Follows::Begin),
+        Phase::Failed { why, .. } => return Some(Follows::Failed(why.to_string())),
         Phase::BackingOff { why, .. } => return Some(Follows::Retry(why.to_string())),
         _ => return None,
     };

@@ -103,6 +103,8 @@ pub enum Follows {
     Begin,
     /// It has failed so, and is started again once its pause is over.
     Retry(String),
+    /// It has failed so, and somebody should look.
+    Failed(String),
 }
 
 impl fmt::Display for End {

@@ -70,6 +70,10 @@ impl Turn<'_> {
             Some(Remembered { follows: Some(Follows::Begin), .. }) if is_fresh => {
                 self.start_later("guestd ended while it was being started".to_owned())
             }
+            Some(Remembered { follows: Some(Follows::Failed(why)), unwanted, .. }) if is_fresh => {
+                self.state.want(if unwanted { Intent::Down } else { Intent::Up });
+                Phase::Failed { why: Failure::Start(why), remains: None }
+            }
             // A start that was to end before the next one.
             Some(Remembered { follows: Some(Follows::Start), was_seen: false, .. }) if is_fresh => {
                 self.start_later("guestd ended while it was being restarted".to_owned())

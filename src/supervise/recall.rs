@@ -103,9 +103,14 @@ impl Turn<'_> {
             Some(Follows::End(End::Asked { .. } | End::Overdue)) => self.stop_requested(phase, kind),
             Some(Follows::Start) => self.restart_requested(phase, kind),
             // What had ended it was not so, or it is another run.
-            Some(Follows::End(_) | Follows::RebootLoop(_) | Follows::Begin | Follows::Retry(_)) | None => {
-                phase
-            }
+            Some(
+                Follows::End(_)
+                | Follows::RebootLoop(_)
+                | Follows::Begin
+                | Follows::Retry(_)
+                | Follows::Failed(_),
+            )
+            | None => phase,
         }
     }
 
@@ -151,7 +156,11 @@ impl Turn<'_> {
                 self.state.want(if run.unwanted { Intent::Down } else { Intent::Up });
                 let known = follows.and_then(|follows| match follows {
                     Follows::End(end) => Some(end),
-                    Follows::RebootLoop(_) | Follows::Start | Follows::Begin | Follows::Retry(_) => None,
+                    Follows::RebootLoop(_)
+                    | Follows::Start
+                    | Follows::Begin
+                    | Follows::Retry(_)
+                    | Follows::Failed(_) => None,
                 });
                 self.recover(Failure::Ended(known.unwrap_or_else(|| End::of(status))))
             }
