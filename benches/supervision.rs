@@ -18,7 +18,10 @@ use std::{
 
 use guestd::{
     engine::{Epoch, Init, Observation, Probe},
-    model::{self, EngineSpec, Guest, GuestName, Limit, LxcSpec, Now, Order, Restart, Timestamp, WaitStatus},
+    model::{
+        self, EngineSpec, Guest, GuestName, Limit, LxcSpec, Now, Order, Pressure, Restart, Timestamp,
+        WaitStatus,
+    },
     supervise::{
         effect::Effect,
         event::{Event, Found},
@@ -181,7 +184,12 @@ fn guest(number: usize) -> Arc<Guest> {
 
 /// A thousand guests that are up.
 fn thousand() -> Fleet {
-    let rules = Rules { order: Order::HighestFirst, max_starting: FLEET, boot_groups: vec![None] };
+    let rules = Rules {
+        order: Order::HighestFirst,
+        max_starting: FLEET,
+        pressure: Pressure::NONE,
+        boot_groups: vec![None],
+    };
     let mut fleet = Fleet::new(rules.clone(), BTreeSet::new());
     let guests: Vec<Arc<Guest>> = (0..FLEET).map(guest).collect();
     fleet.load(rules, guests.iter().map(|guest| (guest.name.clone(), guest.clone())).collect(), now(0));

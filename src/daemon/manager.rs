@@ -39,7 +39,9 @@ use crate::{
 };
 
 mod definitions;
+mod pressure;
 pub use definitions::watch;
+use pressure::Gauge;
 
 /// How long the loop waits for the daemon to be ready.
 const READY_WITHIN: Duration = Duration::from_secs(1);
@@ -69,6 +71,7 @@ pub struct Manager {
     /// Guests whose config is missing just now, and until when that is taken for an editor's doing.
     missing: BTreeMap<GuestName, Instant>,
     store: Store,
+    gauge: Gauge,
     waiting_helpers: HashMap<HelperId, oneshot::Sender<Answer>>,
     last_helper: u64,
     daemon: Arc<DaemonStatus>,
@@ -116,6 +119,7 @@ impl Manager {
             watcher: parts.watcher,
             missing: BTreeMap::new(),
             store,
+            gauge: Gauge::of_kernel(),
             waiting_helpers: HashMap::new(),
             last_helper: 0,
             daemon: Arc::new(parts.daemon),
@@ -285,6 +289,7 @@ impl Manager {
     /// Records what the next daemon must know, does what is to be done, and publishes. In this order: a guest that was
     /// started or answered is known to the next daemon, whenever this one is killed.
     fn settle(&mut self) {
+        self.look_at_pressure();
         let now = self.clock.now();
         self.store.record(&self.fleet, now);
         self.store.record_jobs(&mut self.fleet, now);
@@ -374,6 +379,7 @@ fn rules(inventory: &Inventory) -> Rules {
     Rules {
         order: settings.order,
         max_starting: settings.max_starting as usize,
+        pressure: settings.pressure,
         boot_groups: settings.boot_groups.clone(),
     }
 }

@@ -268,7 +268,13 @@ fn status_line(snapshot: &Snapshot) -> String {
         0 => {}
         errors => line.push_str(&format!("; errors in its files: {errors} (guestctl check)")),
     }
-    for job in snapshot.jobs.values().filter(|job| !job.state.is_over()) {
+    let jobs = snapshot.jobs.values().filter(|job| !job.state.is_over());
+    if let Some(what) = &snapshot.daemon.held_back
+        && !jobs.clone().any(|job| job.status.contains(what))
+    {
+        line.push_str(&format!("; starts wait for {what}"));
+    }
+    for job in jobs {
         line.push_str(&format!("; job {}: {}/{} {}", job.id, job.done, job.total, job.status));
     }
     line

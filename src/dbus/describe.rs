@@ -124,6 +124,8 @@ pub struct Daemon<'a> {
     pub order: Cow<'a, str>,
     /// At most so many guests are being started at once.
     pub max_starting: u32,
+    /// What keeps guests from beginning to start just now, and how it stands.
+    pub held_back: Option<Cow<'a, str>>,
     /// The lxcpaths that are managed.
     pub lxcpaths: Vec<Cow<'a, str>>,
     /// How many guests there are.
@@ -236,6 +238,7 @@ impl<'a> Daemon<'a> {
             authorization: authorization.into(),
             order: daemon.order.to_string().into(),
             max_starting: daemon.max_starting,
+            held_back: daemon.held_back.as_deref().map(Cow::from),
             lxcpaths: daemon.lxcpaths.iter().map(|path| path.to_string_lossy()).collect(),
             guests_total: counts.total,
             guests_up: counts.up,

@@ -271,6 +271,11 @@ impl ManagerObject {
     }
 
     #[zbus(property)]
+    fn held_back(&self) -> String {
+        self.snapshot().daemon.held_back.clone().unwrap_or_default()
+    }
+
+    #[zbus(property)]
     fn lxc_paths(&self) -> Vec<String> {
         self.snapshot().daemon.lxcpaths.iter().map(|path| value::path(path)).collect()
     }

@@ -107,6 +107,9 @@ pub trait Manager {
     /// At most so many guests are being started at once.
     #[zbus(property)]
     fn max_starting(&self) -> Result<u32, Error>;
+    /// What keeps guests from beginning to start just now; empty when nothing does.
+    #[zbus(property)]
+    fn held_back(&self) -> Result<String, Error>;
     /// The lxcpaths that are managed.
     #[zbus(property)]
     fn lxc_paths(&self) -> Result<Vec<String>, Error>;

@@ -36,6 +36,11 @@ pub struct Pressure {
     pub io: Option<u8>,
 }
 
+impl Pressure {
+    /// No limits.
+    pub const NONE: Self = Self { memory: None, io: None };
+}
+
 impl Default for Pressure {
     fn default() -> Self {
         Self { memory: Some(40), io: None }

@@ -149,6 +149,8 @@ pub struct DaemonStatus {
     pub order: Order,
     /// At most so many guests are being started at once.
     pub max_starting: u32,
+    /// What keeps guests from beginning to start just now, and how it stands.
+    pub held_back: Option<String>,
     /// The lxcpaths that are managed.
     pub lxcpaths: Vec<PathBuf>,
     /// Everything wrong with the files that were read.

@@ -84,13 +84,20 @@ impl Entry {
 pub struct Slots<'a> {
     /// So many.
     pub free: usize,
-    /// But none for this reason.
+    /// But none that only adds to what runs, for this reason.
     pub pressure: Option<&'a str>,
+    /// Somebody would have begun but for that.
+    pub is_wanted: bool,
 }
 
 impl Slots<'_> {
-    /// Why none may.
-    pub(super) fn none(&self) -> Option<&str> {
-        self.pressure.or((self.free == 0).then_some(NO_SLOT))
+    /// Why one may not begin. One that runs and is to be started anew gives back first what it takes.
+    pub(super) fn none(&mut self, runs: bool) -> Option<&str> {
+        if self.free == 0 {
+            return Some(NO_SLOT);
+        }
+        let why = self.pressure.filter(|_| !runs)?;
+        self.is_wanted = true;
+        Some(why)
     }
 }

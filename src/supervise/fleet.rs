@@ -8,10 +8,10 @@ use std::{
 use super::{
     effect::{Effect, Level, Task},
     ended::Ended,
-    entry::Slots,
     event::{Event, HelperId},
     job::{Job, Turns},
     machine,
+    pressure::Gate,
     state::{Phase, State},
     told::{self, JobLine},
 };
@@ -19,11 +19,13 @@ use crate::{
     engine::Observation,
     helper::wire::{self, Answer, Decision},
     model::{
-        GroupName, Guest, GuestName, Instant, JobId, Limit, Now, Order, Rejection, StopWait, Timestamp, Verb,
+        GroupName, Guest, GuestName, Instant, JobId, Now, Order, Pressure, Rejection, StopWait, Verb,
         status::Snapshot,
     },
     plan::{Guests, Plan},
 };
+
+pub use super::recall::Recalled;
 
 /// The settings that decisions about all guests need.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -32,25 +34,10 @@ pub struct Rules {
     pub order: Order,
     /// At most so many guests are being started at once.
     pub max_starting: usize,
+    /// How hard pressed the host may be for that.
+    pub pressure: Pressure,
     /// The groups of a boot.
     pub boot_groups: Vec<Option<GroupName>>,
-}
-
-/// A helper request that was answered while the daemon was away.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Recalled {
-    /// Whom it is about.
-    pub guest: GuestName,
-    /// What it reported.
-    pub event: wire::Event,
-    /// When.
-    pub at: Timestamp,
-    /// How it was answered.
-    pub decision: Decision,
-    /// Why.
-    pub reason: String,
-    /// The limit that was used up, where the loop guard refused it.
-    pub tripped: Option<Limit>,
 }
 
 /// Every guest, every job.
@@ -85,8 +72,8 @@ pub struct Fleet {
     pub(super) due: BTreeSet<GuestName>,
     /// Who has failed for good since the last look at those who require it.
     pub(super) given_up: Vec<GuestName>,
-    /// Why nobody is to begin to start: how hard pressed the host is.
-    pub(super) pressure: Option<String>,
+    /// How hard pressed the host is.
+    pub(super) pressure: Gate,
     pub(super) published: Snapshot,
 }
 
@@ -112,7 +99,7 @@ impl Fleet {
             starting: 0,
             due: BTreeSet::new(),
             given_up: Vec::new(),
-            pressure: None,
+            pressure: Gate::default(),
             published: Snapshot::default(),
         }
     }
@@ -204,7 +191,8 @@ impl Fleet {
     /// When the fleet wants [`Fleet::wake`] to be called.
     pub fn deadline(&self) -> Option<Instant> {
         let jobs = self.jobs.values().filter_map(Job::wake);
-        self.deadlines.first().map(|(at, _)| *at).into_iter().chain(jobs).min()
+        let guests = self.deadlines.first().map(|(at, _)| *at);
+        guests.into_iter().chain(jobs).chain(self.pressure.deadline()).min()
     }
 
     /// Lets every deadline that has come happen.
@@ -297,6 +285,7 @@ impl Fleet {
         loop {
             // First: who is stopped so has no other turn.
             let has_stopped = self.stop_dependents(now);
+            self.pressure.forget_wish();
             let stirred = std::mem::take(&mut self.stirred);
             let running = self.jobs.values().filter(|job| !job.is_over()).map(Job::id);
             let mut turns = Vec::new();
@@ -308,6 +297,7 @@ impl Fleet {
                 break;
             }
         }
+        self.show_waiting();
         // Only now: a job that ended such a guest has seen that it did.
         let is_down = |name: &&GuestName| !self.states.get(*name).is_some_and(State::is_running);
         for name in self.successors.keys().filter(is_down).cloned().collect::<Vec<_>>() {
@@ -319,12 +309,13 @@ impl Fleet {
     }
 
     fn advance_job(&mut self, id: JobId, stirred: &BTreeSet<GuestName>, now: Now) -> Turns {
-        let slots = self.rules.max_starting.saturating_sub(self.starting);
-        let mut slots = Slots { free: slots, pressure: self.pressure.as_deref() };
+        let mut slots = self.pressure.slots(&self.rules, self.starting, now.instant);
         let (guests, states) = (&self.guests, &self.states);
         let look = |name: &GuestName| Some((&**guests.get(name)?, states.get(name)?));
         let Some(job) = self.jobs.get_mut(&id) else { return Turns::new() };
         let turns = job.advance(&look, stirred, &mut slots, now);
+        let is_wanted = slots.is_wanted;
+        self.pressure.wish(is_wanted);
         if job.is_over() {
             self.job_lines.push(told::ended(job));
             self.changed.extend(job.guests().cloned());

@@ -326,7 +326,7 @@ impl Job {
         // One that is up is only waited for.
         let is_up = matches!(state.phase, Phase::Up(_) | Phase::Frozen(_));
         if (self.verb == Verb::Restart || !is_up) && !state.takes_slot() {
-            if let Some(why) = slots.none() {
+            if let Some(why) = slots.none(state.is_running()) {
                 self.waiting_for = why.to_owned();
                 return Turn::NoSlot;
             }

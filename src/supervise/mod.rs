@@ -15,7 +15,8 @@
 //!   whose turn it finds begun.
 //! - `told`: what the journal is told of jobs, and in which job a guest's line was.
 //! - `fleet`: all guests and all jobs: the one thing that the manager loop owns. `request` is its part that plans,
-//!   `retry` the one that starts guests again by itself, `ended` says how long ended jobs are kept.
+//!   `retry` the one that starts guests again by itself, `pressure` the one that holds starts back while the host is hard pressed, `ended` says how
+//!   long ended jobs are kept.
 //! - `status`: what readers see of it.
 //!
 //! The machine never sees a job, and a job only ever looks at a guest's state: after each event the fleet lets every
@@ -37,6 +38,7 @@ mod ladder;
 mod look;
 pub mod machine;
 mod observe;
+pub mod pressure;
 mod progress;
 mod publish;
 pub mod reboot;

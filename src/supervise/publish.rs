@@ -2,10 +2,10 @@
 
 use std::{collections::BTreeSet, sync::Arc};
 
-use super::{fleet::Fleet, status};
+use super::{fleet::Fleet, state::Phase, status};
 use crate::model::{
     GuestName,
-    status::{DaemonStatus, Snapshot},
+    status::{DaemonStatus, PhaseWord, Snapshot},
 };
 
 impl Fleet {
@@ -29,7 +29,13 @@ impl Fleet {
                 continue;
             };
             let waits = self.jobs.values().any(|job| job.keeps_waiting(&name));
-            let status = status::of(guest, state, waits);
+            let mut status = status::of(guest, state, waits);
+            if let Some(what) = self.held_back_for()
+                && status.phase == PhaseWord::Waiting
+                && !matches!(state.phase, Phase::BackingOff { .. })
+            {
+                status.reason = format!("waits for {what}");
+            }
             if self.published.guests.get(&name).is_none_or(|known| **known != status) {
                 self.published.guests.insert(name, Arc::new(status));
                 differs = true;

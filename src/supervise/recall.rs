@@ -8,12 +8,29 @@ use super::{
     state::{Failure, Intent, Phase, Rebooting, Run, Then},
 };
 use crate::{
-    helper::wire::Decision,
-    model::{End, Follows, Limit, Timestamp, WaitStatus, status::HelperReport},
+    helper::wire::{self, Decision},
+    model::{End, Follows, GuestName, Limit, Timestamp, WaitStatus, status::HelperReport},
 };
 
 /// How exactly the start of an init is known: to a tick of 10 ms; in microseconds.
 const TICK: u64 = 10_000;
+
+/// A helper request that was answered while the daemon was away.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Recalled {
+    /// Whom it is about.
+    pub guest: GuestName,
+    /// What it reported.
+    pub event: wire::Event,
+    /// When.
+    pub at: Timestamp,
+    /// How it was answered.
+    pub decision: Decision,
+    /// Why.
+    pub reason: String,
+    /// The limit that was used up, where the loop guard refused it.
+    pub tripped: Option<Limit>,
+}
 
 impl Turn<'_> {
     /// A reboot that was decided while the daemon was away. A guest that runs has come back, or is about to end.

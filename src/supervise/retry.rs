@@ -23,7 +23,7 @@ impl Fleet {
     pub(super) fn retry(&mut self, now: Now) -> bool {
         let mut has_changed = false;
         for name in self.due.clone() {
-            let Some(grant) = self.grant(&name) else { continue };
+            let Some(grant) = self.grant(&name, now) else { continue };
             let is_last = matches!(&grant, Grant::Waits(what) if what == NO_SLOT);
             let is_told = matches!(&grant, Grant::Waits(what) if self.waits_for(&name) == Some(what));
             if !is_told {
@@ -38,7 +38,7 @@ impl Fleet {
     }
 
     /// Whether a guest may start again now.
-    fn grant(&self, name: &GuestName) -> Option<Grant> {
+    fn grant(&mut self, name: &GuestName, now: Now) -> Option<Grant> {
         let (guest, state) = (self.guests.get(name)?, self.states.get(name)?);
         if state.intent == Intent::Down {
             return Some(Grant::Waits("its turn to stop".to_owned()));
@@ -51,7 +51,7 @@ impl Fleet {
             Some(Hindrance::Passing(what)) => Grant::Waits(what),
             Some(Hindrance::Failing(other)) => Grant::Waits(format!("{other}, which it requires")),
             Some(Hindrance::Lasting(why)) => Grant::Never(why),
-            None => match self.no_slot() {
+            None => match self.no_slot(now) {
                 Some(why) => Grant::Waits(why.to_owned()),
                 None => Grant::Now,
             },
@@ -59,11 +59,15 @@ impl Fleet {
     }
 
     /// Why nobody more may begin to start just now.
-    pub(super) fn no_slot(&self) -> Option<&str> {
-        match &self.pressure {
-            Some(pressure) => Some(pressure),
-            None => (self.starting >= self.rules.max_starting).then_some(NO_SLOT),
+    fn no_slot(&mut self, now: Now) -> Option<&str> {
+        if self.starting >= self.rules.max_starting {
+            return Some(NO_SLOT);
         }
+        if self.pressure.is_open(self.rules.pressure, now.instant) {
+            return None;
+        }
+        self.pressure.wish(true);
+        Some(self.pressure.what())
     }
 
     fn waits_for(&self, name: &GuestName) -> Option<&String> {

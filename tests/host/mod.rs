@@ -39,7 +39,7 @@ impl Host {
     pub fn new(settings: &str) -> Self {
         let dir = tempfile::Builder::new().prefix("guestd-").tempdir().expect("a temporary folder");
         let at = dir.path();
-        for folder in ["lxc", "etc/guests", "run", "state"] {
+        for folder in ["lxc", "etc/guests", "run", "state", "pressure"] {
             fs::create_dir_all(at.join(folder)).expect("a folder");
         }
         open_to_all(at);
@@ -96,6 +96,8 @@ impl Host {
                     if word.starts_with('-') { word.into() } else { self.at(word).into_os_string() }
                 }))
                 .env("NOTIFY_SOCKET", self.at("notify"))
+                // How hard pressed the machine is that runs the tests is no matter of theirs.
+                .env("GUESTD_PRESSURE", self.at("pressure"))
                 .env("GUESTD_HELPER", env!("CARGO_BIN_EXE_guest-helper"))
                 .envs(environment.iter().copied())
                 .stderr(log)

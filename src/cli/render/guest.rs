@@ -152,6 +152,7 @@ pub fn overview(style: Style, overview: &Host<'_>) -> String {
         ("Guests", if told.is_empty() { "none".to_owned() } else { told.join(", ") }),
         ("Failed", some(&failed)),
         ("Jobs", if jobs.is_empty() { "none running".to_owned() } else { jobs.join("; ") }),
+        ("Starts", daemon.held_back.as_ref().map_or(String::new(), |what| format!("wait for {what}"))),
         ("Findings", findings),
         ("Launcher", format!("{}, at most {} starting at once", daemon.launcher, daemon.max_starting)),
         ("Order", daemon.order.to_string()),

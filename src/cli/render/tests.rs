@@ -139,6 +139,7 @@ fn the_daemon() {
         authorization: "polkit".into(),
         order: "highest-first".into(),
         max_starting: 4,
+        held_back: Some("the host's memory pressure to fall to 40 % (it is 57 %)".into()),
         lxcpaths: vec!["/var/lib/lxc".into()],
         guests_total: 3,
         guests_up: 1,

@@ -11,7 +11,7 @@ use proptest::prelude::*;
 use super::{at, failed, guest, init, name};
 use crate::{
     engine::{Epoch, Observation},
-    model::{Action, Guest, GuestName, Order, Selection, StopWait},
+    model::{Action, Guest, GuestName, Order, Pressure, Selection, StopWait},
     supervise::{
         effect::Effect,
         event::Event,
@@ -23,7 +23,12 @@ const NAMES: [&str; 5] = ["a", "b", "c", "d", "e"];
 const MAX_STARTING: usize = 2;
 
 pub(super) fn rules() -> Rules {
-    Rules { order: Order::HighestFirst, max_starting: MAX_STARTING, boot_groups: vec![None] }
+    Rules {
+        order: Order::HighestFirst,
+        max_starting: MAX_STARTING,
+        pressure: Pressure::NONE,
+        boot_groups: vec![None],
+    }
 }
 
 /// A start that a job gives: what it waits for, and the delays before it.

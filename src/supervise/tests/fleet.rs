@@ -7,8 +7,8 @@ use crate::{
     engine::{Epoch, Observation, Probe},
     helper::wire,
     model::{
-        Action, Groups, Guest, GuestName, JobId, JobState, Order, Outcome, Rejection, Selection, StopWait,
-        Verb,
+        Action, Groups, Guest, GuestName, JobId, JobState, Order, Outcome, Pressure, Rejection, Selection,
+        StopWait, Verb,
         status::{DaemonStatus, JobStatus, PhaseWord, Snapshot},
     },
     plan::Guests,
@@ -28,7 +28,7 @@ pub(super) struct World {
 }
 
 pub(super) fn rules(max_starting: usize) -> Rules {
-    Rules { order: Order::HighestFirst, max_starting, boot_groups: vec![None] }
+    Rules { order: Order::HighestFirst, max_starting, pressure: Pressure::NONE, boot_groups: vec![None] }
 }
 
 fn all() -> Selection {

@@ -7,6 +7,7 @@ mod fleet;
 mod killed;
 mod machine;
 mod meanwhile;
+mod pressure;
 mod recover;
 mod reports;
 mod restore;

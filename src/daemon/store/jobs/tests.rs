@@ -6,7 +6,7 @@ use serde_json::{Value, json};
 
 use super::*;
 use crate::{
-    model::{Instant, JobState, Order, Timestamp, status::JobStatus},
+    model::{Instant, JobState, Order, Pressure, Timestamp, status::JobStatus},
     supervise::fleet::{Fleet, Rules},
 };
 
@@ -37,7 +37,12 @@ fn over(place: usize) -> Change {
 /// What the next daemon finds: its jobs, and the number of a new one.
 fn found(runtime: &Path) -> (BTreeMap<JobId, Arc<JobStatus>>, JobId) {
     let (left, last) = Jobs::new(runtime).take_left(now());
-    let rules = Rules { order: Order::HighestFirst, max_starting: 0, boot_groups: Vec::new() };
+    let rules = Rules {
+        order: Order::HighestFirst,
+        max_starting: 0,
+        pressure: Pressure::NONE,
+        boot_groups: Vec::new(),
+    };
     let mut fleet = Fleet::new(rules, BTreeSet::new());
     fleet.restore(left, last, now());
     fleet.publish(&Arc::default());
@@ -85,7 +90,12 @@ fn what_a_killed_daemon_had_not_written_to_the_end_does_not_count() {
     let mut next = Jobs::new(dir.path());
     let (left, _) = next.take_left(now());
     assert_eq!(files(dir.path()), ["1.jsonl".to_owned()].into(), "its writer is gone");
-    let rules = Rules { order: Order::HighestFirst, max_starting: 0, boot_groups: Vec::new() };
+    let rules = Rules {
+        order: Order::HighestFirst,
+        max_starting: 0,
+        pressure: Pressure::NONE,
+        boot_groups: Vec::new(),
+    };
     let mut fleet = Fleet::new(rules, BTreeSet::new());
     fleet.restore(left, JobId(1), now());
     next.record(fleet.take_job_records(now()));
