@@ -66,7 +66,10 @@ mod tests {
     use std::{sync::Arc, time::Duration};
 
     use super::*;
-    use crate::model::{Auto, EngineKind, status::GuestStatus};
+    use crate::model::{
+        Auto, EngineKind,
+        status::{GuestStatus, Upkeep},
+    };
 
     fn name(text: &str) -> GuestName {
         GuestName::new(text).unwrap()
@@ -106,6 +109,7 @@ mod tests {
             deciding: None,
             lxcpath: None,
             config_changed: false,
+            upkeep: Upkeep::default(),
         };
         (name(text), Arc::new(status))
     }

@@ -5,13 +5,14 @@
 use std::{
     borrow::Cow,
     collections::BTreeMap,
+    sync::Arc,
     time::{Duration, UNIX_EPOCH},
 };
 
 use serde::{Deserialize, Serialize, Serializer};
 
 use crate::model::{
-    Auto, Timestamp,
+    Auto, GuestName, Timestamp,
     status::{DaemonStatus, GuestStatus, JobStatus, PhaseWord, Snapshot},
 };
 
@@ -44,8 +45,19 @@ pub struct Guest<'a> {
     pub init_pid: Option<i32>,
     /// Since when it is in this phase, as RFC 3339 writes it.
     pub since: Option<Cow<'a, str>>,
+    /// When it is started again by itself, where that is known.
+    pub next_try: Option<Cow<'a, str>>,
     /// How many reboots and restarts were seen.
     pub restarts: u32,
+    /// It waits until these are ready, if they are to run.
+    #[serde(default)]
+    pub after: Vec<Cow<'a, str>>,
+    /// These are started too, and it goes on without them.
+    #[serde(default)]
+    pub wants: Vec<Cow<'a, str>>,
+    /// These are started too, and it fails if they fail.
+    #[serde(default)]
+    pub requires: Vec<Cow<'a, str>>,
 }
 
 /// A guest by itself: everything that is known of it.
@@ -54,12 +66,23 @@ pub struct GuestDetails<'a> {
     /// What a list shows of it.
     #[serde(flatten, borrow)]
     pub guest: Guest<'a>,
-    /// It waits until these are ready, if they are to run.
-    pub after: Vec<Cow<'a, str>>,
-    /// These are started too, and it goes on without them.
-    pub wants: Vec<Cow<'a, str>>,
-    /// These are started too, and it fails if they fail.
-    pub requires: Vec<Cow<'a, str>>,
+    /// These require it.
+    #[serde(default)]
+    pub required_by: Vec<Cow<'a, str>>,
+    /// Which ends are followed by a new start: never, on-failure or always.
+    #[serde(default)]
+    pub restart_policy: Cow<'a, str>,
+    /// How many of them within which time.
+    #[serde(default)]
+    pub restart_limit: Cow<'a, str>,
+    /// The failures that count towards that, oldest first; some may lie too far back by now.
+    #[serde(default)]
+    pub failures: Vec<Cow<'a, str>>,
+    /// When it serves, as its settings say.
+    #[serde(default)]
+    pub ready_when: Cow<'a, str>,
+    /// Whether it still serves, where somebody wants to know.
+    pub health: Option<Health<'a>>,
     /// Why it is held, if it is.
     pub held: Option<Cow<'a, str>>,
     /// Somebody else started it.
@@ -70,6 +93,23 @@ pub struct GuestDetails<'a> {
     pub config_changed: bool,
     /// The last thing it reported through the helper.
     pub helper: Option<HelperRequest<'a>>,
+}
+
+/// How it is found out whether a guest that is ready still serves.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct Health<'a> {
+    /// What it is asked.
+    #[serde(borrow)]
+    pub probe: Cow<'a, str>,
+    /// From one answer to the next question, in seconds.
+    #[serde(serialize_with = "seconds")]
+    pub interval: f64,
+    /// So many noes in a row make it ill.
+    pub threshold: u32,
+    /// What follows then: restart or report.
+    pub action: Cow<'a, str>,
+    /// So many noes there were since the last yes.
+    pub failed: u32,
 }
 
 /// What a guest reported through the helper, and the answer.
@@ -187,7 +227,11 @@ impl<'a> From<&'a GuestStatus> for Guest<'a> {
             groups: texts(&guest.groups),
             init_pid: guest.init_pid,
             since: guest.since.map(|at| rfc3339(at).into()),
+            next_try: guest.next_try.map(|at| rfc3339(at).into()),
             restarts: guest.restarts,
+            after: texts(&guest.after),
+            wants: texts(&guest.wants),
+            requires: texts(&guest.requires),
         }
     }
 }
@@ -196,9 +240,18 @@ impl<'a> From<&'a GuestStatus> for GuestDetails<'a> {
     fn from(guest: &'a GuestStatus) -> Self {
         Self {
             guest: guest.into(),
-            after: texts(&guest.after),
-            wants: texts(&guest.wants),
-            requires: texts(&guest.requires),
+            required_by: Vec::new(),
+            restart_policy: guest.upkeep.policy.as_str().into(),
+            restart_limit: guest.upkeep.limit.to_string().into(),
+            failures: guest.upkeep.failures.iter().map(|at| rfc3339(*at).into()).collect(),
+            ready_when: guest.upkeep.ready.to_string().into(),
+            health: guest.upkeep.health.as_ref().map(|health| Health {
+                probe: health.probe.to_string().into(),
+                interval: health.interval.as_secs_f64(),
+                threshold: health.threshold,
+                action: health.action.as_str().into(),
+                failed: guest.upkeep.ill,
+            }),
             held: guest.held.as_deref().map(Cow::from),
             adopted: guest.adopted,
             lxcpath: guest.lxcpath.as_deref().map(|path| path.to_string_lossy()),
@@ -210,6 +263,18 @@ impl<'a> From<&'a GuestStatus> for GuestDetails<'a> {
                 at: rfc3339(report.at).into(),
             }),
         }
+    }
+}
+
+impl<'a> GuestDetails<'a> {
+    /// The same, with those that require it.
+    #[must_use]
+    pub fn among(self, guests: &'a BTreeMap<GuestName, Arc<GuestStatus>>) -> Self {
+        let requires = |guest: &&Arc<GuestStatus>| {
+            guest.requires.iter().any(|required| *required.as_str() == *self.guest.name)
+        };
+        let required_by = guests.values().filter(requires).map(|guest| guest.name.as_str().into()).collect();
+        Self { required_by, ..self }
     }
 }
 

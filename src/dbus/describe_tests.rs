@@ -6,7 +6,9 @@ use serde_json::{Value, json};
 
 use super::*;
 use crate::model::{
-    EngineKind, GroupName, GuestName, JobId, JobState, Order, Outcome, Verb, status::HelperReport,
+    self, Condition, EngineKind, GroupName, GuestName, JobId, JobState, Limit, Order, Outcome, Probe,
+    RestartPolicy, Verb,
+    status::{HelperReport, Upkeep},
 };
 
 fn name(text: &str) -> GuestName {
@@ -43,6 +45,14 @@ fn web() -> GuestStatus {
         deciding: None,
         lxcpath: Some(Arc::from(std::path::Path::new("/srv/lxc"))),
         config_changed: true,
+        upkeep: Upkeep {
+            policy: RestartPolicy::OnFailure,
+            limit: Limit { count: 5, window: Duration::from_secs(300) },
+            failures: vec![Timestamp(1_700_000_000_000_000)],
+            ready: Condition::Notify,
+            health: Some(model::Health::new(Probe::File("/run/well".into()))),
+            ill: 1,
+        },
     }
 }
 
@@ -52,7 +62,8 @@ fn a_guest_in_a_list_has_exactly_what_the_contract_names() {
     let expected = json!({
         "name": "web", "engine": "lxc", "phase": "up", "intent": "up", "ready": true, "reason": "",
         "auto": true, "order": 100, "delay": 5, "groups": ["onboot"], "init_pid": 4711,
-        "since": "2023-11-14T22:13:20.123456Z", "restarts": 2,
+        "since": "2023-11-14T22:13:20.123456Z", "next_try": null, "restarts": 2,
+        "after": [], "wants": [], "requires": ["db"],
     });
     assert_eq!(up, expected);
     let down = GuestStatus {
@@ -63,12 +74,14 @@ fn a_guest_in_a_list_has_exactly_what_the_contract_names() {
         groups: Arc::new([]),
         init_pid: None,
         since: None,
+        next_try: Some(Timestamp(1_700_000_001_000_000)),
         ..web()
     };
     let down = serde_json::to_value(Guest::from(&down)).unwrap();
     assert_eq!((&down["delay"], &down["auto"]), (&json!(1.5), &json!("last-state")));
     assert_eq!(down["intent"], json!("down"));
     assert_eq!([&down["init_pid"], &down["since"]], [&Value::Null, &Value::Null]);
+    assert_eq!(down["next_try"], json!("2023-11-14T22:13:21.000000Z"));
     assert_eq!(down["groups"], json!([]));
     let text = down.to_string();
     assert_eq!(serde_json::from_str::<Guest>(&text).unwrap().auto, Auto::LastState);
@@ -84,12 +97,26 @@ fn a_guest_by_itself_has_more() {
     assert_eq!(value["lxcpath"], json!("/srv/lxc"));
     assert_eq!(value["config_changed"], json!(true));
     assert_eq!(value["held"], Value::Null);
+    assert_eq!([&value["restart_policy"], &value["restart_limit"]], [&json!("on-failure"), &json!("5/5m")]);
+    assert_eq!(value["failures"], json!(["2023-11-14T22:13:20.000000Z"]));
+    assert_eq!(value["ready_when"], json!("notify"));
+    let health =
+        json!({"probe": "file /run/well", "interval": 10, "threshold": 3, "action": "report", "failed": 1});
+    assert_eq!(value["health"], health);
+    assert_eq!(value["required_by"], json!([]));
     let helper = json!({
         "event": "reboot", "decision": "restart", "reason": "its policy says restart",
         "at": "2023-11-14T22:13:20.000000Z",
     });
     assert_eq!(value["helper"], helper);
     assert_eq!(serde_json::from_str::<GuestDetails>(&text).unwrap(), GuestDetails::from(&guest));
+}
+
+#[test]
+fn a_guest_knows_those_that_require_it() {
+    let (web, db) = (web(), GuestStatus { name: name("db"), requires: Arc::new([]), ..web() });
+    let guests = [web, db.clone()].map(|guest| (guest.name.clone(), Arc::new(guest))).into();
+    assert_eq!(GuestDetails::from(&db).among(&guests).required_by, ["web"]);
 }
 
 #[test]

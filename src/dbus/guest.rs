@@ -152,7 +152,7 @@ impl GuestObject {
     #[zbus(out_args("json"))]
     fn describe(&self) -> Result<String, Error> {
         let status = self.status().map_err(zbus::Error::from)?;
-        value::json(&GuestDetails::from(&*status))
+        value::json(&GuestDetails::from(&*status).among(&self.context.snapshot().guests))
     }
 
     #[zbus(property(emits_changed_signal = "const"))]
@@ -228,6 +228,11 @@ impl GuestObject {
     #[zbus(property)]
     fn since(&self) -> fdo::Result<u64> {
         Ok(self.status()?.since.unwrap_or_default().0)
+    }
+
+    #[zbus(property)]
+    fn next_try(&self) -> fdo::Result<u64> {
+        Ok(self.status()?.next_try.unwrap_or_default().0)
     }
 
     #[zbus(property)]

@@ -181,6 +181,9 @@ pub trait Guest {
     /// Since when it is in this phase, in microseconds since 1970; 0 when that is not known.
     #[zbus(property)]
     fn since(&self) -> Result<u64, Error>;
+    /// When it is started again by itself, in microseconds since 1970; 0 when that is not known.
+    #[zbus(property)]
+    fn next_try(&self) -> Result<u64, Error>;
 }
 
 /// `org.guestd1.Job`.

@@ -211,7 +211,7 @@ impl Default for Start {
 }
 
 /// "So many within so long", written `5/1m`.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, serde::Serialize, serde::Deserialize)]
 pub struct Limit {
     /// How many are carried out within the window; one more trips the limit.
     pub count: u32,

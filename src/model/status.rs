@@ -7,7 +7,9 @@ use super::{
     guest::EngineKind,
     job::{JobId, JobState, Outcome, Verb},
     name::{GroupName, GuestName},
-    setting::{Auto, Order},
+    readiness::{Condition, Health},
+    restart::RestartPolicy,
+    setting::{Auto, Limit, Order},
     time::Timestamp,
 };
 
@@ -111,6 +113,25 @@ pub struct GuestStatus {
     pub lxcpath: Option<Arc<std::path::Path>>,
     /// The configuration changed since the guest was started.
     pub config_changed: bool,
+    /// What keeps it up, and what is known of that.
+    pub upkeep: Upkeep,
+}
+
+/// What guestd does by itself to keep a guest up, and how far it is with that.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct Upkeep {
+    /// Which ends are followed by a new start, in truth: for an ephemeral guest none.
+    pub policy: RestartPolicy,
+    /// How many of them.
+    pub limit: Limit,
+    /// Those that count towards the limit, oldest first. Some may lie too far back by now.
+    pub failures: Vec<Timestamp>,
+    /// When it serves.
+    pub ready: Condition,
+    /// Whether it still serves, if somebody wants to know.
+    pub health: Option<Health>,
+    /// So many checks of its health have failed since one was good.
+    pub ill: u32,
 }
 
 /// One job, as readers see it.

@@ -9,7 +9,7 @@ use std::{
 use super::state::{Phase, Retries, Run, Service, Stage};
 use crate::{
     engine::Epoch,
-    model::{GuestName, Instant, Restart},
+    model::{GuestName, Instant, Now, Restart},
 };
 
 /// Of a delay, up to one part in so many is left out at random, so that guests which failed together do not come back
@@ -21,16 +21,16 @@ pub(super) fn next(
     retries: &mut Retries,
     restart: &Restart,
     who: (&GuestName, Epoch),
-    now: Instant,
+    now: Now,
 ) -> Option<Instant> {
-    retries.at.retain(|at| now.since(*at) < restart.limit.window);
+    retries.at.retain(|at| now.instant.since(at.instant) < restart.limit.window);
     if retries.at.len() >= restart.limit.count as usize {
         return None;
     }
     retries.at.push_back(now);
     let delay = delay(restart, retries.streak);
     retries.streak = retries.streak.saturating_add(1);
-    Some(now.plus(delay - jitter(delay, who)))
+    Some(now.instant.plus(delay - jitter(delay, who)))
 }
 
 /// Doubled with each failure that follows another one.
@@ -78,11 +78,15 @@ mod tests {
         Instant(Duration::from_millis(millis))
     }
 
+    fn now(millis: u64) -> Now {
+        Now { instant: at(millis), ..Now::default() }
+    }
+
     #[test]
     fn delays_double_up_to_the_longest_less_a_quarter_at_most() {
         let (name, mut retries) = (GuestName::new("web").unwrap(), Retries::default());
         for (n, full) in [100, 200, 400, 800, 1600, 2000, 2000].into_iter().enumerate() {
-            let next = next(&mut retries, &restart(9), (&name, Epoch(n as u64)), at(0)).unwrap();
+            let next = next(&mut retries, &restart(9), (&name, Epoch(n as u64)), now(0)).unwrap();
             assert!(next <= at(full) && next > at(full * 3 / 4 - 1), "{n}: {next:?}");
         }
     }
@@ -91,16 +95,16 @@ mod tests {
     fn a_huge_streak_and_no_delay_are_fine() {
         let name = GuestName::new("web").unwrap();
         let mut retries = Retries { streak: u32::MAX, ..Retries::default() };
-        let longest = next(&mut retries, &restart(1), (&name, Epoch(1)), at(0)).unwrap();
+        let longest = next(&mut retries, &restart(1), (&name, Epoch(1)), now(0)).unwrap();
         assert!(longest > at(1499) && longest <= at(2000));
         let at_once = Restart { delay: Duration::ZERO, ..restart(1) };
-        assert_eq!(next(&mut Retries::default(), &at_once, (&name, Epoch(1)), at(7)), Some(at(7)));
+        assert_eq!(next(&mut Retries::default(), &at_once, (&name, Epoch(1)), now(7)), Some(at(7)));
     }
 
     #[test]
     fn the_limit_counts_within_its_window() {
         let (name, mut retries) = (GuestName::new("web").unwrap(), Retries::default());
-        let mut tries = |millis| next(&mut retries, &restart(2), (&name, Epoch(1)), at(millis)).is_some();
+        let mut tries = |millis| next(&mut retries, &restart(2), (&name, Epoch(1)), now(millis)).is_some();
         assert!(tries(0) && tries(30_000) && !tries(59_999));
         // The first one lies a window back.
         assert!(tries(60_000) && !tries(60_001));
@@ -110,7 +114,7 @@ mod tests {
     fn guests_that_fail_together_come_back_apart() {
         let moments: std::collections::BTreeSet<_> = (0..100)
             .map(|n| GuestName::new(&format!("g{n}")).unwrap())
-            .map(|name| next(&mut Retries::default(), &restart(2), (&name, Epoch(1)), at(0)).unwrap())
+            .map(|name| next(&mut Retries::default(), &restart(2), (&name, Epoch(1)), now(0)).unwrap())
             .collect();
         assert!(moments.len() > 80, "{} different moments", moments.len());
     }

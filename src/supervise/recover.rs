@@ -74,7 +74,7 @@ fn verdict(policy: RestartPolicy, why: &Failure) -> Verdict {
 }
 
 /// The policy that counts for a guest.
-fn policy(guest: &Guest) -> RestartPolicy {
+pub(super) fn policy(guest: &Guest) -> RestartPolicy {
     if guest.is_ephemeral() || guest.owner == Owner::Cluster {
         RestartPolicy::Never
     } else {
@@ -110,7 +110,7 @@ impl Turn<'_> {
     fn back_off(&mut self, why: Failure) -> Phase {
         let (guest, now) = (self.guest, self.now.instant);
         let who = (&guest.name, self.state.epoch);
-        match backoff::next(&mut self.state.retries, &guest.restart, who, now) {
+        match backoff::next(&mut self.state.retries, &guest.restart, who, self.now) {
             Some(at) => {
                 let (pause, wall) = (at.since(now), self.now.wall_in(at.since(now)));
                 let shown = humantime::format_duration(Duration::from_millis(

@@ -6,7 +6,7 @@ use super::event::HelperId;
 pub use super::failure::Failure;
 use crate::{
     engine::{Epoch, Init},
-    model::{End, Instant, Timestamp, status::HelperReport},
+    model::{End, Instant, Now, Timestamp, status::HelperReport},
 };
 
 /// What is wanted. Changed only by an operator, by boot, or by the guest's own halt.
@@ -221,7 +221,7 @@ pub struct State {
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct Retries {
     /// When each was decided, newest last; only what the limit still needs.
-    pub at: VecDeque<Instant>,
+    pub at: VecDeque<Now>,
     /// How many came one after the other: what the delay grows by.
     pub streak: u32,
 }

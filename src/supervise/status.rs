@@ -1,12 +1,12 @@
 //! What readers see of a guest: its state and its configuration, flattened.
 
 use super::{
-    serve,
-    state::{Failure, Intent, Next, Phase, Rebooting, Service, Stage, State},
+    recover, serve,
+    state::{Failure, Intent, Next, Phase, Rebooting, Run, Service, Stage, State},
 };
 use crate::model::{
     Guest,
-    status::{GuestStatus, PhaseWord},
+    status::{GuestStatus, PhaseWord, Upkeep},
 };
 
 /// A guest as readers see it. `waits` says that a job keeps it waiting for its turn to start.
@@ -49,6 +49,22 @@ pub fn of(guest: &Guest, state: &State, waits: bool) -> GuestStatus {
         config_changed: run
             .and_then(|run| run.fingerprint)
             .is_some_and(|started| started != guest.fingerprint),
+        upkeep: upkeep(guest, state),
+    }
+}
+
+fn upkeep(guest: &Guest, state: &State) -> Upkeep {
+    let ill = match &state.phase {
+        Phase::Up(Run { service: Service { stage: Stage::Ready { ill, .. }, .. }, .. }) => *ill,
+        _ => 0,
+    };
+    Upkeep {
+        policy: recover::policy(guest),
+        limit: guest.restart.limit,
+        failures: state.retries.at.iter().map(|at| at.wall).collect(),
+        ready: guest.ready.when.clone(),
+        health: guest.health.clone(),
+        ill,
     }
 }
 

@@ -115,7 +115,7 @@ pub fn guest_json() -> serde_json::Value {
     serde_json::json!({
         "name": "web", "engine": "lxc", "phase": "up", "intent": "up", "ready": true, "reason": "", "auto": true,
         "order": 7, "delay": 1.5, "groups": ["onboot"], "init_pid": 4711, "since": "2026-11-21T09:47:00Z",
-        "restarts": 0
+        "next_try": null, "restarts": 0, "after": ["db"], "wants": [], "requires": []
     })
 }
 
@@ -123,9 +123,12 @@ pub fn guest_json() -> serde_json::Value {
 pub fn details_json() -> serde_json::Value {
     let mut details = guest_json();
     for (key, value) in [
-        ("after", serde_json::json!(["db"])),
-        ("wants", serde_json::json!([])),
-        ("requires", serde_json::json!([])),
+        ("required_by", serde_json::json!(["app"])),
+        ("restart_policy", "on-failure".into()),
+        ("restart_limit", "5/5m".into()),
+        ("failures", serde_json::json!([])),
+        ("ready_when", "started".into()),
+        ("health", serde_json::Value::Null),
         ("held", serde_json::Value::Null),
         ("adopted", true.into()),
         ("lxcpath", "/x".into()),

@@ -11,7 +11,7 @@ use guestd::{
     daemon::handle::{Command, Handle, Outlook, PlannedStep, Rejection, StopWait},
     model::{
         Auto, Diagnostic, EngineKind, GroupName, GuestName, JobId, JobState, Order, Origin, Timestamp, Verb,
-        status::{DaemonStatus, GuestStatus, JobStatus, PhaseWord, Snapshot},
+        status::{DaemonStatus, GuestStatus, JobStatus, PhaseWord, Snapshot, Upkeep},
     },
 };
 use tokio::sync::{mpsc, watch};
@@ -47,6 +47,7 @@ pub fn guest(text: &str, groups: &[&str]) -> GuestStatus {
         deciding: None,
         lxcpath: None,
         config_changed: false,
+        upkeep: Upkeep::default(),
     }
 }
 

@@ -2,7 +2,7 @@
 
 use std::time::{Duration, SystemTime};
 
-use super::{Column, Long, Style, block, counted, plain, table, time};
+use super::{Column, Long, Style, block, counted, plain, table, time, upkeep};
 use crate::{
     dbus::describe::{Guest, GuestDetails, HelperRequest, Host},
     model::Auto,
@@ -14,7 +14,7 @@ pub fn list(style: Style, guests: &[Guest<'_>], now: SystemTime) -> String {
     let since = |guest: &Guest<'_>| guest.since.as_deref().map_or(String::new(), |at| time::since(at, now));
     let columns = vec![
         column("NAME", &|guest| guest.name.to_string()),
-        column("PHASE", &|guest| guest.phase.to_string()),
+        column("PHASE", &|guest| phase_word(guest).to_owned()),
         column("PID", &|guest| guest.init_pid.map_or(String::new(), |pid| pid.to_string()))
             .numeric()
             .dispensable(1),
@@ -22,9 +22,27 @@ pub fn list(style: Style, guests: &[Guest<'_>], now: SystemTime) -> String {
         column("ORDER", &|guest| guest.order.to_string()).numeric().dispensable(4),
         column("DELAY", &|guest| delay(guest.delay)).dispensable(5),
         column("GROUPS", &|guest| guest.groups.join(",")).dispensable(3),
-        column("REASON", &|guest| guest.reason.to_string()),
+        column("REASON", &|guest| reason(guest, now)),
     ];
     table(style, columns, "PHASE", Long::Cut)
+}
+
+/// The phase, and whether it serves where that is another matter.
+fn phase_word<'a>(guest: &'a Guest<'_>) -> &'a str {
+    if guest.phase == "up" && !guest.ready { super::NOT_READY } else { &guest.phase }
+}
+
+/// Why it is where it is; first what comes next, which must not be cut off.
+fn reason(guest: &Guest<'_>, now: SystemTime) -> String {
+    match next_try(guest, now) {
+        Some(next) if guest.reason.is_empty() => next,
+        Some(next) => format!("{next}; {}", guest.reason),
+        None => guest.reason.to_string(),
+    }
+}
+
+fn next_try(guest: &Guest<'_>, now: SystemTime) -> Option<String> {
+    guest.next_try.as_deref().map(|at| format!("next try {}", time::until(at, now)))
 }
 
 /// What stands below the table of all guests: how many there are.
@@ -51,13 +69,16 @@ pub fn status(style: Style, details: &GuestDetails<'_>, now: SystemTime) -> Stri
     field("Intent", guest.intent.to_string());
     field("Reason", guest.reason.to_string());
     field("Init PID", guest.init_pid.map_or(String::new(), |pid| pid.to_string()));
-    field("Restarts", if guest.restarts == 0 { String::new() } else { guest.restarts.to_string() });
+    field("Restarts", upkeep::restarts(details, now));
+    field("Ready", upkeep::readiness(details));
+    field("Health", details.health.as_ref().map_or(String::new(), |health| upkeep::health(guest, health)));
     field("Held", details.held.as_deref().unwrap_or_default().to_owned());
     field("Start", start(guest));
     field("Groups", guest.groups.join(", "));
-    field("After", details.after.join(", "));
-    field("Wants", details.wants.join(", "));
-    field("Requires", details.requires.join(", "));
+    field("After", guest.after.join(", "));
+    field("Wants", guest.wants.join(", "));
+    field("Requires", guest.requires.join(", "));
+    field("Required by", some(&details.required_by));
     field("Path", details.lxcpath.as_ref().map_or(String::new(), |path| format!("{path}/{}", guest.name)));
     field("Helper", details.helper.as_ref().map_or(String::new(), |helper| helper_words(helper, now)));
     let notes = [
@@ -99,12 +120,11 @@ fn next_steps(details: &GuestDetails<'_>) -> Vec<String> {
 }
 
 fn phase(guest: &Guest<'_>, now: SystemTime) -> String {
-    let ready = if guest.phase == "up" && !guest.ready { ", not ready" } else { "" };
+    let next = next_try(guest, now).map_or(String::new(), |next| format!("; {next}"));
+    let word = phase_word(guest);
     match &guest.since {
-        Some(at) => {
-            format!("{}{ready} since {}; {} ago", guest.phase, time::moment(at), time::since(at, now))
-        }
-        None => format!("{}{ready}", guest.phase),
+        Some(at) => format!("{word} since {}; {} ago{next}", time::moment(at), time::since(at, now)),
+        None => format!("{word}{next}"),
     }
 }
 
@@ -166,10 +186,11 @@ pub fn overview(style: Style, overview: &Host<'_>) -> String {
 }
 
 /// Names, as many as a person reads.
-fn some(names: &[&str]) -> String {
+fn some<T: AsRef<str>>(names: &[T]) -> String {
     const SHOWN: usize = 10;
     let more = names.len().saturating_sub(SHOWN);
-    let shown = names[..names.len() - more].join(", ");
+    let shown: Vec<&str> = names.iter().take(SHOWN).map(AsRef::as_ref).collect();
+    let shown = shown.join(", ");
     if more == 0 { shown } else { format!("{shown} and {more} more") }
 }
 

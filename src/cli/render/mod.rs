@@ -10,6 +10,7 @@ pub mod guest;
 pub mod job;
 pub mod plan;
 pub mod time;
+mod upkeep;
 
 /// The columns of a terminal that does not tell.
 pub const USUAL_WIDTH: u16 = 80;
@@ -84,13 +85,16 @@ fn set(name: &str) -> Option<String> {
     std::env::var(name).ok().filter(|value| !value.is_empty())
 }
 
+/// What stands for the phase of a guest that is up and does not serve.
+const NOT_READY: &str = "up, not ready";
+
 /// The colour of a phase, or of a job's state.
 pub fn colour_of(word: &str) -> Option<AnsiColor> {
     match word {
         "up" | "done" => Some(AnsiColor::Green),
         "failed" => Some(AnsiColor::Red),
         "frozen" => Some(AnsiColor::Cyan),
-        "waiting" | "starting" | "stopping" | "backing-off" | "running" | "canceled" => {
+        "waiting" | "starting" | "stopping" | "backing-off" | "running" | "canceled" | NOT_READY => {
             Some(AnsiColor::Yellow)
         }
         _ => None,

@@ -14,7 +14,7 @@ use super::{
 };
 use crate::{
     cli::view::JobView,
-    dbus::describe::{Daemon, GuestDetails, Host, Job},
+    dbus::describe::{Daemon, GuestDetails, Health, Host, Job},
     import::Effective,
     model::{Action, Auto, Diagnostic, GuestName, JobId, JobState, Origin, Outcome, PlannedStep, Verb},
 };
@@ -115,6 +115,51 @@ fn a_guest_with_everything() {
 #[test]
 fn a_failed_guest_in_60_columns() {
     assert_snapshot!(guest::status(at(60), &guests()[1], now()));
+}
+
+#[test]
+fn a_guest_that_is_started_again_says_when() {
+    let [_, mut mail, _] = guests();
+    mail.guest.phase = "backing-off".into();
+    mail.guest.next_try = Some("2026-11-21T12:00:11.500000Z".into());
+    mail.guest.restarts = 1;
+    (mail.restart_policy, mail.restart_limit) = ("on-failure".into(), "5/5m".into());
+    mail.failures = ["2026-11-21T11:54:00Z", "2026-11-21T11:59:00Z"].map(Into::into).into();
+    mail.required_by = vec!["web".into()];
+    assert_snapshot!(guest::status(at(80), &mail, now()));
+    let list = guest::list(at(80), &[mail.guest.clone()], now());
+    assert!(list.contains("next try in 12s; cras"), "{list}");
+    mail.guest.next_try = None;
+    assert!(!guest::list(at(80), &[mail.guest], now()).contains("next try"));
+}
+
+#[test]
+fn a_guest_that_is_up_and_does_not_serve_is_marked() {
+    let [mut db, ..] = guests();
+    db.guest.ready = false;
+    db.guest.reason = "waits for readiness: tcp 10.0.3.5:5432".into();
+    db.ready_when = "tcp 10.0.3.5:5432".into();
+    let health = |failed| Health {
+        probe: "file /run/well".into(),
+        interval: 10.0,
+        threshold: 3,
+        action: "restart".into(),
+        failed,
+    };
+    db.health = Some(health(0));
+    assert_snapshot!(guest::status(at(80), &db, now()));
+    let coloured = Style { width: Some(140), colour: true, ..Style::default() };
+    let list = guest::list(coloured, &[db.guest.clone()], now());
+    assert!(list.contains("\u{1b}[38;5;11mup, not ready"), "{list:?}");
+    for (ready, failed, words) in [
+        (true, 0, "good; file /run/well every 10s; restart after 3 failures in a row"),
+        (true, 2, "good, but for the last 2; file"),
+        (false, 3, "bad, 3 failures in a row; file"),
+    ] {
+        (db.guest.ready, db.health) = (ready, Some(health(failed)));
+        let shown = guest::status(Style::default(), &db, now());
+        assert!(shown.contains(&format!("Health: {words}")), "{shown}");
+    }
 }
 
 fn job(id: u32, state: &'static str, status: &'static str) -> Job<'static> {

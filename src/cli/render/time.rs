@@ -11,6 +11,15 @@ pub fn since(at: &str, now: SystemTime) -> String {
     }
 }
 
+/// How far a moment lies ahead, rounded up to seconds: `in 12s`; `now` when it has come. Text that is no RFC 3339 stays as it is.
+pub fn until(at: &str, now: SystemTime) -> String {
+    let Ok(moment) = humantime::parse_rfc3339_weak(at) else { return super::plain(at) };
+    match moment.duration_since(now).unwrap_or_default() {
+        Duration::ZERO => "now".to_owned(),
+        ahead => format!("in {}", length(Duration::from_secs_f64(ahead.as_secs_f64().ceil()))),
+    }
+}
+
 /// A moment to the second: `2026-11-21 09:47:00 UTC`. Text that is no RFC 3339 stays as it is.
 pub fn moment(at: &str) -> String {
     match humantime::parse_rfc3339_weak(at) {
@@ -64,6 +73,17 @@ mod tests {
         assert_eq!(moment("yester\u{1b}day"), "yester\\u{1b}day");
         assert_eq!(since("2999-01-01T00:00:00Z", now), "0s");
         assert_eq!(since("yester\u{1b}day", now), "yester\\u{1b}day");
+    }
+
+    #[test]
+    fn moments_to_come_are_told_by_how_far_they_are() {
+        let now = SystemTime::UNIX_EPOCH + Duration::from_secs(1_700_000_000);
+        for (ahead, words) in [(0, "now"), (1, "in 1s"), (11_500, "in 12s"), (60_000, "in 1min")] {
+            let at = humantime::format_rfc3339_millis(now + Duration::from_millis(ahead)).to_string();
+            assert_eq!(until(&at, now), words, "{ahead}");
+        }
+        assert_eq!(until("1970-01-01T00:00:00Z", now), "now");
+        assert_eq!(until("to\u{1b}morrow", now), "to\\u{1b}morrow");
     }
 
     #[test]
