@@ -1,17 +1,17 @@
 //! Without a daemon: configuration is read here, and planned here.
 
 use std::{
-    collections::BTreeSet,
+    collections::{BTreeMap, BTreeSet},
     fs, io,
     path::{Path, PathBuf},
 };
 
-use super::arguments::Places;
+use super::{arguments::Places, render::deps::Node};
 use crate::{
     daemon::load::{self, Absent, Directories},
     engine::lxc,
     import::Effective,
-    model::{Action, Diagnostic, GuestName, Outlook, Selection, Severity, path},
+    model::{Action, Diagnostic, Guest, GuestName, Outlook, Selection, Severity, path, status::PhaseWord},
     plan::{self, Guests},
 };
 
@@ -102,6 +102,25 @@ fn running(guests: &Guests) -> Result<BTreeSet<GuestName>, OfflineError> {
             .extend(names.map_err(|source| OfflineError::Running { lxcpath: lxcpath.to_owned(), source })?);
     }
     Ok(running)
+}
+
+/// On whom each guest depends, from the configuration, and whether it runs.
+///
+/// # Errors
+/// [`OfflineError::Running`].
+pub fn dependencies(places: &Places) -> Result<BTreeMap<String, Node>, OfflineError> {
+    let guests = load::load(&directories(places)).guests;
+    let running = running(&guests)?;
+    let owned = |names: &[GuestName]| names.iter().map(ToString::to_string).collect();
+    let node = |guest: &Guest| Node {
+        phase: if running.contains(&guest.name) { PhaseWord::Up } else { PhaseWord::Down }
+            .as_str()
+            .to_owned(),
+        requires: owned(&guest.start.requires),
+        wants: owned(&guest.start.wants),
+        after: owned(&guest.start.after),
+    };
+    Ok(guests.values().map(|guest| (guest.name.to_string(), node(guest))).collect())
 }
 
 /// What [`check`] found.

@@ -202,6 +202,11 @@ async fn lists_and_states_as_json_are_what_guestd_tells() {
         parsed(&out)[0],
         json!({"wave": 1, "name": "p2", "delay": 5, "reason": "in no group, order 100"})
     );
+    let (_, out, _) = bus.run("guestctl", &["deps", "web", "--json"]).await;
+    let db = json!({"name": "db", "phase": null, "requires": [], "wants": [], "after": []});
+    assert_eq!((&parsed(&out)[0]["after"], &parsed(&out)[1]), (&json!(["db"]), &db));
+    let (status, _, told) = bus.run("guestctl", &["deps", "wep"]).await;
+    assert_eq!((status, told.contains("did you mean \"web\"?")), (4, true), "{told}");
     let (_, out, _) = bus.run("guestctl", &["reload", "--json"]).await;
     assert_eq!(parsed(&out), json!({"guests": 1, "findings": 0}));
 }
@@ -215,6 +220,8 @@ async fn lists_and_states_for_people() {
         (&["status"], &["● guestd 0.1.0", "1 up", "1 (start 0/2, starting web)", "root-only"]),
         (&["jobs"], &["JOB", "starting web"]),
         (&["jobs", "--no-legend"], &["1  start  running  0/2"]),
+        (&["deps"], &["● web\n? └─after db (not defined)\n"]),
+        (&["list-dependencies", "--reverse", "web"], &["● web\n"]),
         (&["plan", "-a"], &["WAVE", "p2", "in no group, order 100"]),
         (&["reload"], &["1 guest, 0 findings"]),
         (&["completions", "bash"], &["_guestctl"]),

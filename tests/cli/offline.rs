@@ -54,6 +54,7 @@ impl Host {
             .args(["--config-dir", self.path("etc").to_str().unwrap()])
             .args(["--runtime-dir", self.path("run").to_str().unwrap()])
             .env("DBUS_SYSTEM_BUS_ADDRESS", "unix:path=/nonexistent/bus")
+            .env("LC_ALL", "C")
             .current_dir(self.folder.path())
             .output()
             .unwrap();
@@ -141,6 +142,20 @@ fn plans_are_made_from_the_configuration_when_there_is_no_daemon() {
     let (_, out, _) = host.guestctl(&["plan", "--json"]);
     let steps: Value = serde_json::from_str(&out).unwrap();
     assert_eq!((&steps[0]["name"], &steps[0]["delay"]), (&json!("p2"), &json!(5)));
+}
+
+#[test]
+fn dependencies_are_read_from_the_configuration_when_there_is_no_daemon() {
+    let host = Host::example("");
+    let overlay = "[start]\nrequires = [\"p2\"]\nafter = [\"p3\"]\n";
+    fs::write(host.path("etc/guests/p1.toml"), overlay).unwrap();
+    let (status, out, told) = host.guestctl(&["deps"]);
+    assert_eq!((status, out.as_str()), (0, "o p1\no |-requires p2\n? `-after p3 (not defined)\n"));
+    assert_eq!(told, "guestctl: guestd cannot be reached; this is made from the configuration\n");
+    let (_, out, _) = host.guestctl(&["deps", "--reverse", "p2"]);
+    assert_eq!(out, "o p2\no `-required by p1\n");
+    let (status, _, told) = host.guestctl(&["deps", "nobody"]);
+    assert_eq!((status, told.contains("no guest is named \"nobody\"")), (4, true), "{told}");
 }
 
 #[test]

@@ -65,6 +65,11 @@ pub enum Command {
     ///
     /// guestd is asked; without it the plan is made from the configuration.
     Plan(Choice),
+    /// Show on whom guests depend: whom they require, whom they want, after whom they start.
+    ///
+    /// guestd is asked; without it the configuration is read.
+    #[command(visible_alias = "list-dependencies")]
+    Deps(Deps),
     /// Read all configuration and tell what is wrong with it.
     ///
     /// No guestd is needed. Exits with 1 when there are errors, with 0 when there are none.
@@ -146,6 +151,17 @@ pub struct Hold {
     /// Why; shown with the guest.
     #[arg(long, value_name = "TEXT")]
     pub reason: Option<String>,
+}
+
+/// Whose dependencies are shown.
+#[derive(Debug, Clone, Default, Args)]
+pub struct Deps {
+    /// The guests; without any, all that depend on somebody.
+    #[arg(value_name = "NAME")]
+    pub names: Vec<String>,
+    /// Show who depends on them instead.
+    #[arg(long)]
+    pub reverse: bool,
 }
 
 /// A request about guests by name.

@@ -14,6 +14,7 @@ pub mod autostart;
 mod cancel;
 mod cat;
 mod check;
+mod deps;
 mod generate;
 mod jobs;
 mod list;
@@ -37,6 +38,7 @@ pub async fn run(arguments: &Guestctl) -> Result<GuestctlExit, Error> {
         Command::Status { name: None } => status::daemon(json, style).await,
         Command::Status { name: Some(name) } => status::guest(name, json, style).await,
         Command::Plan(choice) => plan::run(choice, places, json, style).await,
+        Command::Deps(deps) => deps::run(deps, places, json, style).await,
         Command::Check => check::run(places, json, style),
         Command::Cat { name } => cat::run(name, places, json),
         Command::Jobs(legend) => jobs::run(json, style.without_legend(legend.no_legend)).await,

@@ -29,7 +29,7 @@ pub fn list(style: Style, guests: &[Guest<'_>], now: SystemTime) -> String {
 
 /// The phase, and whether it serves where that is another matter.
 fn phase_word<'a>(guest: &'a Guest<'_>) -> &'a str {
-    if guest.phase == "up" && !guest.ready { super::NOT_READY } else { &guest.phase }
+    super::deps::phase(&guest.phase, guest.ready)
 }
 
 /// Why it is where it is; first what comes next, which must not be cut off.

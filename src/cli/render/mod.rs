@@ -5,6 +5,7 @@ use std::io::IsTerminal;
 use clap::builder::styling::{AnsiColor, Style as Paint};
 use comfy_table::{Cell, Color, ColumnConstraint, ContentArrangement, Row, Table, presets};
 
+pub mod deps;
 pub mod finding;
 pub mod guest;
 pub mod job;
