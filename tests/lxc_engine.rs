@@ -283,3 +283,49 @@ async fn a_long_lxcpath_has_a_hashed_socket() {
     bench.engine.kill(&guest).await.unwrap();
     bench.ends(&guest, 0x9).await;
 }
+
+#[tokio::test]
+async fn what_would_fail_again_and_again_is_told_apart() {
+    let bench = Bench::new();
+    let wrong = "its configuration is wrong: ";
+    for (name, more, kind, words) in [
+        ("key", "lxc.bogus = 1", ErrorKind::Misconfigured, [wrong, "Unsupported config key \"lxc.bogus\""]),
+        ("value", "lxc.net.0.type = bogus", ErrorKind::Misconfigured, [wrong, "Invalid network type bogus"]),
+        ("number", "lxc.pty.max = some", ErrorKind::Misconfigured, [wrong, "at line \"lxc.pty.max = some\""]),
+        ("include", "lxc.include = /nonexistent", ErrorKind::Misconfigured, [wrong, "/nonexistent"]),
+        ("seccomp", "lxc.seccomp.profile = /nonexistent", ErrorKind::Misconfigured, [wrong, "/nonexistent"]),
+        (
+            "type",
+            "lxc.rootfs.path = bogus:/nonexistent",
+            ErrorKind::Misconfigured,
+            ["its root file system cannot be used: ", "Failed to prepare rootfs storage"],
+        ),
+        ("bridge", "lxc.net.0.type = veth\nlxc.net.0.link = nobridge", ErrorKind::Failed, ["nobridge", ""]),
+    ] {
+        let guest = bench.host.new_guest(name, more);
+        let error = bench.engine.start(&guest).await.unwrap_err();
+        assert_eq!(error.kind, kind, "{name}: {error}");
+        assert!(words.iter().all(|words| error.reason.contains(words)), "{name}: {error}");
+    }
+}
+
+#[tokio::test]
+async fn a_root_file_system_that_disappeared_is_missed() {
+    let mut bench = Bench::new();
+    let (root, gone) = (bench.host.folder().join("root"), bench.host.folder().join("gone"));
+    let guest = bench.host.new_guest("bare", "");
+    bench.up(&guest).await;
+    bench.engine.kill(&guest).await.unwrap();
+    bench.ends(&guest, 0x9).await;
+    fs::rename(&root, &gone).unwrap();
+    let error = bench.engine.start(&guest).await.unwrap_err();
+    fs::rename(&gone, &root).unwrap();
+    let words = format!(
+        "its root file system is not there: No such file or directory - Failed to open {root:?}; \
+         Failed to handle rootfs pinning for container {:?}",
+        guest.name.as_str()
+    );
+    assert_eq!((error.kind, error.reason), (ErrorKind::Missing, words));
+    bench.engine.start(&guest).await.unwrap();
+    bench.engine.kill(&guest).await.unwrap();
+}

@@ -178,9 +178,9 @@ async fn a_failed_start_tells_lxcs_reason_and_leaves_nothing() {
     let bench = Bench::new();
     for (name, more, kind, words) in [
         ("hook", "lxc.hook.pre-start = /bin/false", ErrorKind::Failed, "Failed to run lxc.hook.pre-start"),
-        ("rootfs", "lxc.rootfs.path = dir:/nonexistent", ErrorKind::Failed, "/nonexistent"),
+        ("rootfs", "lxc.rootfs.path = dir:/nonexistent", ErrorKind::Missing, "/nonexistent"),
         ("init", "lxc.init.cmd = /bin/nope", ErrorKind::Failed, "Failed to exec \"/bin/nope\""),
-        ("key", "lxc.bogus = 1", ErrorKind::Failed, "Unsupported config key \"lxc.bogus\""),
+        ("key", "lxc.bogus = 1", ErrorKind::Misconfigured, "Unsupported config key \"lxc.bogus\""),
     ] {
         let guest = bench.host.new_guest(name, more);
         let error = bench.engine.start(&guest).await.unwrap_err();

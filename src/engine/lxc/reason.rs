@@ -10,8 +10,16 @@ use std::{
 const READ_MAX: u64 = 64 * 1024;
 /// The longest reason, in characters.
 const REASON_MAX: usize = 400;
+/// What LXC says when it cannot read a configuration, or cannot use what it says. Seen with LXC 5.0.2.
+const MISCONFIGURED: [&str; 3] =
+    ["Failed to parse config file", "Failed to load config for", "Failed to read seccomp policy"];
+/// What it says when it cannot use the root file system; the errors that came before say why.
+const ROOTFS: [&str; 3] =
+    ["Failed to handle rootfs pinning", "Failed to setup rootfs", "Failed to prepare rootfs storage"];
 /// How many of LXC's messages make a reason: the first is the cause, the next ones say what it was part of.
 const MESSAGES: usize = 2;
+
+use crate::engine::ErrorKind;
 
 /// What LXC says after every failure, whatever the cause.
 const ALWAYS: [&str; 9] = [
@@ -67,6 +75,17 @@ impl Log {
     pub(super) fn reason(&self, stderr: &str) -> Option<String> {
         reason(&self.read().unwrap_or_default(), stderr)
     }
+
+    /// What kind of failure that was, and the reason.
+    pub(super) fn failure(&self, stderr: &str) -> (ErrorKind, Option<String>) {
+        let log = self.read().unwrap_or_default();
+        let trouble = Trouble::told(&log, stderr);
+        let reason = reason(&log, stderr).map(|reason| match trouble.words() {
+            "" => reason,
+            words => bounded(&format!("{words}: {reason}")),
+        });
+        (trouble.kind(), reason)
+    }
 }
 
 impl Drop for Log {
@@ -74,6 +93,58 @@ impl Drop for Log {
         if self.own {
             // LXC makes it when it has something to say, or never.
             let _ = std::fs::remove_file(&self.path);
+        }
+    }
+}
+
+/// What trying again would not change, as far as LXC's messages tell it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Trouble {
+    Configuration,
+    RootfsUnusable,
+    RootfsMissing,
+    /// It may go by, for all that is known.
+    Other,
+}
+
+impl Trouble {
+    fn told(log: &str, stderr: &str) -> Self {
+        let messages =
+            log.lines().filter_map(message_of_log).chain(stderr.lines().filter_map(message_of_stderr));
+        let messages: Vec<&str> = messages.filter(|message| !is_always_said(message)).collect();
+        let says =
+            |words: &[&str]| messages.iter().any(|message| words.iter().any(|words| message.contains(words)));
+        if says(&MISCONFIGURED) {
+            return Self::Configuration;
+        }
+        if !says(&ROOTFS) {
+            return Self::Other;
+        }
+        let errors = messages.iter().filter_map(|message| Some(message.split_once(" - ")?.0));
+        let known = errors.map(|error| match error {
+            "No such file or directory" => Self::RootfsMissing,
+            // It is no folder, is no absolute path, or is of a type that LXC does not know.
+            "Not a directory" | "Bad file descriptor" | "Invalid argument" => Self::RootfsUnusable,
+            _ => Self::Other,
+        });
+        known.into_iter().find(|trouble| *trouble != Self::Other).unwrap_or(Self::Other)
+    }
+
+    fn kind(self) -> ErrorKind {
+        match self {
+            Self::Configuration | Self::RootfsUnusable => ErrorKind::Misconfigured,
+            Self::RootfsMissing => ErrorKind::Missing,
+            Self::Other => ErrorKind::Failed,
+        }
+    }
+
+    /// What LXC's own words do not say clearly.
+    fn words(self) -> &'static str {
+        match self {
+            Self::Configuration => "its configuration is wrong",
+            Self::RootfsUnusable => "its root file system cannot be used",
+            Self::RootfsMissing => "its root file system is not there",
+            Self::Other => "",
         }
     }
 }
@@ -174,6 +245,32 @@ lxc-start f1 20261121032650.685 ERROR    lxccontainer - ../src/lxc/lxccontainer.
         assert_eq!(reason("", " \n"), None);
         let flood = reason("", &"x\u{1b}".repeat(5000)).unwrap();
         assert!(flood.chars().count() <= REASON_MAX + 1 && !flood.contains('\u{1b}'), "{flood}");
+    }
+
+    /// LXC's messages of a start as its log has them, and what they tell of.
+    #[rustfmt::skip]
+    const TROUBLES: [(&[&str], Trouble); 9] = [
+        (&["Invalid network type x", "Failed to parse config file \"/c\" at line \"x\""], Trouble::Configuration),
+        (&["No such file or directory - Failed to open seccomp policy file /s", "Failed to read seccomp policy"], Trouble::Configuration),
+        (&["No such file or directory - Failed to open \"/r\"", "Failed to handle rootfs pinning for container \"f\""], Trouble::RootfsMissing),
+        (&["No such file or directory - Failed to mount \"/r\" on \"/m\"", "Failed to setup rootfs"], Trouble::RootfsMissing),
+        (&["Failed to mount rootfs \"/r\"", "Invalid argument - Failed to prepare rootfs storage"], Trouble::RootfsUnusable),
+        (&["Not a directory - Failed to open \"/r\"", "Failed to setup rootfs"], Trouble::RootfsUnusable),
+        (&["Input/output error - Failed to mount \"/r\"", "Failed to setup rootfs"], Trouble::Other),
+        (&["No such file or directory - Failed to exec \"/i\""], Trouble::Other),
+        (&["No such file or directory - Failed to attach \"v\" to bridge \"b\"", "Failed to create the network"], Trouble::Other),
+    ];
+
+    #[test]
+    fn what_would_fail_again_and_again_is_known() {
+        let line = |message: &&str| format!("lxc-start f 1 ERROR    conf - c.c:f:1 - {message}\n");
+        for (messages, trouble) in TROUBLES {
+            let after = "No such file or directory - Failed to receive the container state";
+            let log: String = messages.iter().chain(&[after]).map(line).collect();
+            assert_eq!(Trouble::told(&log, ""), trouble, "{messages:?}");
+        }
+        assert_eq!(Trouble::told(HOOK, ""), Trouble::Other);
+        assert_eq!(Trouble::told("", "Failed to load config for f3\n"), Trouble::Configuration);
     }
 
     #[test]

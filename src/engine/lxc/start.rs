@@ -266,11 +266,12 @@ fn explained(error: LaunchError, log: &Log, spec: &LxcSpec, guest: &Guest) -> En
             (ErrorKind::TimedOut, format!("it was not running after {timeout} (start.timeout){said}"))
         }
         LaunchError::Exited { ref stderr, .. } => {
+            let (kind, reason) = log.failure(stderr);
             let kind = match spec.config(&guest.name).try_exists() {
                 Ok(false) => ErrorKind::Missing,
-                _ => ErrorKind::Failed,
+                _ => kind,
             };
-            (kind, log.reason(stderr).unwrap_or_else(|| error.to_string()))
+            (kind, reason.unwrap_or_else(|| error.to_string()))
         }
     };
     EngineError { operation: OPERATION, kind, reason }
