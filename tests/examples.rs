@@ -162,7 +162,8 @@ fn manual_pages_are_clean_roff() {
     let (written, generated) = (pages(&at("man")), pages(generated.path()));
     assert!(written.len() >= 3 && generated.len() > 15, "{written:?} {generated:?}");
     for page in written.iter().chain(&generated) {
-        let groff = Command::new("groff").args(["-ww", "-man", "-Tutf8"]).arg(page).output().expect("groff");
+        let groff =
+            Command::new("groff").args(["-t", "-ww", "-man", "-Tutf8"]).arg(page).output().expect("groff");
         let warnings = String::from_utf8_lossy(&groff.stderr);
         assert!(groff.status.success() && warnings.is_empty(), "{}: {warnings}", page.display());
     }

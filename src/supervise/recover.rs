@@ -1,4 +1,5 @@
-//! The machine's part for what follows an end that nobody asked for, and a start that failed: the decision table.
+//! The machine's part for what follows an end that nobody asked for, and a start that failed: the decision table, which
+//! guestd.toml(5) has too (`tests/manual.rs` compares them).
 //!
 //! | how it ended | `never` | `on-failure` | `always` |
 //! | --- | --- | --- | --- |
@@ -15,7 +16,7 @@
 //! | it ended, and guestd was there and does not know how | failed | again | again |
 //! | it ended while guestd was away, and nobody knows how | down | down | again |
 //! | it could not be started, or was not ready and `on-timeout` is `fail` | failed | again | again |
-//! | it could not be started: something of it is missing, or forbidden | failed | failed | failed |
+//! | it could not be started: something of it is missing, wrong or forbidden | failed | failed | failed |
 //!
 //! *Again* is `backing-off` until its delay is over, then a new start; one more than `[restart] limit` allows is
 //! `failed`. A loop of reboots is counted by `[reboot] limit`, apart from these, and ends in `failed` too. While somebody wants the guest down, also when its turn to stop has not come, every end is *down*: nothing is started against
