@@ -239,9 +239,12 @@ fn a_held_guest_says_why_and_is_left_alone_also_when_it_is_the_only_one() {
     assert!(status.contains("Next: \"guestctl release web\" ends the hold"), "{status}");
 }
 
+/// What fails stays so, to be looked at.
+const NEVER_AGAIN: &str = "[defaults.restart]\npolicy = \"never\"\n";
+
 #[test]
 fn a_guest_in_trouble_says_what_happened_and_what_to_do() {
-    let host = Host::running("");
+    let host = Host::running(NEVER_AGAIN);
     host.guest("web", &[AUTO]);
     host.guestctl_ok(&["start", "web"]);
     let says = |parts: &[&str]| {
@@ -314,7 +317,7 @@ fn reachable(host: &Host, program: &str) -> String {
 
 #[test]
 fn what_scripts_read_stays_as_it_is() {
-    let mut host = Host::new("order = \"highest-first\"\nmax-starting = 4");
+    let mut host = Host::new(&format!("order = \"highest-first\"\nmax-starting = 4\n{NEVER_AGAIN}"));
     host.guest("bad", &[AUTO, "lxc.group = web", "lxc.hook.pre-start = /bin/false"]);
     host.guest("db", &[AUTO, "lxc.start.order = 100", "lxc.start.delay = 1", "lxc.group = data, web"]);
     host.guest("lab", &["lxc.start.order = -1"]);
