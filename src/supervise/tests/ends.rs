@@ -10,7 +10,7 @@ use crate::{
     supervise::{
         effect::Effect,
         event::{Event, Found, HelperId, Remembered, StopKind},
-        state::{Failure, Phase},
+        state::{Failure, Phase, Rung},
         tests::fleet::World,
     },
 };
@@ -311,4 +311,14 @@ fn a_reboot_that_its_helper_refused_alone_stays_refused() {
     assert_eq!(scene.sees(6, Observation::Gone), []);
     assert!(matches!(scene.state.phase, Phase::Down(Some(_))), "{:?}", scene.state);
     assert!(!matches!(scene.state.phase, Phase::Failed { why: Failure::RebootLoop(_), .. }));
+}
+
+#[test]
+fn asking_again_while_its_init_is_dead_never_puts_the_end_off() {
+    let mut scene = Scene::up();
+    scene.exits(5, 0x2);
+    assert_eq!(scene.happens(6, Event::StopRequested(StopKind::Ask(Some(Duration::from_secs(60))))), []);
+    assert_eq!(scene.state.deadline(), Some(at(65).instant), "its last hooks have so long");
+    let Phase::Stopping { rung: Rung::Ending, .. } = scene.state.phase else { panic!("{:?}", scene.state) };
+    assert_eq!(scene.happens(7, Event::StopRequested(StopKind::Kill)), [Effect::Kill(Epoch(1))]);
 }

@@ -10,7 +10,7 @@ use crate::{
     supervise::{
         effect::Effect,
         event::{Event, Found, HelperId, Remembered, StopKind},
-        state::{Intent, Phase, Rung, State},
+        state::{Intent, State},
         status,
     },
 };
@@ -390,14 +390,4 @@ fn what_runs_already_is_adopted() {
     let status = status::of(&ours.guest, &ours.state, false);
     assert_eq!((status.phase, status.adopted, status.config_changed), (PhaseWord::Frozen, false, true));
     assert_eq!(reports_reboot(&mut ours, 2, 1).unwrap().decision, Decision::Stop, "the guard remembers");
-}
-
-#[test]
-fn asking_again_while_its_init_is_dead_never_puts_the_end_off() {
-    let mut scene = Scene::up();
-    scene.exits(5, 0x2);
-    assert_eq!(scene.happens(6, Event::StopRequested(ASK)), []);
-    assert_eq!(scene.state.deadline(), Some(at(65).instant), "its last hooks have so long");
-    let Phase::Stopping { rung: Rung::Ending, .. } = scene.state.phase else { panic!("{:?}", scene.state) };
-    assert_eq!(scene.happens(7, Event::StopRequested(StopKind::Kill)), [Effect::Kill(Epoch(1))]);
 }
