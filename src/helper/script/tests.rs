@@ -46,7 +46,7 @@ fn the_exit_status_decides() {
         for agrees in [
             "test \"$GUESTD_GUEST:$GUESTD_EVENT\" = web:reboot",
             "test -z \"$HOME\"",
-            "test /proc/self/fd/1 -ef /dev/null && test /proc/self/fd/2 -ef /dev/null",
+            "echo noise; echo noise >&2",
         ] {
             assert!(matches!(runs(agrees, long), HookEnd::Exited(status) if status.success()), "{agrees}");
         }
