@@ -171,15 +171,8 @@ impl Turn<'_> {
             follows => {
                 self.log(Level::Info, "has ended while guestd was away");
                 self.state.want(if run.unwanted { Intent::Down } else { Intent::Up });
-                let known = follows.and_then(|follows| match follows {
-                    Follows::End(end) => Some(end),
-                    Follows::RebootLoop(_)
-                    | Follows::Start
-                    | Follows::Begin
-                    | Follows::Retry(_)
-                    | Follows::Failed(_) => None,
-                });
-                self.recover(Failure::Ended(known.unwrap_or_else(|| End::of(status))))
+                let end = if let Some(Follows::End(known)) = follows { known } else { End::of(status) };
+                self.recover(Failure::Ended(end))
             }
         }
     }
