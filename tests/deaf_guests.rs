@@ -70,3 +70,24 @@ fn who_only_asks_a_deaf_guest_is_told_so() {
     host.guestctl_ok(&["kill", "deaf"]);
     assert!(!host.log().contains("could not ask it to stop: nobody"), "{}", host.log());
 }
+
+#[test]
+fn a_guest_that_has_to_be_killed_leaves_its_last_words() {
+    let host = Host::running("");
+    let script = "#!/bin/sh\ntrap '' PWR TERM\necho one >/dev/console\nprintf 'hanging in \\033[1mtwo\\033[0m\\n' \
+                  >/dev/console\necho up >/told-last\nwhile :; do /bin/busybox sleep 1; done\n";
+    host.guest("deaf", &["lxc.init.cmd = /bin/deaf-talker"]);
+    let root = host.lxcpath().join(".root");
+    fs::write(root.join("bin/deaf-talker"), script).expect("its init");
+    host::open_to_all(&root.join("bin/deaf-talker"));
+    host.guestctl_ok(&["start", "deaf"]);
+    host::wait_for("its words", || root.join("told-last").exists().then_some(()));
+    host.guestctl_ok(&["stop", "-t", "1", "deaf"]);
+    let status =
+        host.until("deaf", "last words", |s| s["last_words"].as_array().is_some_and(|w| !w.is_empty()));
+    assert_eq!(status["reason"], "killed: it did not stop in time");
+    assert_eq!(status["last_words"], serde_json::json!(["one", "hanging in two"]));
+    let log = host.log();
+    assert!(log.contains("deaf wrote on its console before it was killed: one | hanging in two"), "{log}");
+    assert!(host.guestctl_ok(&["status", "deaf"]).contains("Last words: one | hanging in two"));
+}

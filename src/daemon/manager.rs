@@ -337,6 +337,7 @@ impl Manager {
                     Some(held_back) => held_back.push((guest, epoch)),
                     None => self.give(&guest, Work::Watch(epoch)),
                 },
+                Effect::KeepLastWords => self.workers.keep_last_words(&guest),
                 Effect::Probe => self.give(&guest, Work::Probe),
             }
         }

@@ -14,7 +14,7 @@ use tokio::{sync::mpsc, task::AbortHandle};
 
 use super::means::Means;
 use crate::{
-    engine::{EngineError, Epoch, ErrorKind, Request},
+    engine::{EngineError, Epoch, ErrorKind, Request, lxc},
     helper::{script, wire},
     launch::HookEnd,
     model::{Guest, GuestName, HookStage, Resources},
@@ -170,6 +170,12 @@ impl Workers {
             }
         }
         report.event.map(|event| (report.guest, event))
+    }
+
+    /// Reads what a guest last wrote on its console, before a kill takes that away: a few kilobytes, in memory.
+    pub fn keep_last_words(&self, guest: &GuestName) {
+        let lines = lxc::last_lines(&self.means.runtime_dir, guest);
+        let _ = self.reports.send(Report::unasked(guest, Event::LastWords(lines)));
     }
 
     /// Runs a guest's reboot script, as `guest-helper` does where no daemon is.

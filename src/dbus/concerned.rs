@@ -86,6 +86,7 @@ mod tests {
         wants: &[&str],
     ) -> (GuestName, Arc<GuestStatus>) {
         let status = GuestStatus {
+            last_words: Vec::new(),
             next_try: None,
             name: name(text),
             engine: EngineKind::Lxc,

@@ -85,6 +85,9 @@ pub struct GuestDetails<'a> {
     pub health: Option<Health<'a>>,
     /// Why it is held, if it is.
     pub held: Option<Cow<'a, str>>,
+    /// What it last wrote on its console before it had to be killed.
+    #[serde(default)]
+    pub last_words: Vec<Cow<'a, str>>,
     /// Somebody else started it.
     pub adopted: bool,
     /// Its lxcpath, for LXC containers.
@@ -253,6 +256,7 @@ impl<'a> From<&'a GuestStatus> for GuestDetails<'a> {
                 failed: guest.upkeep.ill,
             }),
             held: guest.held.as_deref().map(Cow::from),
+            last_words: guest.last_words.iter().map(Cow::from).collect(),
             adopted: guest.adopted,
             lxcpath: guest.lxcpath.as_deref().map(|path| path.to_string_lossy()),
             config_changed: guest.config_changed,

@@ -17,6 +17,7 @@ fn name(text: &str) -> GuestName {
 
 fn web() -> GuestStatus {
     GuestStatus {
+        last_words: Vec::new(),
         next_try: None,
         name: name("web"),
         engine: EngineKind::Lxc,

@@ -105,6 +105,8 @@ pub struct GuestStatus {
     pub adopted: bool,
     /// Why it is held, if it is.
     pub held: Option<String>,
+    /// What it last wrote on its console before it had to be killed.
+    pub last_words: Vec<String>,
     /// Its last helper request.
     pub helper: Option<HelperReport>,
     /// What is deciding about its reboot just now, if that takes time.

@@ -20,6 +20,8 @@ pub enum Effect {
     Kill(Epoch),
     /// Watch a run that others started.
     Watch(Epoch),
+    /// Keep what it last wrote on its console: it is about to be killed.
+    KeepLastWords,
     /// Look whether it runs.
     Probe,
     /// From now on check this of it, and nothing else; none ends all checks.

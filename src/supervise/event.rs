@@ -106,6 +106,8 @@ pub enum Event {
     Said(Checking, String),
     /// Its pause before another start is over, and this is how it stands with those that it depends on.
     Retried(Grant),
+    /// What it last wrote on its console before it was killed.
+    LastWords(Vec<String>),
     /// Its deadline has passed.
     TimedOut,
 }

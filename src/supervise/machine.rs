@@ -81,6 +81,7 @@ fn epoch_of(event: &Event) -> Option<Epoch> {
         | Event::ScriptEnded(..)
         | Event::Recalled { .. }
         | Event::Retried(_)
+        | Event::LastWords(_)
         | Event::TimedOut => None,
     }
 }
@@ -120,6 +121,14 @@ impl Turn<'_> {
             Event::Checked(checking, result) => self.checked(phase, checking, result),
             Event::Said(checking, words) => self.said(phase, checking, words),
             Event::Retried(grant) => self.retried(phase, grant),
+            Event::LastWords(lines) => {
+                if !lines.is_empty() {
+                    let words = lines.join(" | ");
+                    self.log(Level::Info, format!("wrote on its console before it was killed: {words}"));
+                    self.state.last_words = lines;
+                }
+                phase
+            }
             Event::TimedOut => self.timed_out(phase),
         }
     }
@@ -137,6 +146,7 @@ impl Turn<'_> {
     pub(super) fn begin(&mut self) -> Phase {
         let epoch = self.state.next_epoch();
         self.state.doubt = None;
+        self.state.last_words.clear();
         self.effects.push(Effect::Start(epoch));
         Phase::Starting { epoch, fingerprint: self.guest.fingerprint, deadline: None }
     }
@@ -307,6 +317,7 @@ impl Turn<'_> {
             Phase::Stopping { run, rung: Rung::Ending, .. } if run.init.is_some() => self.goes_on(run),
             Phase::Stopping { run, then, .. } => {
                 self.log(Level::Warning, "did not stop in time: killing it");
+                self.effects.push(Effect::KeepLastWords);
                 self.kill(run, overdue(then))
             }
             Phase::Down(_) | Phase::Failed { .. } => {

@@ -209,6 +209,8 @@ pub struct State {
     pub restarts: u32,
     /// Why it is held, if it is.
     pub held: Option<String>,
+    /// What it last wrote on its console before it had to be killed, for people.
+    pub last_words: Vec<String>,
     /// Its last helper request, for people.
     pub helper: Option<HelperReport>,
     /// Why nobody knows whether it is down, where a look has not shown it.
@@ -282,6 +284,7 @@ impl State {
             wanted_at_boot: Intent::Down,
             restarts: 0,
             held: None,
+            last_words: Vec::new(),
             helper: None,
             doubt: None,
             seen_down: false,

@@ -5,7 +5,7 @@ use super::{
     state::{Failure, Intent, Next, Phase, Rebooting, Run, Service, Stage, State},
 };
 use crate::model::{
-    Guest,
+    Guest, Timestamp,
     status::{GuestStatus, PhaseWord, Upkeep},
 };
 
@@ -24,10 +24,7 @@ pub fn of(guest: &Guest, state: &State, waits: bool) -> GuestStatus {
         intent_up: state.intent == Intent::Up,
         ready: is_ready(guest, &state.phase),
         reason: reason(guest, state, waits),
-        next_try: match &state.phase {
-            Phase::BackingOff { next: Next::At { wall, .. }, .. } => Some(*wall),
-            _ => None,
-        },
+        next_try: next_try(&state.phase),
         auto: guest.start.auto,
         order: guest.start.order,
         delay: guest.start.delay,
@@ -40,6 +37,7 @@ pub fn of(guest: &Guest, state: &State, waits: bool) -> GuestStatus {
         restarts: state.restarts,
         adopted: run.is_some_and(|run| run.adopted),
         held: state.held.clone(),
+        last_words: state.last_words.clone(),
         helper: state.helper.clone(),
         deciding: match &state.phase {
             Phase::Rebooting { decision: Rebooting::Script { .. }, .. } => Some("its reboot script runs"),
@@ -50,6 +48,13 @@ pub fn of(guest: &Guest, state: &State, waits: bool) -> GuestStatus {
             .and_then(|run| run.fingerprint)
             .is_some_and(|started| started != guest.fingerprint),
         upkeep: upkeep(guest, state),
+    }
+}
+
+fn next_try(phase: &Phase) -> Option<Timestamp> {
+    match phase {
+        Phase::BackingOff { next: Next::At { wall, .. }, .. } => Some(*wall),
+        _ => None,
     }
 }
 

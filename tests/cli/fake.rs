@@ -123,6 +123,7 @@ pub fn guest_json() -> serde_json::Value {
 pub fn details_json() -> serde_json::Value {
     let mut details = guest_json();
     for (key, value) in [
+        ("last_words", serde_json::json!([])),
         ("required_by", serde_json::json!(["app"])),
         ("restart_policy", "on-failure".into()),
         ("restart_limit", "5/5m".into()),

@@ -24,6 +24,7 @@ pub fn name(text: &str) -> GuestName {
 /// A guest that is down, in these groups.
 pub fn guest(text: &str, groups: &[&str]) -> GuestStatus {
     GuestStatus {
+        last_words: Vec::new(),
         next_try: None,
         name: name(text),
         engine: EngineKind::Lxc,

@@ -73,6 +73,7 @@ pub fn status(style: Style, details: &GuestDetails<'_>, now: SystemTime) -> Stri
     field("Ready", upkeep::readiness(details));
     field("Health", details.health.as_ref().map_or(String::new(), |health| upkeep::health(guest, health)));
     field("Held", details.held.as_deref().unwrap_or_default().to_owned());
+    field("Last words", details.last_words.join(" | "));
     field("Start", start(guest));
     field("Groups", guest.groups.join(", "));
     field("After", guest.after.join(", "));

@@ -7,6 +7,7 @@
 mod follower;
 mod lines;
 mod pace;
+mod tail;
 
 use std::{
     collections::{HashMap, HashSet, VecDeque},
@@ -26,6 +27,7 @@ use tokio::{
 };
 
 use self::follower::Follower;
+pub use self::tail::last_lines;
 use super::{locked, socket, task::Task, watch::until};
 use crate::model::GuestName;
 

@@ -41,6 +41,7 @@ pub use attach::attach;
 pub use process::{identified, ticks};
 pub use socket::running;
 
+pub use self::console::last_lines;
 use self::{console::Console, runs::OwnRun, task::Task};
 use super::{
     BoxFuture, Capabilities, Engine, EngineError, EngineResult, Epoch, ErrorKind, Probe, Request, Sink,

@@ -94,10 +94,10 @@ impl Scene {
         scene
     }
 
-    /// Effects without the log.
+    /// Effects without what is only for people.
     pub fn happens(&mut self, seconds: u64, event: Event) -> Vec<Effect> {
         let mut effects = handle(&mut self.state, &self.guest, event, at(seconds));
-        effects.retain(|effect| !matches!(effect, Effect::Log(..)));
+        effects.retain(|effect| !matches!(effect, Effect::Log(..) | Effect::KeepLastWords));
         effects
     }
 

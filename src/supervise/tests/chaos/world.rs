@@ -135,7 +135,7 @@ impl World {
                     self.checks.remove(&guest);
                     checking.map(|checking| self.checks.insert(guest, checking));
                 }
-                Effect::Log(..) | Effect::Hook(..) => {}
+                Effect::Log(..) | Effect::Hook(..) | Effect::KeepLastWords => {}
             }
         }
         let starting = self.fleet.states.values().filter(|state| state.takes_slot()).count();
