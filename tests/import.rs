@@ -97,7 +97,7 @@ fn guestd_says(lxcpath: &Path, container: &str, key: &str) -> Option<String> {
     }
     let guest = config.guest(name, lxcpath.into(), &Layer::default(), Layer::default());
     Some(match key {
-        "lxc.start.auto" => u8::from(guest.start.auto.is_candidate()).to_string(),
+        "lxc.start.auto" => u8::from(guest.start.auto.is_candidate(true)).to_string(),
         "lxc.start.order" => guest.start.order.to_string(),
         "lxc.start.delay" => guest.start.delay.as_secs().to_string(),
         "lxc.group" => {

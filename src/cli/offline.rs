@@ -8,7 +8,11 @@ use std::{
 
 use super::{arguments::Places, render::deps::Node};
 use crate::{
-    daemon::load::{self, Absent, Directories},
+    daemon::{
+        clock::Clock,
+        load::{self, Absent, Directories},
+        state,
+    },
     engine::lxc,
     import::Effective,
     model::{Action, Diagnostic, Guest, GuestName, Outlook, Selection, Severity, path, status::PhaseWord},
@@ -56,7 +60,8 @@ pub fn find(lxcpath: &Path) -> Result<(), OfflineError> {
 }
 
 /// Plans a bulk request from the configuration, and from what runs just now. An lxcpath that the settings do not name
-/// is planned by itself. Boot groups count as not brought up yet: what this boot has seen, only the daemon knows.
+/// is planned by itself. Who is held, and who was up before, is known from the state directory, where one may read that. Boot
+/// groups count as not brought up yet: what this boot has seen, only the daemon knows.
 ///
 /// # Errors
 /// [`OfflineError`].
@@ -79,12 +84,15 @@ pub fn plan(places: &Places, action: Action, selection: &Selection) -> Result<Pl
     }
     let running = running(&inventory.guests)?;
     let is_running = |name: &GuestName| running.contains(name);
+    let kept = state::look(&directories(places), Clock::start().now());
+    let held = |name: &GuestName| kept.get(name)?.hold.as_ref().map(|hold| hold.reason.clone());
+    let was_up = |name: &GuestName| kept.get(name).is_some_and(|kept| kept.was_up);
     let plan = plan::autostart(
         &inventory.guests,
         &selection,
         action,
         inventory.settings.order,
-        plan::Standing::free(&is_running),
+        plan::Standing { is_running: &is_running, held: &held, was_up: &was_up },
     );
     let mut errors = inventory.in_files;
     errors.retain(|found| found.severity == Severity::Error);
@@ -136,6 +144,7 @@ pub struct Checked {
 pub fn check(places: &Places) -> Checked {
     let inventory = load::load(&directories(places));
     let mut findings = inventory.diagnostics();
+    findings.extend(state::check(&directories(places).state));
     findings.sort_by(|a, b| (&a.origin, a.severity, &a.message).cmp(&(&b.origin, b.severity, &b.message)));
     Checked { findings, guests: inventory.guests.len() }
 }

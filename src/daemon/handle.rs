@@ -6,8 +6,10 @@ use tokio::sync::{mpsc, oneshot, watch};
 
 use crate::{
     helper::wire::{Answer, Event},
-    model::{Action, Diagnostic, GuestName, JobId, Verb, status::Snapshot},
+    model::{Action, Diagnostic, GuestName, HoldWish, JobId, Verb, status::Snapshot},
 };
+
+use super::host::HostState;
 
 pub use crate::model::{Outlook, PlannedStep, Rejection, Selection, StopWait};
 
@@ -31,6 +33,8 @@ pub enum Command {
         selection: Selection,
         /// For shutdown.
         wait: StopWait,
+        /// For shutdown and kill: the host is going down.
+        host_stops: bool,
         /// The job, or why not.
         reply: oneshot::Sender<Result<JobId, Rejection>>,
     },
@@ -51,8 +55,10 @@ pub enum Command {
         guest: GuestName,
         /// For stop and restart.
         wait: StopWait,
-        /// For hold: why.
-        reason: Option<String>,
+        /// For hold: why, and until when.
+        hold: HoldWish,
+        /// For stop and kill: the host is going down.
+        host_stops: bool,
         /// The job, or why not.
         reply: oneshot::Sender<Result<JobId, Rejection>>,
     },
@@ -84,12 +90,19 @@ pub enum Command {
 pub struct Handle {
     commands: mpsc::UnboundedSender<Command>,
     snapshots: watch::Receiver<Arc<Snapshot>>,
+    host: HostState,
 }
 
 impl Handle {
     /// Made by the composition root (and by tests that play the manager).
     pub fn new(commands: mpsc::UnboundedSender<Command>, snapshots: watch::Receiver<Arc<Snapshot>>) -> Self {
-        Self { commands, snapshots }
+        Self { commands, snapshots, host: HostState::default() }
+    }
+
+    /// The same on a host of which it can be known whether it is going down.
+    #[must_use]
+    pub fn on(self, host: HostState) -> Self {
+        Self { host, ..self }
     }
 
     /// The newest snapshot.
@@ -112,7 +125,8 @@ impl Handle {
         selection: Selection,
         wait: StopWait,
     ) -> Result<JobId, Rejection> {
-        self.ask(|reply| Command::Autostart { action, selection, wait, reply }).await?
+        let host_stops = action.is_downward() && self.host.stops().await;
+        self.ask(|reply| Command::Autostart { action, selection, wait, host_stops, reply }).await?
     }
 
     /// What a bulk request would do now.
@@ -132,9 +146,11 @@ impl Handle {
         verb: Verb,
         guest: GuestName,
         wait: StopWait,
-        reason: Option<String>,
+        hold: HoldWish,
     ) -> Result<JobId, Rejection> {
-        self.ask(|reply| Command::Operate { verb, guest, wait, reason, reply }).await?
+        // A guest's unit may be stopped by the host's own stop, too.
+        let host_stops = matches!(verb, Verb::Stop | Verb::Kill) && self.host.stops().await;
+        self.ask(|reply| Command::Operate { verb, guest, wait, hold, host_stops, reply }).await?
     }
 
     /// Cancels a job: what has begun goes on, what has not does not begin.

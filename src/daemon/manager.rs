@@ -17,6 +17,7 @@ use super::{
     clock::Clock,
     handle::{Command, HelperRequest},
     load::{Directories, Inventory},
+    state::StateStore,
     store::Store,
     watcher::Watcher,
     worker::{Report, Work, Workers},
@@ -39,6 +40,7 @@ use crate::{
 };
 
 mod definitions;
+mod durable;
 mod pressure;
 pub use definitions::watch;
 use pressure::Gauge;
@@ -72,6 +74,7 @@ pub struct Manager {
     missing: BTreeMap<GuestName, Instant>,
     store: Store,
     gauge: Gauge,
+    state: StateStore,
     waiting_helpers: HashMap<HelperId, oneshot::Sender<Answer>>,
     last_helper: u64,
     daemon: Arc<DaemonStatus>,
@@ -108,7 +111,10 @@ impl Manager {
     /// Takes everything over and has every guest looked at.
     pub fn new(parts: Parts) -> Self {
         let store = Store::new(parts.directories.runtime.clone());
-        let fleet = Fleet::new(rules(&parts.inventory), store.booted());
+        let (state, kept) = StateStore::open(&parts.directories, parts.clock.now());
+        let mut fleet = Fleet::new(rules(&parts.inventory), store.booted());
+        fleet.recollect(kept);
+        fleet.looks_around();
         let mut manager = Self {
             clock: parts.clock,
             directories: parts.directories,
@@ -120,6 +126,7 @@ impl Manager {
             missing: BTreeMap::new(),
             store,
             gauge: Gauge::of_kernel(),
+            state,
             waiting_helpers: HashMap::new(),
             last_helper: 0,
             daemon: Arc::new(parts.daemon),
@@ -147,6 +154,7 @@ impl Manager {
             self.settle();
         }
         self.store.restore_jobs(&mut self.fleet, self.clock.now());
+        self.fleet.has_looked_around(self.clock.now());
         self.settle();
         let fleet = &self.fleet;
         self.checks.retain(|guest| fleet.state(guest).is_some_and(State::may_run));
@@ -177,6 +185,7 @@ impl Manager {
                 Some(observed) = inbox.observed.recv() => self.observed(observed),
                 Some(report) = inbox.reports.recv() => self.report(report),
                 () = changed => self.notice_changes(),
+                () = self.state.changed() => self.daemon = self.with_trouble(),
                 command = inbox.commands.recv() => match command {
                     Some(command) => self.command(command),
                     None => return,
@@ -226,19 +235,21 @@ impl Manager {
         let now = self.clock.now();
         // A caller that has gone away needs no answer.
         match command {
-            Command::Autostart { action, selection, wait, reply } => {
+            Command::Autostart { action, selection, wait, host_stops, reply } => {
+                self.fleet.host_stops(host_stops);
                 let answer = self.fleet.autostart(action, &selection, wait, now);
                 // The job is published before its path is known to anybody.
                 self.settle();
-                let _ = reply.send(answer);
+                self.answer(reply, answer);
             }
             Command::Plan { action, selection, reply } => {
                 let _ = reply.send(self.fleet.plan(action, &selection));
             }
-            Command::Operate { verb, guest, wait, reason, reply } => {
-                let answer = self.fleet.operate(verb, &guest, wait, reason, now);
+            Command::Operate { verb, guest, wait, hold, host_stops, reply } => {
+                self.fleet.host_stops(host_stops);
+                let answer = self.fleet.operate(verb, &guest, wait, hold, now);
                 self.settle();
-                let _ = reply.send(answer);
+                self.answer(reply, answer);
             }
             Command::Cancel { job, reply } => {
                 let answer = self.fleet.cancel(job, now);
@@ -293,6 +304,8 @@ impl Manager {
         let now = self.clock.now();
         self.store.record(&self.fleet, now);
         self.store.record_jobs(&mut self.fleet, now);
+        let absent = self.state.record(&self.fleet, now);
+        self.fleet.recollect(absent);
         self.store.record_booted(self.fleet.booted());
         for name in self.fleet.changed() {
             // Before a start makes its socket anew.

@@ -5,11 +5,13 @@ pub mod clock;
 pub mod disk;
 pub mod handle;
 mod hook;
+pub mod host;
 pub mod load;
 pub mod manager;
 mod means;
 mod presence;
 pub mod settings;
+pub mod state;
 pub mod store;
 pub mod watcher;
 pub mod worker;
@@ -31,6 +33,7 @@ use tokio::{
 use self::{
     clock::Clock,
     handle::Handle,
+    host::HostState,
     load::{Directories, Inventory},
     manager::{Inbox, Manager, Parts},
     means::Means,
@@ -139,10 +142,10 @@ pub async fn run(directories: Directories) -> Result<(), DaemonError> {
 /// file is open: not even two that start at the same moment take the socket from one another. One that was killed may
 /// take a moment to be gone.
 async fn lock(Directories { runtime, state, .. }: &Directories) -> Result<File, DaemonError> {
-    for path in [runtime, state] {
-        std::fs::create_dir_all(path)
-            .map_err(|source| DaemonError::Directory { path: path.clone(), source })?;
-    }
+    let failed = |source| DaemonError::Directory { path: runtime.clone(), source };
+    std::fs::create_dir_all(runtime).map_err(failed)?;
+    // Without it guests run all the same; what cannot be kept is told when there is something to keep.
+    let _ = std::fs::create_dir_all(state);
     let path = runtime.join("lock");
     let failed = |source| DaemonError::Directory { path: path.clone(), source };
     let mut options = File::options();
@@ -201,7 +204,8 @@ fn compose(
     let parts =
         Parts { clock, directories, inventory, watcher, workers, checks, daemon, snapshots, set_paths };
     let inbox = Inbox { observed, reports, commands };
-    (Handle::new(command, snapshot), Manager::new(parts), inbox)
+    let handle = Handle::new(command, snapshot).on(HostState::told_by(launcher.clone()));
+    (handle, Manager::new(parts), inbox)
 }
 
 /// The helper that guests' hooks run: the one named in the environment, else the one installed with this daemon, below
@@ -267,6 +271,9 @@ fn status_line(snapshot: &Snapshot) -> String {
     match found.iter().filter(|found| found.severity == Severity::Error).count() {
         0 => {}
         errors => line.push_str(&format!("; errors in its files: {errors} (guestctl check)")),
+    }
+    if let Some(why) = &snapshot.daemon.unkept {
+        line.push_str(&format!("; not kept: {why}"));
     }
     let jobs = snapshot.jobs.values().filter(|job| !job.state.is_over());
     if let Some(what) = &snapshot.daemon.held_back

@@ -1,11 +1,14 @@
 //! What the daemon leaves in the runtime directory for `guest-helper` and for the next daemon of this boot:
 //!
-//! - `policy/NAME.json`: how a running guest's requests are answered, and what it was started with;
+//! - `policy/NAME.json`: how a running guest's requests are answered, and what it was started with; of one that does not run
+//!   that it has failed, or is to be started again;
 //! - `spool/`: helper requests that were answered while no daemon was there;
 //! - `booted.json`: the groups that were brought up this boot;
 //! - `jobs/`: jobs, running and ended.
 //!
-//! A file that cannot be written is reported once and costs nothing else: guests run on.
+//! All of it is written at once, before what follows from it: the directory is in memory. A file that cannot be written is
+//! reported once and costs nothing else: guests run on. One that cannot be read, or is of another version, is moved aside
+//! before anything takes its place; where that fails, it stays.
 
 use std::{
     collections::{BTreeMap, BTreeSet},
@@ -31,6 +34,8 @@ use crate::{
 mod jobs;
 
 const BOOTED: &str = "booted.json";
+/// What follows where it cannot be used.
+const BOOT_AGAIN: &str = "groups already brought up this boot may be brought up again";
 /// The largest list of booted groups, in bytes.
 const BOOTED_MAX: u64 = 1024 * 1024;
 
@@ -38,27 +43,37 @@ const BOOTED_MAX: u64 = 1024 * 1024;
 #[derive(Debug)]
 pub struct Store {
     runtime: PathBuf,
-    /// What was last written for each guest, with its reboots as monotonic moments.
-    written: BTreeMap<GuestName, (StoredPolicy, Vec<Instant>)>,
+    /// What was last to be written for each guest.
+    written: BTreeMap<GuestName, Written>,
     booted: BTreeSet<Option<GroupName>>,
     jobs: jobs::Jobs,
+    /// The list of booted groups is there, and could not be read.
+    is_booted_bad: bool,
+    /// Something cannot be written, and that was told.
+    is_unkept: bool,
+}
+
+#[derive(Debug)]
+struct Written {
+    policy: StoredPolicy,
+    /// Its reboots as monotonic moments.
+    reboots: Vec<Instant>,
+    /// It is there.
+    is_kept: bool,
 }
 
 impl Store {
     /// The files below this runtime directory.
     pub fn new(runtime: PathBuf) -> Self {
-        let booted: Option<Vec<Option<GroupName>>> = record::read(&runtime.join(BOOTED), BOOTED_MAX)
-            .unwrap_or_else(|error| {
-                tracing::warn!("{error}; groups already brought up this boot may be brought up again");
-                None
-            });
+        let booted = record::read::<Vec<Option<GroupName>>>(&runtime.join(BOOTED), BOOTED_MAX);
+        let is_booted_bad = booted.is_err();
+        let booted = booted.unwrap_or_else(|error| {
+            tracing::warn!("{}; {BOOT_AGAIN}", in_full(&error));
+            None
+        });
+        let booted = booted.unwrap_or_default().into_iter().collect();
         let jobs = jobs::Jobs::new(&runtime);
-        Self {
-            runtime,
-            written: BTreeMap::new(),
-            booted: booted.unwrap_or_default().into_iter().collect(),
-            jobs,
-        }
+        Self { runtime, written: BTreeMap::new(), booted, jobs, is_booted_bad, is_unkept: false }
     }
 
     /// Has the fleet go on with the jobs of an earlier daemon.
@@ -83,8 +98,10 @@ impl Store {
             return;
         }
         self.booted.clone_from(booted);
-        if let Err(error) = record::write(&self.runtime, BOOTED, booted, BOOTED_MAX) {
-            tracing::warn!("{error}; groups already brought up this boot may be brought up again");
+        let moved = if self.is_booted_bad { record::set_aside(&self.runtime.join(BOOTED)) } else { Ok(None) };
+        match moved.and_then(|_| record::write(&self.runtime, BOOTED, booted, BOOTED_MAX)) {
+            Ok(()) => self.is_booted_bad = false,
+            Err(error) => tracing::warn!("{}; {BOOT_AGAIN}", in_full(&error)),
         }
     }
 
@@ -103,11 +120,11 @@ impl Store {
             .collect()
     }
 
-    /// Writes the policies of guests that changed, and removes those of guests that no longer run.
+    /// Writes the policies of guests that changed, and removes those of guests that are down.
     pub fn record(&mut self, fleet: &Fleet, now: Now) {
         for name in fleet.changed() {
             let stored = fleet.guest(name).zip(fleet.state(name));
-            let known = self.written.get(name).and_then(|(policy, _)| policy.keeper);
+            let known = self.written.get(name).and_then(|written| written.policy.keeper);
             let policy = stored.and_then(|(guest, state)| stored_policy(guest, state, known, now));
             match policy {
                 Some(new) => self.write(new),
@@ -118,30 +135,40 @@ impl Store {
 
     fn write(&mut self, (policy, reboots): (StoredPolicy, Vec<Instant>)) {
         let written = self.written.get(&policy.guest);
-        let same = written.is_some_and(|(old, moments)| {
+        let is_kept = written.is_some_and(|written| written.is_kept);
+        let same = written.is_some_and(|Written { policy: old, reboots: moments, .. }| {
             *moments == reboots && StoredPolicy { recent: old.recent.clone(), ..policy.clone() } == *old
         });
-        if same {
+        if same && is_kept {
             return;
         }
-        if let Err(error) = policy::write(&self.runtime, &policy) {
+        let room = if is_kept { Ok(()) } else { policy::make_room(&self.runtime, &policy.guest) };
+        let result = room.and_then(|()| policy::write(&self.runtime, &policy));
+        let is_kept = result.is_ok();
+        let was_unkept = std::mem::replace(&mut self.is_unkept, !is_kept);
+        if let Some(error) = result.err().filter(|_| !was_unkept) {
             message::warn(&policy.guest, format_args!("{}", in_full(&error)));
         }
-        self.written.insert(policy.guest.clone(), (policy, reboots));
+        self.written.insert(policy.guest.clone(), Written { policy, reboots, is_kept });
     }
 
     fn remove(&mut self, name: &GuestName, fleet: &Fleet) {
         // A guest that was not looked at yet may run: its policy is what the look will need.
         let looked_at = fleet.state(name).is_none_or(|state| state.epoch.0 > 0 || state.seen_down);
-        if (self.written.remove(name).is_some() || looked_at)
-            && let Err(error) = policy::remove(&self.runtime, name)
-        {
+        let removed = match self.written.remove(name) {
+            Some(_) => policy::remove(&self.runtime, name),
+            None if looked_at => {
+                policy::make_room(&self.runtime, name).and_then(|()| policy::remove(&self.runtime, name))
+            }
+            None => return,
+        };
+        if let Err(error) = removed {
             message::warn(name, format_args!("{}", in_full(&error)));
         }
     }
 }
 
-/// What is to be stored of a guest that runs. Between two inits its keeper is the one that was known before.
+/// What is to be stored of a guest that runs, or waits for something. Between two inits its keeper is the one that was known before.
 fn stored_policy(
     guest: &Guest,
     state: &State,
@@ -167,7 +194,7 @@ fn stored_policy(
         recent: moments.iter().map(|at| now.wall_of(*at)).collect(),
         started_fingerprint: fingerprint,
         stopping: matches!(state.phase, Phase::Stopping { then: Then::Stay(_) | Then::Fail(_), .. }),
-        follows: follows(&state.phase),
+        follows: follows(state),
         ready: ready_init(&state.phase),
         unwanted: state.intent == Intent::Down,
         held: state.held.is_some(),
@@ -186,13 +213,15 @@ fn ready_init(phase: &Phase) -> Option<i32> {
     }
 }
 
-/// What is to follow: the end of a run that is on its way down, a pause, or the beginning of a start.
-fn follows(phase: &Phase) -> Option<Follows> {
-    let then = match phase {
+/// What is to follow: the end of a run that is on its way down, a pause, or the beginning of a start; or that nothing is.
+fn follows(state: &State) -> Option<Follows> {
+    let then = match &state.phase {
         Phase::Stopping { then, .. } => then,
         Phase::Starting { .. } => return Some(Follows::Begin),
-        Phase::Failed { why, .. } => return Some(Follows::Failed(why.to_string())),
+        // Somebody wants it down since, and its turn has not come.
+        Phase::BackingOff { .. } if state.intent == Intent::Down => return None,
         Phase::BackingOff { why, .. } => return Some(Follows::Retry(why.to_string())),
+        Phase::Failed { why, .. } => return Some(Follows::Failed(why.to_string())),
         _ => return None,
     };
     match then {
@@ -215,7 +244,9 @@ pub fn remembered(runtime: &Path, guest: &GuestName, init: Option<Init>, now: No
     })?;
     // None is known from before its init was seen, and from earlier versions.
     let is_of_this_run = |init: Init| stored.keeper.is_none_or(|keeper| init.keeper == Some(keeper));
-    init.is_none_or(is_of_this_run).then(|| of_stored(stored, now))
+    // One that did not run was started by others, if it does.
+    let was_down = matches!(stored.follows, Some(Follows::Retry(_) | Follows::Failed(_)));
+    init.is_none_or(|init| !was_down && is_of_this_run(init)).then(|| of_stored(stored, now))
 }
 
 fn of_stored(stored: StoredPolicy, now: Now) -> Remembered {

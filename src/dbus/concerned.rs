@@ -3,7 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use crate::model::{
-    GuestName, Verb,
+    GuestName, Owner, Verb,
     status::{PhaseWord, Snapshot},
 };
 
@@ -30,7 +30,11 @@ pub fn guests(snapshot: &Snapshot, verb: Verb, guest: &GuestName) -> Vec<GuestNa
 fn started_with(snapshot: &Snapshot, name: &GuestName) -> Vec<GuestName> {
     let Some(status) = snapshot.guests.get(name) else { return Vec::new() };
     let wanted = status.requires.iter().chain(status.wants.iter());
-    wanted.filter(|name| phase(snapshot, name).is_some_and(|phase| phase != PhaseWord::Up)).cloned().collect()
+    let is_started = |name: &&GuestName| {
+        let status = snapshot.guests.get(*name);
+        status.is_some_and(|status| status.phase != PhaseWord::Up && status.owner != Owner::Cluster)
+    };
+    wanted.filter(is_started).cloned().collect()
 }
 
 /// Who requires each guest.
@@ -106,6 +110,8 @@ mod tests {
             restarts: 0,
             adopted: false,
             held: None,
+            owner: Owner::Guestd,
+            history: Arc::new([]),
             helper: None,
             deciding: None,
             lxcpath: None,

@@ -113,7 +113,7 @@ impl Context {
         request: GuestRequest,
     ) -> Result<OwnedObjectPath, Error> {
         self.permit(call, verb.into(), Target::Guest(verb, &guest)).await?;
-        let job = self.handle.operate(verb, guest, request.wait, request.reason).await?;
+        let job = self.handle.operate(verb, guest, request.wait, request.hold).await?;
         Ok(self.on_the_bus(job).await)
     }
 

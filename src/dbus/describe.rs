@@ -12,7 +12,7 @@ use std::{
 use serde::{Deserialize, Serialize, Serializer};
 
 use crate::model::{
-    Auto, GuestName, Timestamp,
+    self, Auto, GuestName, Timestamp,
     status::{DaemonStatus, GuestStatus, JobStatus, PhaseWord, Snapshot},
 };
 
@@ -58,6 +58,10 @@ pub struct Guest<'a> {
     /// These are started too, and it fails if they fail.
     #[serde(default)]
     pub requires: Vec<Cow<'a, str>>,
+    /// Why it is held, if it is.
+    pub held: Option<Cow<'a, str>>,
+    /// Until when, as RFC 3339 writes it; none until it is released.
+    pub held_until: Option<Cow<'a, str>>,
 }
 
 /// A guest by itself: everything that is known of it.
@@ -83,8 +87,14 @@ pub struct GuestDetails<'a> {
     pub ready_when: Cow<'a, str>,
     /// Whether it still serves, where somebody wants to know.
     pub health: Option<Health<'a>>,
-    /// Why it is held, if it is.
-    pub held: Option<Cow<'a, str>>,
+    /// Since when it is held, as RFC 3339 writes it.
+    pub held_since: Option<Cow<'a, str>>,
+    /// Who decides when it is started and stopped: `guestd` or `cluster`.
+    #[serde(default)]
+    pub owner: Cow<'a, str>,
+    /// Its last ends, newest last.
+    #[serde(default)]
+    pub history: Vec<PastEnd<'a>>,
     /// What it last wrote on its console before it had to be killed.
     #[serde(default)]
     pub last_words: Vec<Cow<'a, str>>,
@@ -113,6 +123,16 @@ pub struct Health<'a> {
     pub action: Cow<'a, str>,
     /// So many noes there were since the last yes.
     pub failed: u32,
+}
+
+/// One end of a guest.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct PastEnd<'a> {
+    /// When, as RFC 3339 writes it.
+    #[serde(borrow)]
+    pub at: Cow<'a, str>,
+    /// How it ended, in words.
+    pub how: Cow<'a, str>,
 }
 
 /// What a guest reported through the helper, and the answer.
@@ -179,6 +199,8 @@ pub struct Daemon<'a> {
     pub guests_failed: u32,
     /// How many diagnostics there are.
     pub diagnostics: u32,
+    /// Why something that should outlive guestd cannot be kept, where that is so.
+    pub unkept: Option<Cow<'a, str>>,
 }
 
 /// Everything: the answer of the manager's `Describe`.
@@ -235,6 +257,8 @@ impl<'a> From<&'a GuestStatus> for Guest<'a> {
             after: texts(&guest.after),
             wants: texts(&guest.wants),
             requires: texts(&guest.requires),
+            held: guest.held.as_ref().map(|hold| hold.reason.as_str().into()),
+            held_until: guest.held.as_ref().and_then(|hold| hold.until).map(|at| rfc3339(at).into()),
         }
     }
 }
@@ -255,7 +279,9 @@ impl<'a> From<&'a GuestStatus> for GuestDetails<'a> {
                 action: health.action.as_str().into(),
                 failed: guest.upkeep.ill,
             }),
-            held: guest.held.as_deref().map(Cow::from),
+            held_since: guest.held.as_ref().map(|hold| rfc3339(hold.since).into()),
+            owner: guest.owner.as_str().into(),
+            history: guest.history.iter().map(PastEnd::from).collect(),
             last_words: guest.last_words.iter().map(Cow::from).collect(),
             adopted: guest.adopted,
             lxcpath: guest.lxcpath.as_deref().map(|path| path.to_string_lossy()),
@@ -279,6 +305,12 @@ impl<'a> GuestDetails<'a> {
         };
         let required_by = guests.values().filter(requires).map(|guest| guest.name.as_str().into()).collect();
         Self { required_by, ..self }
+    }
+}
+
+impl<'a> From<&'a model::PastEnd> for PastEnd<'a> {
+    fn from(end: &'a model::PastEnd) -> Self {
+        Self { at: rfc3339(end.at).into(), how: end.how.as_str().into() }
     }
 }
 
@@ -313,6 +345,7 @@ impl<'a> Daemon<'a> {
             guests_up: counts.up,
             guests_failed: counts.failed,
             diagnostics: u32::try_from(daemon.diagnostics.len()).unwrap_or(u32::MAX),
+            unkept: daemon.unkept.as_deref().map(Cow::from),
         }
     }
 }

@@ -6,8 +6,8 @@ use serde_json::{Value, json};
 
 use super::*;
 use crate::model::{
-    self, Condition, EngineKind, GroupName, GuestName, JobId, JobState, Limit, Order, Outcome, Probe,
-    RestartPolicy, Verb,
+    self, Condition, EngineKind, GroupName, GuestName, Hold, JobId, JobState, Limit, Order, Outcome, Owner,
+    Probe, RestartPolicy, Verb,
     status::{HelperReport, Upkeep},
 };
 
@@ -16,6 +16,8 @@ fn name(text: &str) -> GuestName {
 }
 
 fn web() -> GuestStatus {
+    let (event, reason) = ("reboot".into(), "its policy says restart".into());
+    let helper = HelperReport { event, decision: "restart", reason, at: Timestamp(1_700_000_000_000_000) };
     GuestStatus {
         last_words: Vec::new(),
         next_try: None,
@@ -37,12 +39,9 @@ fn web() -> GuestStatus {
         restarts: 2,
         adopted: false,
         held: None,
-        helper: Some(HelperReport {
-            event: "reboot".into(),
-            decision: "restart",
-            reason: "its policy says restart".into(),
-            at: Timestamp(1_700_000_000_000_000),
-        }),
+        owner: Owner::Guestd,
+        history: Arc::new([]),
+        helper: Some(helper),
         deciding: None,
         lxcpath: Some(Arc::from(std::path::Path::new("/srv/lxc"))),
         config_changed: true,
@@ -58,13 +57,32 @@ fn web() -> GuestStatus {
 }
 
 #[test]
-fn a_guest_in_a_list_has_exactly_what_the_contract_names() {
+fn a_hold_an_owner_and_past_ends_are_told() {
+    let hold = Hold { reason: "disk full".into(), since: Timestamp(0), until: Some(Timestamp(1_000_000)) };
+    let history = [model::PastEnd { at: Timestamp(1), how: "stopped with the host".into() }].into();
+    let held = GuestStatus { held: Some(hold), owner: Owner::Cluster, history, ..web() };
+    let value = serde_json::to_value(GuestDetails::from(&held)).unwrap();
+    assert_eq!(value["held"], "disk full");
+    assert_eq!(value["held_since"], "1970-01-01T00:00:00.000000Z");
+    assert_eq!(value["held_until"], "1970-01-01T00:00:01.000000Z");
+    assert_eq!(value["owner"], "cluster");
+    assert_eq!(
+        value["history"],
+        json!([{"at": "1970-01-01T00:00:00.000001Z", "how": "stopped with the host"}])
+    );
+    let text = value.to_string();
+    assert_eq!(serde_json::from_str::<GuestDetails<'_>>(&text).unwrap(), GuestDetails::from(&held));
+}
+
+#[test]
+fn a_guest_in_a_list_has_what_the_contract_names_and_its_hold() {
     let up = serde_json::to_value(Guest::from(&web())).unwrap();
     let expected = json!({
         "name": "web", "engine": "lxc", "phase": "up", "intent": "up", "ready": true, "reason": "",
         "auto": true, "order": 100, "delay": 5, "groups": ["onboot"], "init_pid": 4711,
         "since": "2023-11-14T22:13:20.123456Z", "next_try": null, "restarts": 2,
         "after": [], "wants": [], "requires": ["db"],
+        "held": null, "held_until": null,
     });
     assert_eq!(up, expected);
     let down = GuestStatus {

@@ -247,7 +247,17 @@ impl GuestObject {
 
     #[zbus(property)]
     fn held(&self) -> fdo::Result<String> {
-        Ok(self.status()?.held.as_deref().map(value::text).unwrap_or_default())
+        Ok(self.status()?.held.as_ref().map(|hold| value::text(&hold.reason)).unwrap_or_default())
+    }
+
+    #[zbus(property)]
+    fn held_until(&self) -> fdo::Result<u64> {
+        Ok(self.status()?.held.as_ref().and_then(|hold| hold.until).unwrap_or_default().0)
+    }
+
+    #[zbus(property)]
+    fn owner(&self) -> fdo::Result<String> {
+        Ok(self.status()?.owner.to_string())
     }
 
     #[zbus(property)]

@@ -7,7 +7,7 @@ use zbus::{OwnedVariant, Variant};
 use super::errors::Error;
 use crate::{
     daemon::handle::{Selection, StopWait},
-    model::{Action, GroupName, Verb, name::shown},
+    model::{Action, GroupName, HoldWish, Timestamp, Verb, name::shown},
 };
 
 /// Options as they arrive.
@@ -94,8 +94,8 @@ impl BulkRequest {
 pub struct GuestRequest {
     /// For stop and restart.
     pub wait: StopWait,
-    /// For hold: why.
-    pub reason: Option<String>,
+    /// For hold: why, and until when.
+    pub hold: HoldWish,
 }
 
 /// The longest reason of a hold, in bytes: it is shown in lists and kept on disk.
@@ -111,8 +111,9 @@ impl GuestRequest {
         for (key, value) in options {
             match key.as_str() {
                 "timeout" => request.wait = timeout(key, value)?,
-                "reason" if verb == Verb::Hold => request.reason = Some(reason(key, value)?),
-                _ if verb == Verb::Hold => return Err(unknown(key, "timeout and reason")),
+                "reason" if verb == Verb::Hold => request.hold.reason = Some(reason(key, value)?),
+                "until" if verb == Verb::Hold => request.hold.until = Some(moment(key, value)?),
+                _ if verb == Verb::Hold => return Err(unknown(key, "timeout, reason and until")),
                 _ => return Err(unknown(key, "timeout")),
             }
         }
@@ -146,6 +147,13 @@ fn timeout(key: &str, value: &Variant<'_>) -> Result<StopWait, Error> {
     match value {
         Variant::I32(seconds) => Ok(StopWait::from_seconds(*seconds)),
         _ => Err(wrong_type(key, "an integer (i), in seconds", value)),
+    }
+}
+
+fn moment(key: &str, value: &Variant<'_>) -> Result<Timestamp, Error> {
+    match value {
+        Variant::U64(micros) => Ok(Timestamp(*micros)),
+        _ => Err(wrong_type(key, "an unsigned integer (t), in microseconds since 1970", value)),
     }
 }
 
@@ -246,7 +254,8 @@ mod tests {
             assert!(matches!(&error, Error::InvalidArgument(text) if text.starts_with(part)), "{error}");
         }
         for (pair, part) in [
-            (("boot", true.into()), "option \"boot\" is unknown; known: timeout and reason"),
+            (("boot", true.into()), "option \"boot\" is unknown; known: timeout, reason and until"),
+            (("until", 5i32.into()), "option \"until\" must be an unsigned integer (t), in microseconds"),
             (("reason", 3u32.into()), "option \"reason\" must be a string (s)"),
             (("reason", "two\nlines".into()), "option \"reason\" must be one line"),
             (("reason", long.into()), "option \"reason\" must be one line of at most 1024"),

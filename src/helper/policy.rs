@@ -133,6 +133,18 @@ pub fn read(runtime_dir: &Path, guest: &GuestName) -> Result<Option<StoredPolicy
     }
 }
 
+/// Moves the policy of a guest aside if it cannot be used, so that nothing of another version is lost.
+///
+/// # Errors
+/// [`PolicyError::File`] when that cannot be done.
+pub fn make_room(runtime_dir: &Path, guest: &GuestName) -> Result<(), PolicyError> {
+    if read(runtime_dir, guest).is_ok() {
+        return Ok(());
+    }
+    let aside = record::set_aside(&folder(runtime_dir).join(file_name(guest)));
+    aside.map(drop).map_err(|source| PolicyError::File { guest: guest.clone(), source })
+}
+
 /// Forgets the policy of a guest; one that was never stored is as good.
 ///
 /// # Errors

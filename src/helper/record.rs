@@ -1,4 +1,4 @@
-//! Small JSON files below the runtime directory: written whole, read bounded, symbolic links never followed.
+//! Small JSON files below the runtime directory and the state directory: written whole, read bounded, symbolic links never followed.
 
 use std::{
     fs::{self, DirBuilder, File, Metadata, OpenOptions},
@@ -7,6 +7,7 @@ use std::{
     path::{Path, PathBuf},
 };
 
+use rustix::{fs::RenameFlags, io::Errno};
 use serde::{Serialize, de::DeserializeOwned};
 
 /// Why a file could not be written, read or removed.
@@ -212,14 +213,34 @@ fn own(file: &File, path: &Path) -> Result<Metadata, RecordError> {
 /// What is added to the name of a file that cannot be used.
 pub const ASIDE: &str = ".bad";
 
-/// Moves a file that cannot be used out of the way, for people to look at.
+/// Moves a file aside that cannot be used, so that another may take its place: as `NAME.bad`, or `NAME.bad.2` and so on where
+/// that is there. Returns where it is now; none if there was no file.
 ///
 /// # Errors
-/// [`RecordError`] with the file.
-pub fn set_aside(path: &Path) -> Result<(), RecordError> {
-    let mut aside = path.as_os_str().to_owned();
-    aside.push(ASIDE);
-    fs::rename(path, aside).map_err(RecordError::io("rename", path))
+/// [`RecordError`] with the file, which is untouched then.
+pub fn set_aside(path: &Path) -> Result<Option<PathBuf>, RecordError> {
+    let name = path.file_name().unwrap_or_default().to_owned();
+    for number in 1_u64.. {
+        let mut aside = name.clone();
+        aside.push(ASIDE);
+        if number > 1 {
+            aside.push(format!(".{number}"));
+        }
+        let aside = path.with_file_name(aside);
+        match rustix::fs::renameat_with(
+            rustix::fs::CWD,
+            path,
+            rustix::fs::CWD,
+            &aside,
+            RenameFlags::NOREPLACE,
+        ) {
+            Ok(()) => return Ok(Some(aside)),
+            Err(Errno::NOENT) => return Ok(None),
+            Err(Errno::EXIST) => {}
+            Err(error) => return Err(RecordError::io("move aside", path)(error.into())),
+        }
+    }
+    Ok(None)
 }
 
 /// Removes a file; one that is not there is as good.
@@ -288,6 +309,20 @@ mod tests {
         assert_eq!(fs::read(dir.path().join("job.bad")).unwrap(), b"1\n2\n");
         symlink(dir.path().join("job.bad"), &path).unwrap();
         assert!(matches!(append(&path, b"3", 9), Err(RecordError::Io { operation: "open", .. })));
+    }
+
+    #[test]
+    fn what_is_moved_aside_replaces_nothing() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("web.json");
+        assert_eq!(set_aside(&path).unwrap(), None);
+        for name in ["web.json.bad", "web.json.bad.2", "web.json.bad.3"] {
+            fs::write(&path, name).unwrap();
+            assert_eq!(set_aside(&path).unwrap(), Some(dir.path().join(name)));
+        }
+        for name in ["web.json.bad", "web.json.bad.2", "web.json.bad.3"] {
+            assert_eq!(fs::read_to_string(dir.path().join(name)).unwrap(), name);
+        }
     }
 
     #[test]

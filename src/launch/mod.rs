@@ -140,6 +140,11 @@ pub trait Launcher: Send + Sync {
         Box::pin(async {})
     }
 
+    /// Whether the host is going down; false where nobody tells.
+    fn host_stops(&self) -> BoxFuture<'_, bool> {
+        Box::pin(async { false })
+    }
+
     /// The daemon is about to end, and what is being launched shall go on without it.
     fn let_go(&self) {}
 

@@ -35,6 +35,10 @@ const GRACE: Duration = Duration::from_secs(5);
 const RECHECK: Duration = Duration::from_millis(10);
 /// How long PID 1 may take to answer a question.
 const ANSWER: Duration = Duration::from_secs(10);
+/// How long it may take to tell how it stands with the host: whoever stops a guest waits for that.
+const STATE: Duration = Duration::from_secs(5);
+/// PID 1's word for a host that is going down (`SystemState` in org.freedesktop.systemd1(5)).
+const STOPPING: &str = "stopping";
 /// How long a unit of an earlier run may take to go away before a new one starts.
 const LEFTOVER: Duration = Duration::from_secs(10);
 /// systemd's errors for a unit that is still there, and for one that is not (sd-bus, bus-common-errors.h).
@@ -279,6 +283,27 @@ impl Launcher for Systemd {
             let given_up = timeout(ANSWER, self.given_up(&name)).await;
             let given_up = given_up.unwrap_or_else(|_| Err(zbus::Error::Failure("it does not end".into())));
             given_up.unwrap_or_else(|error| tracing::debug!("{name}: {error}"));
+        })
+    }
+
+    fn host_stops(&self) -> BoxFuture<'_, bool> {
+        Box::pin(async move {
+            let asked = timeout(STATE, async {
+                // It is never signalled: what is cached of it would be old.
+                let manager = ManagerProxy::builder(&self.connection).cache_properties(CacheProperties::No);
+                manager.build().await?.system_state().await
+            });
+            match asked.await {
+                Ok(Ok(state)) => state == STOPPING,
+                Ok(Err(error)) => {
+                    tracing::warn!("PID 1 does not tell whether the host is going down: {error}");
+                    false
+                }
+                Err(_) => {
+                    tracing::warn!("PID 1 has not told within {STATE:?} whether the host is going down");
+                    false
+                }
+            }
         })
     }
 

@@ -2,7 +2,7 @@
 
 use std::fmt;
 
-use super::Limit;
+use super::{Limit, Timestamp};
 
 /// The raw wait status of a guest's init, as wait(2) gives it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, serde::Serialize, serde::Deserialize)]
@@ -87,6 +87,15 @@ impl End {
     pub fn is_failure(&self) -> bool {
         matches!(self, Self::Crash(_) | Self::OutOfMemory | Self::Ill { .. })
     }
+}
+
+/// One end of a guest, as it is kept for people.
+#[derive(Debug, Clone, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
+pub struct PastEnd {
+    /// When it was seen.
+    pub at: Timestamp,
+    /// How it ended, or why it could not be started, in words.
+    pub how: String,
 }
 
 /// What is to follow the end of a run that is on its way down, as one daemon leaves it to the next.

@@ -5,6 +5,7 @@
 pub mod diagnostic;
 pub mod end;
 pub mod guest;
+pub mod hold;
 pub mod hook;
 pub mod job;
 pub mod name;
@@ -20,8 +21,9 @@ pub mod status;
 pub mod time;
 
 pub use diagnostic::{Diagnostic, Origin, Severity};
-pub use end::{End, Follows, WaitStatus};
+pub use end::{End, Follows, PastEnd, WaitStatus};
 pub use guest::{EngineKind, EngineSpec, Guest, LxcSpec};
+pub use hold::{Hold, HoldWish};
 pub use hook::{Argv, ArgvError, HookStage, Hooks};
 pub use job::{Action, JobId, JobState, Outcome, Verb};
 pub use name::{GroupName, GuestName, NameError};

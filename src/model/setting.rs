@@ -84,12 +84,13 @@ impl Auto {
     /// The word of [`Auto::LastState`] in settings, JSON and D-Bus; the others are false and true.
     pub const LAST_STATE: &str = "last-state";
 
-    /// Whether a bulk request may take it without being asked for everybody.
-    pub fn is_candidate(self) -> bool {
+    /// Whether a bulk request may take it without being asked for everybody; `was_up` says whether it was wanted up when
+    /// the host last went down.
+    pub fn is_candidate(self, was_up: bool) -> bool {
         match self {
             Self::No => false,
-            // As long as nothing is known of the state before.
-            Self::Yes | Self::LastState => true,
+            Self::Yes => true,
+            Self::LastState => was_up,
         }
     }
 }

@@ -4,12 +4,14 @@ use std::{collections::BTreeMap, path::PathBuf, sync::Arc, time::Duration};
 
 use super::{
     diagnostic::Diagnostic,
+    end::PastEnd,
     guest::EngineKind,
+    hold::Hold,
     job::{JobId, JobState, Outcome, Verb},
     name::{GroupName, GuestName},
     readiness::{Condition, Health},
     restart::RestartPolicy,
-    setting::{Auto, Limit, Order},
+    setting::{Auto, Limit, Order, Owner},
     time::Timestamp,
 };
 
@@ -103,8 +105,12 @@ pub struct GuestStatus {
     pub restarts: u32,
     /// Somebody else started it.
     pub adopted: bool,
-    /// Why it is held, if it is.
-    pub held: Option<String>,
+    /// Why and until when it is held, if it is.
+    pub held: Option<Hold>,
+    /// Who decides when it is started and stopped.
+    pub owner: Owner,
+    /// Its last ends, newest last.
+    pub history: Arc<[PastEnd]>,
     /// What it last wrote on its console before it had to be killed.
     pub last_words: Vec<String>,
     /// Its last helper request.
@@ -178,6 +184,8 @@ pub struct DaemonStatus {
     pub lxcpaths: Vec<PathBuf>,
     /// Everything wrong with the files that were read.
     pub diagnostics: Arc<[Diagnostic]>,
+    /// Why something that should outlive this daemon cannot be kept, where that is so.
+    pub unkept: Option<String>,
 }
 
 /// Everything readers see, at one moment.

@@ -38,7 +38,8 @@ impl Instant {
     }
 }
 
-/// A moment of wall-clock time, in microseconds since 1970-01-01 UTC. For showing, never for deciding.
+/// A moment of wall-clock time, in microseconds since 1970-01-01 UTC. For showing, not for deciding, except where people
+/// mean the wall clock: when a hold ends.
 #[derive(
     Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Default, serde::Serialize, serde::Deserialize,
 )]

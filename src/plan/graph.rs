@@ -10,7 +10,7 @@ use super::{
     cycle::{self, Knots, Tied},
     reason,
 };
-use crate::model::{Guest, GuestName, Order};
+use crate::model::{Guest, GuestName, Order, Owner};
 
 /// For each guest, other guests.
 pub(super) type Edges = Vec<Vec<usize>>;
@@ -27,8 +27,8 @@ pub(super) struct Graph<'a> {
     before: Edges,
     /// Names in `requires` that no guest has.
     missing: BTreeMap<usize, Vec<&'a GuestName>>,
-    /// Who is held, and why.
-    held: BTreeMap<usize, String>,
+    /// Who is started only by a request that names it, and why: held guests, and those of a cluster's manager.
+    kept_back: BTreeMap<usize, String>,
     knots: Knots,
     order: Order,
 }
@@ -70,7 +70,7 @@ impl<'a> Graph<'a> {
             wants: guests.iter().map(|guest| known(&guest.start.wants)).collect(),
             before: Vec::with_capacity(count),
             missing: BTreeMap::new(),
-            held: BTreeMap::new(),
+            kept_back: BTreeMap::new(),
             knots: Knots::default(),
             guests,
             order,
@@ -91,15 +91,25 @@ impl<'a> Graph<'a> {
         graph
     }
 
-    /// The same, where some guests are held.
-    pub fn holding(mut self, held: &dyn Fn(&GuestName) -> Option<String>) -> Self {
+    /// The same, where guests are kept back that are held, or that a cluster's manager starts, but none that the request
+    /// names.
+    pub fn keeping_back(
+        mut self,
+        held: &dyn Fn(&GuestName) -> Option<String>,
+        is_named: impl Fn(&GuestName) -> bool,
+    ) -> Self {
+        let why = |guest: &Guest| match held(&guest.name) {
+            _ if is_named(&guest.name) => None,
+            Some(why) => Some(reason::held(&why)),
+            None => (guest.owner == Owner::Cluster).then(reason::owned),
+        };
         let numbered = self.guests.iter().enumerate();
-        self.held = numbered.filter_map(|(number, guest)| Some((number, held(&guest.name)?))).collect();
+        self.kept_back = numbered.filter_map(|(number, guest)| Some((number, why(guest)?))).collect();
         self
     }
 
-    pub fn is_held(&self, guest: usize) -> bool {
-        self.held.contains_key(&guest)
+    pub fn is_kept_back(&self, guest: usize) -> bool {
+        self.kept_back.contains_key(&guest)
     }
 
     /// The place of a guest when nothing but `start.order` and its name counts.
@@ -148,7 +158,7 @@ impl<'a> Graph<'a> {
         (rings.into_iter().map(named).collect(), tied)
     }
 
-    /// Who cannot be started, and why: guests in cycles, held ones, those that require a guest that does not exist,
+    /// Who cannot be started, and why: guests in cycles, those kept back, those that require a guest that does not exist,
     /// and those that require one of these. What runs is not refused, and holds back nobody.
     pub fn refusals(&self, running: &[bool]) -> BTreeMap<usize, String> {
         let mut roots: BTreeMap<usize, String> = BTreeMap::new();
@@ -159,8 +169,8 @@ impl<'a> Graph<'a> {
         for (&guest, names) in &self.missing {
             roots.entry(guest).or_insert_with(|| reason::missing(names));
         }
-        for (&guest, why) in &self.held {
-            roots.entry(guest).or_insert_with(|| reason::held(why));
+        for (&guest, why) in &self.kept_back {
+            roots.entry(guest).or_insert_with(|| why.clone());
         }
         roots.retain(|&guest, _| !running[guest]);
         if roots.is_empty() {
@@ -181,7 +191,7 @@ impl<'a> Graph<'a> {
     }
 
     /// Draws in everything that `parts` require or want, as far as it does not run, and refuses those wanted ones that
-    /// cannot be started: these are returned. Held ones are left alone without a word.
+    /// cannot be started: these are returned. Those kept back are left alone without a word.
     pub fn pull_for_start(
         &self,
         parts: &mut [Part],
@@ -192,7 +202,7 @@ impl<'a> Graph<'a> {
         let mut queue = picked(parts);
         while let Some(guest) = queue.pop() {
             for &other in self.requires[guest].iter().chain(&self.wants[guest]) {
-                if running[other] || parts[other] != Part::None || self.is_held(other) {
+                if running[other] || parts[other] != Part::None || self.is_kept_back(other) {
                     continue;
                 }
                 if !refused.contains_key(&other) {
@@ -208,13 +218,13 @@ impl<'a> Graph<'a> {
         left_out
     }
 
-    /// Draws in every running guest that requires one of `parts`.
-    pub fn pull_for_stop(&self, parts: &mut [Part], running: &[bool]) {
+    /// Draws in every running guest that requires one of `parts`, as far as `may` says.
+    pub fn pull_for_stop(&self, parts: &mut [Part], running: &[bool], may: impl Fn(usize) -> bool) {
         let dependents = transposed(&self.requires);
         let mut queue = picked(parts);
         while let Some(guest) = queue.pop() {
             for &other in &dependents[guest] {
-                if running[other] && parts[other] == Part::None {
+                if running[other] && parts[other] == Part::None && may(other) {
                     parts[other] = Part::Pulled;
                     queue.push(other);
                 }

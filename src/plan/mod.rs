@@ -6,11 +6,11 @@
 //! # How a plan is made
 //!
 //! 1. **Select** (`select`). A bulk request picks the guests with `start.auto` (or all of them) that are in one of its
-//!    groups. Each is taken once, at its first group of the list. Sorted by that position, by `start.order` (which way
+//!    groups; one with `last-state` counts if it was up before, and one that a cluster's manager owns never does. Each is taken once, at its first group of the list. Sorted by that position, by `start.order` (which way
 //!    round is a setting) and by name, they are the *start order*; one order value at one position is a *tier*. A
 //!    request that names guests is the same with one position.
-//! 2. **Refuse** (`cycle`, `graph`). Nobody in a dependency cycle, nobody that requires a guest that does not exist or
-//!    is down and held, and nobody that requires one of these, is started. The others go on. Stopping is never refused: inside a cycle
+//! 2. **Refuse** (`cycle`, `graph`). Nobody in a dependency cycle, nobody that requires a guest that does not exist, or
+//!    is down and held or a cluster manager's, and nobody that requires one of these, is started. The others go on. Stopping is never refused: inside a cycle
 //!    the dependencies are then ignored.
 //! 3. **Draw in** (`graph`). A start draws in whom its guests require and want, and whom these do, as far as they do
 //!    not run. A stop draws in the running guests that require one which stops. A reboot draws in nobody.
@@ -31,7 +31,7 @@
 
 use std::{collections::BTreeMap, sync::Arc, time::Duration};
 
-use crate::model::{Action, Guest, GuestName, Order, Outlook, PlannedStep, Selection, Verb};
+use crate::model::{Action, Guest, GuestName, Order, Outlook, Owner, PlannedStep, Selection, Verb};
 
 mod cycle;
 mod graph;
@@ -47,7 +47,7 @@ pub use cycle::Cycle;
 pub use listing::{line, listing};
 
 use graph::{Graph, Part};
-use select::Pick;
+use select::{Pick, Why};
 use waves::Arrangement;
 
 /// All guests that are known, by name.
@@ -70,6 +70,9 @@ pub struct Step {
     pub requires: Vec<usize>,
     /// Least time from the moment this guest runs to the start of any later step; zero for shutdown and kill.
     pub delay: Duration,
+    /// The request names it: a hold does not keep it back.
+    #[serde(default)]
+    pub is_named: bool,
     /// Why it is here, and why at this place.
     pub reason: String,
 }
@@ -105,19 +108,21 @@ pub struct Standing<'a> {
     pub is_running: &'a dyn Fn(&GuestName) -> bool,
     /// Why a guest is held, if it is: then nothing but a request that names it starts or reboots it.
     pub held: &'a dyn Fn(&GuestName) -> Option<String>,
+    /// Whether a guest was wanted up when the host last went down: `auto = "last-state"` starts it then.
+    pub was_up: &'a dyn Fn(&GuestName) -> bool,
 }
 
 impl<'a> Standing<'a> {
-    /// Nobody is held.
+    /// Nobody is held, and nobody was up.
     pub fn free(is_running: &'a dyn Fn(&GuestName) -> bool) -> Self {
-        Self { is_running, held: &|_| None }
+        Self { is_running, held: &|_| None, was_up: &|_| false }
     }
 }
 
 /// Plans a bulk request.
 ///
 /// A reboot is about running guests only; the others appear nowhere in its plan. Held guests are neither started nor
-/// rebooted, and still stopped with the others.
+/// rebooted, and still stopped with the others. Those of a cluster's manager are left alone altogether.
 pub fn autostart(
     guests: &Guests,
     selection: &Selection,
@@ -125,14 +130,14 @@ pub fn autostart(
     order: Order,
     standing: Standing<'_>,
 ) -> Plan {
-    let graph = Graph::new(guests, order).holding(standing.held);
+    let graph = Graph::new(guests, order).keeping_back(standing.held, |_| false);
     let running = running(&graph, standing);
-    let mut picks = select::bulk(&graph, selection);
+    let mut picks = select::bulk(&graph, selection, standing.was_up);
     if action == Action::Reboot {
         picks.retain(|pick| running[pick.guest]);
     }
     if matches!(action, Action::Start | Action::Reboot) {
-        picks.retain(|pick| !graph.is_held(pick.guest));
+        picks.retain(|pick| !graph.is_kept_back(pick.guest));
     }
     plan(&graph, picks, action.into(), &running)
 }
@@ -146,8 +151,7 @@ pub fn operation(
     order: Order,
     standing: Standing<'_>,
 ) -> Plan {
-    let held = |name: &GuestName| if names.contains(name) { None } else { (standing.held)(name) };
-    let graph = Graph::new(guests, order).holding(&held);
+    let graph = Graph::new(guests, order).keeping_back(standing.held, |name| names.contains(name));
     let running = running(&graph, standing);
     let (picks, unknown) = select::named(&graph, names);
     let mut plan = plan(&graph, picks, verb, &running);
@@ -194,7 +198,10 @@ fn plan(graph: &Graph<'_>, picks: Vec<Pick<'_>>, verb: Verb, running: &[bool]) -
         }
         Verb::Restart | Verb::Reboot => Arrangement::up(graph, &kept, &parts),
         Verb::Stop | Verb::Kill => {
-            graph.pull_for_stop(&mut parts, running);
+            // An operator who stops a guest by name means those that need it too, whoever started them.
+            let is_by_name = kept.iter().any(|pick| pick.why == Why::Named);
+            let may = |guest: usize| is_by_name || graph.guests[guest].owner != Owner::Cluster;
+            graph.pull_for_stop(&mut parts, running, may);
             Arrangement::down(graph, &kept, &parts)
         }
         Verb::Freeze | Verb::Thaw | Verb::Reset | Verb::Hold | Verb::Release => {

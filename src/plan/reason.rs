@@ -65,6 +65,11 @@ pub(super) fn held(why: &str) -> String {
     format!("it is held: {why}; \"guestctl release\" ends that")
 }
 
+/// Why a guest of a cluster's manager is not started for another one.
+pub(super) fn owned() -> String {
+    "it is down, and its cluster manager starts it".into()
+}
+
 /// Why a guest of a knot is refused.
 pub(super) fn cycle(cycles: &[Cycle], tied: Tied) -> String {
     let (place, cycle) = match tied {

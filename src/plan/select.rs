@@ -3,7 +3,7 @@
 use std::collections::HashMap;
 
 use super::graph::Graph;
-use crate::model::{GroupName, Groups, Guest, GuestName, Selection};
+use crate::model::{GroupName, Groups, Guest, GuestName, Owner, Selection};
 
 /// Why a guest is asked for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -27,11 +27,17 @@ pub(super) struct Pick<'a> {
     pub why: Why<'a>,
 }
 
-/// The guests that a bulk request selects, in start order.
-pub(super) fn bulk<'a>(graph: &Graph<'a>, selection: &'a Selection) -> Vec<Pick<'a>> {
+/// The guests that a bulk request selects, in start order; `was_up` as in [`super::Standing`]. Those of a cluster's manager
+/// are nobody's to select.
+pub(super) fn bulk<'a>(
+    graph: &Graph<'a>,
+    selection: &'a Selection,
+    was_up: &dyn Fn(&GuestName) -> bool,
+) -> Vec<Pick<'a>> {
     let positions = Positions::of(selection);
     let candidates = graph.guests.iter().copied().enumerate().filter(|(_, guest)| {
-        (selection.ignore_auto || guest.start.auto.is_candidate())
+        guest.owner != Owner::Cluster
+            && (selection.ignore_auto || guest.start.auto.is_candidate(was_up(&guest.name)))
             && selection.lxcpath.as_deref().is_none_or(|path| guest.lxcpath() == Some(path))
     });
     let placed = candidates.filter_map(|(number, guest)| {

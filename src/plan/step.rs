@@ -1,12 +1,12 @@
 //! The steps of an arrangement, each with its words.
 
-use std::time::Duration;
+use std::{collections::HashSet, time::Duration};
 
 use super::{
     Step,
     graph::Graph,
     reason,
-    select::Pick,
+    select::{Pick, Why},
     waves::{Arrangement, Placed, Waves},
 };
 use crate::model::{GuestName, Verb};
@@ -29,6 +29,8 @@ pub(super) fn steps(
     };
     let (starts, runs_anew) = (matches!(verb, Verb::Start | Verb::Restart), verb == Verb::Reboot);
     let mut reasons = reasons(graph, picks, arrangement, verb);
+    let named: HashSet<usize> =
+        picks.iter().filter(|pick| pick.why == Why::Named).map(|pick| pick.guest).collect();
     let mut waves = Waves::default();
     let mut steps: Vec<Step> = Vec::with_capacity(arrangement.list.len());
     for &Placed { guest, tier } in &arrangement.list {
@@ -45,6 +47,7 @@ pub(super) fn steps(
             requires: if starts { among(&graph.requires[guest]) } else { Vec::new() },
             after,
             delay,
+            is_named: named.contains(&guest),
             reason,
         });
     }

@@ -148,10 +148,12 @@ pub enum Found {
 }
 
 impl Event {
-    /// With what a guest's turn in a job begins.
-    pub fn turn(verb: Verb, wait: StopWait, guest: &Guest) -> Self {
+    /// With what a guest's turn in a job begins; `with_host` says that what goes down goes down with the host.
+    pub fn turn(verb: Verb, wait: StopWait, with_host: bool, guest: &Guest) -> Self {
         match verb {
             Verb::Start => Event::StartRequested,
+            Verb::Stop if with_host => Event::HostStopRequested(ask(wait, guest)),
+            Verb::Kill if with_host => Event::HostStopRequested(StopKind::Kill),
             Verb::Stop => Event::StopRequested(ask(wait, guest)),
             Verb::Kill => Event::StopRequested(StopKind::Kill),
             Verb::Restart => Event::RestartRequested(ask(wait, guest)),

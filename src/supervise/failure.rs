@@ -35,6 +35,8 @@ pub enum Failure {
         /// What went wrong last.
         last: Box<Failure>,
     },
+    /// It went wrong so while the daemon before this one ran.
+    Earlier(String),
     /// Whom it requires is not up, and will not be by itself.
     Required(String),
 }
@@ -63,7 +65,7 @@ impl fmt::Display for Failure {
                 limit.count,
                 humantime::format_duration(limit.window)
             ),
-            Self::Required(reason) => f.write_str(reason),
+            Self::Required(reason) | Self::Earlier(reason) => f.write_str(reason),
         }
     }
 }

@@ -9,6 +9,7 @@ use super::{
     effect::{Effect, Level, Task},
     ended::Ended,
     event::{Event, HelperId},
+    hold::Lasting,
     job::{Job, Turns},
     machine,
     pressure::Gate,
@@ -72,6 +73,7 @@ pub struct Fleet {
     pub(super) due: BTreeSet<GuestName>,
     /// Who has failed for good since the last look at those who require it.
     pub(super) given_up: Vec<GuestName>,
+    pub(super) lasting: Lasting,
     /// How hard pressed the host is.
     pub(super) pressure: Gate,
     pub(super) published: Snapshot,
@@ -99,6 +101,7 @@ impl Fleet {
             starting: 0,
             due: BTreeSet::new(),
             given_up: Vec::new(),
+            lasting: Lasting::default(),
             pressure: Gate::default(),
             published: Snapshot::default(),
         }
@@ -136,7 +139,9 @@ impl Fleet {
         self.changed.insert(name.clone());
         self.guests.insert(name.clone(), guest);
         if is_other || !self.states.contains_key(&name) {
-            self.states.entry(name.clone()).or_insert_with(|| State::new(now.wall));
+            if !self.states.contains_key(&name) {
+                self.make_known(&name, now);
+            }
             self.tasks.push(Task { guest: name, effect: Effect::Probe });
         }
     }
@@ -155,17 +160,12 @@ impl Fleet {
         self.successors.remove(name);
         self.guests.remove(name);
         self.due.remove(name);
+        self.lasting.forget(name);
         if let Some(deadline) = self.states.remove(name).and_then(|state| state.deadline()) {
             self.deadlines.remove(&(deadline, name.clone()));
         }
         self.changed.insert(name.clone());
         self.stirred.insert(name.clone());
-    }
-
-    /// Has every guest looked at that is not known to run: others may have started it, and nobody saw.
-    pub fn look_at_the_others(&mut self) {
-        let down = self.states.iter().filter(|(_, state)| !state.is_running());
-        self.tasks.extend(down.map(|(name, _)| Task { guest: name.clone(), effect: Effect::Probe }));
     }
 
     /// The guest of this name.
@@ -192,7 +192,7 @@ impl Fleet {
     pub fn deadline(&self) -> Option<Instant> {
         let jobs = self.jobs.values().filter_map(Job::wake);
         let guests = self.deadlines.first().map(|(at, _)| *at);
-        guests.into_iter().chain(jobs).chain(self.pressure.deadline()).min()
+        guests.into_iter().chain(jobs).chain(self.pressure.deadline()).chain(self.lasting.deadline()).min()
     }
 
     /// Lets every deadline that has come happen.
@@ -200,6 +200,7 @@ impl Fleet {
         while let Some((_, name)) = self.deadlines.first().filter(|(at, _)| *at <= now.instant).cloned() {
             self.step(&name, Event::TimedOut, now);
         }
+        self.end_holds(now);
         self.advance(now);
     }
 
@@ -266,7 +267,7 @@ impl Fleet {
         } else {
             self.due.remove(name);
         }
-        if !had_failed && matches!(state.phase, Phase::Failed { .. }) {
+        if !had_failed && state.has_given_up() {
             self.given_up.push(name.clone());
         }
         self.starting = self.starting + usize::from(is_starting) - usize::from(was_starting);
@@ -354,7 +355,8 @@ impl Fleet {
         self.wish(verb, &plan);
         self.last_job += 1;
         let id = JobId(self.last_job);
-        let job = Job::new(id, verb, wait, plan, now);
+        let mut job = Job::new(id, verb, wait, plan, now);
+        job.with_host = self.lasting.host_stops;
         self.job_lines.push(told::begun(&job));
         let concerned: BTreeSet<GuestName> = job.guests().cloned().collect();
         for earlier in self.jobs.values_mut().filter(|job| !job.is_over()) {

@@ -6,7 +6,10 @@ use super::{
     state::{Failure, Phase, Run, Service, Stage, State, Then},
     verdict::down_words,
 };
-use crate::model::{Guest, GuestName};
+use crate::{
+    model::{Guest, GuestName},
+    plan::Step,
+};
 
 /// What is in the way.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -35,6 +38,12 @@ pub(super) fn of<'a>(
     let (passing, lasting): (Vec<_>, Vec<_>) =
         required.chain(before).partition(|hindrance| !matches!(hindrance, Hindrance::Lasting(_)));
     lasting.into_iter().chain(passing).next()
+}
+
+/// A guest may be held since the plan was made. Whoever names it means it all the same, and what runs is not held back.
+pub(super) fn held(step: &Step, state: &State) -> Option<Hindrance> {
+    let hold = state.held.as_ref().filter(|_| !step.is_named && !state.is_running())?;
+    Some(Hindrance::Lasting(format!("it is held: {}", hold.reason)))
 }
 
 /// A required guest must run.

@@ -35,6 +35,8 @@ pub struct Job {
     id: JobId,
     verb: Verb,
     pub(super) wait: StopWait,
+    /// Whoever it takes down goes down with the host.
+    pub(super) with_host: bool,
     pub(super) entries: Vec<Entry>,
     /// Everyone it is about.
     pub(super) concerned: Arc<[GuestName]>,
@@ -87,6 +89,7 @@ impl Job {
             id,
             verb,
             wait,
+            with_host: false,
             places: places.collect(),
             first: 0,
             entries,
@@ -320,7 +323,7 @@ impl Job {
         if !matches!(self.verb, Verb::Start | Verb::Restart) {
             return self.begin(at, guest, state, now);
         }
-        if let Some(hindrance) = hindrance::of(guest, state, look) {
+        if let Some(hindrance) = hindrance::held(step, state).or_else(|| hindrance::of(guest, state, look)) {
             return self.hindered(at, guest, hindrance, now);
         }
         // One that is up is only waited for.
@@ -372,7 +375,7 @@ impl Job {
             deadline,
             may_go_on,
         };
-        let event = Event::turn(self.verb, self.wait, guest);
+        let event = Event::turn(self.verb, self.wait, self.with_host, guest);
         self.wake = earliest(self.wake, deadline.filter(|_| may_go_on));
         self.reached(at, Progress::Begun(begun));
         Turn::Begins(event)

@@ -17,6 +17,8 @@ use crate::{
 const LOOK_AGAIN: Duration = Duration::from_secs(5);
 /// How long after a look that came between down and up; doubled each time, up to the former.
 const LOOK_SOON: Duration = Duration::from_millis(200);
+/// Two reboots that are told of twice are less apart than this; no guest is so fast.
+const SAME: Duration = Duration::from_millis(20);
 /// What such a look shows.
 const CHANGING: &str = "somebody is starting or stopping it";
 
@@ -70,13 +72,13 @@ impl Turn<'_> {
             Some(Remembered { follows: Some(Follows::Begin), .. }) if is_fresh => {
                 self.start_later("guestd ended while it was being started".to_owned())
             }
-            Some(Remembered { follows: Some(Follows::Failed(why)), unwanted, .. }) if is_fresh => {
-                self.state.want(if unwanted { Intent::Down } else { Intent::Up });
-                Phase::Failed { why: Failure::Start(why), remains: None }
-            }
             // A start that was to end before the next one.
             Some(Remembered { follows: Some(Follows::Start), was_seen: false, .. }) if is_fresh => {
                 self.start_later("guestd ended while it was being restarted".to_owned())
+            }
+            Some(Remembered { follows: Some(Follows::Failed(why)), unwanted, .. }) if is_fresh => {
+                self.want_as_before(unwanted);
+                Phase::Failed { why: Failure::Earlier(why), remains: None }
             }
             remembered if remembered.as_ref().is_some_and(|run| run.was_seen) => {
                 self.has_ended(phase, None, remembered)
@@ -85,11 +87,20 @@ impl Turn<'_> {
         }
     }
 
+    /// It runs, or did. Where it was to go down, only what outlives a boot tells who wanted that: somebody, or the host's stop.
+    pub(super) fn want_as_before(&mut self, is_unwanted: bool) {
+        if is_unwanted {
+            self.state.intent = Intent::Down;
+        } else {
+            self.state.want(Intent::Up);
+        }
+    }
+
     /// Goes on with what the daemon before this one was at: as soon as nothing is in the way.
     fn start_later(&mut self, why: String) -> Phase {
         self.state.want(Intent::Up);
         self.log(Level::Info, format!("is to be started: {why}"));
-        Phase::BackingOff { why: Failure::Start(why), next: Next::Due(String::new()) }
+        Phase::BackingOff { why: Failure::Earlier(why), next: Next::Due(String::new()) }
     }
 
     /// What a look leaves in doubt, and when the next one comes. What was known to be in the way is told once.
@@ -110,13 +121,17 @@ impl Turn<'_> {
     fn adopt(&mut self, init: Init, remembered: Option<Remembered>) -> Run {
         let epoch = self.state.next_epoch();
         let is_unwanted = remembered.as_ref().is_some_and(|remembered| remembered.unwanted);
-        self.state.want(if is_unwanted { Intent::Down } else { Intent::Up });
+        self.want_as_before(is_unwanted);
         let adopted = remembered.is_none();
         let fingerprint = remembered.as_ref().map(|remembered| remembered.fingerprint);
         let was_ready = remembered.as_ref().is_some_and(|remembered| remembered.ready == Some(init.pid));
         let service = if was_ready { Service::ready(self.now.instant) } else { self.service() };
         self.state.restarts = remembered.as_ref().map_or(self.state.restarts, |known| known.restarts);
-        self.state.reboots.extend(remembered.into_iter().flat_map(|remembered| remembered.reboots));
+        let mut reboots = remembered.map(|remembered| remembered.reboots).unwrap_or_default();
+        // They may be known from what outlives a boot as well.
+        let known = &self.state.reboots;
+        reboots.retain(|at| known.iter().all(|known| known.since(*at).max(at.since(*known)) > SAME));
+        self.state.reboots.extend(reboots);
         self.effects.push(Effect::Watch(epoch));
         self.tell(Topic::Up, Level::Info, format!("runs already, with init {}: adopted", init.pid));
         let run = Run::new(epoch, fingerprint, self.now.instant);

@@ -6,7 +6,7 @@ use super::{
     backoff,
     effect::{Effect, Level, Line, Topic},
     event::{Checking, Event},
-    hook,
+    history, hook,
     ladder::overdue,
     recover, serve,
     state::{Doubt, Failure, Intent, Next, Phase, Rebooting, Retries, Run, Rung, State, Then},
@@ -26,6 +26,7 @@ pub fn handle(state: &mut State, guest: &Guest, event: Event, now: Now) -> Vec<E
         return Vec::new();
     }
     let before = Before::of(&state.phase, guest);
+    let past = history::Before::of(&state.phase);
     // What failed before a run that was good for so long counts no more, however that ends.
     if backoff::is_stable(&state.phase, &guest.restart, now.instant) {
         state.retries = Retries::default();
@@ -34,10 +35,15 @@ pub fn handle(state: &mut State, guest: &Guest, event: Event, now: Now) -> Vec<E
     let mut turn = Turn { state, guest, now, effects: Vec::new(), starved: false };
     let phase = turn.next(phase, event);
     let mut effects = turn.effects;
-    if mem::discriminant(&phase) != before.kind {
+    let has_changed = mem::discriminant(&phase) != before.kind;
+    if has_changed && !matches!(phase, Phase::Failed { why: Failure::Earlier(_), .. }) {
         state.since = now.wall;
     }
+    if has_changed {
+        state.last_end = None;
+    }
     state.phase = phase;
+    history::note(state, past, now);
     hook::add(&before.stage, state, guest, &mut effects);
     let checking = serve::checking(&state.phase, guest);
     if checking != before.checking {

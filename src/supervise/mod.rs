@@ -15,8 +15,9 @@
 //!   whose turn it finds begun.
 //! - `told`: what the journal is told of jobs, and in which job a guest's line was.
 //! - `fleet`: all guests and all jobs: the one thing that the manager loop owns. `request` is its part that plans,
-//!   `retry` the one that starts guests again by itself, `pressure` the one that holds starts back while the host is hard pressed, `ended` says how
-//!   long ended jobs are kept.
+//!   `hold` the one for holds, `recollection` that for what outlives the daemon and the boot, with each guest's `history`,
+//!   `retry` the one that starts guests again by itself, `pressure` the one that holds starts back while the host is hard
+//!   pressed, `ended` says how long ended jobs are kept.
 //! - `status`: what readers see of it.
 //!
 //! The machine never sees a job, and a job only ever looks at a guest's state: after each event the fleet lets every
@@ -32,6 +33,8 @@ pub mod event;
 mod failure;
 pub mod fleet;
 mod hindrance;
+mod history;
+mod hold;
 mod hook;
 pub mod job;
 mod ladder;
@@ -43,6 +46,7 @@ mod progress;
 mod publish;
 pub mod reboot;
 mod recall;
+pub mod recollection;
 mod recover;
 mod request;
 pub mod restore;

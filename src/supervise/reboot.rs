@@ -27,8 +27,8 @@ pub fn rule(state: &State, run: &Run, guest: &Guest, now: Instant) -> Ruling {
         let then = Then::Stay(if is_host_stop(state) { End::HostStop } else { End::Asked { killed: false } });
         return Ruling::Refuse("it is to be stopped".to_owned(), then);
     }
-    if let Some(reason) = &state.held {
-        let why = format!("the guest is held: {reason}");
+    if let Some(hold) = &state.held {
+        let why = format!("the guest is held: {}", hold.reason);
         return Ruling::Refuse(why.clone(), Then::Stay(End::GuestReboot { why }));
     }
     let limit = guest.reboot.limit;

@@ -170,7 +170,7 @@ impl Turn<'_> {
             }
             follows => {
                 self.log(Level::Info, "has ended while guestd was away");
-                self.state.want(if run.unwanted { Intent::Down } else { Intent::Up });
+                self.want_as_before(run.unwanted);
                 let end = if let Some(Follows::End(known)) = follows { known } else { End::of(status) };
                 self.recover(Failure::Ended(end))
             }

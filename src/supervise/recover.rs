@@ -67,6 +67,7 @@ fn verdict(policy: RestartPolicy, why: &Failure) -> Verdict {
             Failure::RebootLoop(_)
             | Failure::Stuck(_)
             | Failure::Broken(_)
+            | Failure::Earlier(_)
             | Failure::RestartLimit { .. }
             | Failure::Required(_),
             _,

@@ -8,7 +8,9 @@ use super::{
     state::{Intent, Phase, State},
 };
 use crate::{
-    model::{Action, GuestName, JobId, Now, Outlook, Rejection, Selection, StopWait, Verb, path},
+    model::{
+        Action, GuestName, HoldWish, JobId, Now, Outlook, Owner, Rejection, Selection, StopWait, Verb, path,
+    },
     plan::{self, Plan, Standing},
 };
 
@@ -29,8 +31,10 @@ impl Fleet {
             Verb::Stop | Verb::Kill => {
                 let guests = plan.steps.iter().map(|step| &step.guest);
                 for name in guests {
-                    if let Some(state) = self.states.get_mut(name) {
-                        state.want(Intent::Down);
+                    match self.states.get_mut(name) {
+                        Some(state) if self.lasting.host_stops => state.intent = Intent::Down,
+                        Some(state) => state.want(Intent::Down),
+                        None => {}
                     }
                 }
             }
@@ -51,12 +55,24 @@ impl Fleet {
 
     /// Whether a guest counts as running for a plan. On the way up, one that is still being started does not: whoever
     /// needs it must wait for it.
-    fn is_running(&self, verb: Verb) -> impl Fn(&GuestName) -> bool + '_ {
+    fn is_running<'a>(
+        &'a self,
+        verb: Verb,
+        named: Option<&'a GuestName>,
+    ) -> impl Fn(&GuestName) -> bool + 'a {
         let is_up =
             |state: &State| matches!(state.phase, Phase::Up(_) | Phase::Frozen(_) | Phase::Rebooting { .. });
+        // Nobody but its cluster manager would start it: its way up is only waited for.
+        let comes_up = move |name: &GuestName, state: &State| {
+            named != Some(name)
+                && matches!(state.phase, Phase::Starting { .. })
+                && self.guests.get(name).is_some_and(|guest| guest.owner == Owner::Cluster)
+        };
         move |name| {
-            let state = self.states.get(name);
-            state.is_some_and(|state| if verb == Verb::Start { is_up(state) } else { state.may_run() })
+            self.states.get(name).is_some_and(|state| match verb {
+                Verb::Start => is_up(state) || comes_up(name, state),
+                _ => state.may_run(),
+            })
         }
     }
 
@@ -85,19 +101,23 @@ impl Fleet {
                 return Ok(Plan::default());
             }
         }
-        let is_running = self.is_running(action.into());
-        let standing = Standing { is_running: &is_running, held: &self.held() };
+        let is_running = self.is_running(action.into(), None);
+        let standing = Standing { is_running: &is_running, held: &self.held(), was_up: &self.was_up() };
         Ok(plan::autostart(&self.guests, &selection, action, self.rules.order, standing))
     }
 
     fn plan_operation(&self, verb: Verb, name: &GuestName) -> Plan {
-        let is_running = self.is_running(verb);
-        let standing = Standing { is_running: &is_running, held: &self.held() };
+        let is_running = self.is_running(verb, Some(name));
+        let standing = Standing { is_running: &is_running, held: &self.held(), was_up: &self.was_up() };
         plan::operation(&self.guests, std::slice::from_ref(name), verb, self.rules.order, standing)
     }
 
     fn held(&self) -> impl Fn(&GuestName) -> Option<String> + '_ {
-        |name| self.states.get(name).and_then(|state| state.held.clone())
+        |name| self.states.get(name)?.held.as_ref().map(|hold| hold.reason.clone())
+    }
+
+    fn was_up(&self) -> impl Fn(&GuestName) -> bool + '_ {
+        |name| self.states.get(name).is_some_and(|state| state.was_up)
     }
 
     /// Begins a bulk request.
@@ -128,10 +148,10 @@ impl Fleet {
         verb: Verb,
         name: &GuestName,
         wait: StopWait,
-        reason: Option<String>,
+        hold: HoldWish,
         now: Now,
     ) -> Result<JobId, Rejection> {
-        let (Some(state), Some(guest)) = (self.states.get_mut(name), self.guests.get(name)) else {
+        let (Some(state), Some(guest)) = (self.states.get(name), self.guests.get(name)) else {
             return Err(Rejection::NoSuchGuest(name.to_string()));
         };
         let admitted = admission::admit(verb, state, guest);
@@ -139,12 +159,8 @@ impl Fleet {
             return Err(Rejection::Refused { guest: name.clone(), reason: why.to_owned() });
         }
         match verb {
-            // Held again without a reason, it keeps the one it has.
-            Verb::Hold => {
-                let known = state.held.take();
-                state.held = reason.or(known).or_else(|| Some("held by an operator".into()));
-            }
-            Verb::Release => state.held = None,
+            Verb::Hold => self.hold(name, hold, now)?,
+            Verb::Release => self.release(name),
             _ => {}
         }
         let mut plan = self.plan_operation(verb, name);

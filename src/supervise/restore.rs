@@ -28,6 +28,9 @@ pub struct StoredJob {
     pub id: JobId,
     verb: Verb,
     wait: StopWait,
+    /// Whoever it takes down goes down with the host.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    with_host: bool,
     started: Timestamp,
     steps: Vec<Step>,
     /// The results of the guests that have no step: they were as wanted, or were refused.
@@ -124,9 +127,10 @@ impl LeftJob {
         is_complete: bool,
         now: Now,
     ) -> Result<Self, Contradiction> {
-        let StoredJob { id, verb, wait, started, steps, settled, brings_up, .. } = stored;
+        let StoredJob { id, verb, wait, with_host, started, steps, settled, brings_up, .. } = stored;
         check(&steps, &settled)?;
         let mut job = Job::of_steps(id, verb, wait, steps, settled, started);
+        job.with_host = with_host;
         for change in changes {
             for (at, course) in change.steps {
                 job.take_over(at, course, now)?;
@@ -192,6 +196,7 @@ impl Job {
             id: self.id(),
             verb: self.verb(),
             wait: self.wait,
+            with_host: self.with_host,
             started: self.started,
             settled: settled.map(|(guest, outcome)| (guest.clone(), outcome.clone())).collect(),
             steps: self.entries.iter().map(|entry| entry.step.clone()).collect(),

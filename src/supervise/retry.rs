@@ -22,6 +22,9 @@ impl Fleet {
     /// Starts again whose time has come. Returns whether anybody's state has changed.
     pub(super) fn retry(&mut self, now: Now) -> bool {
         let mut has_changed = false;
+        if self.lasting.is_looking {
+            return false;
+        }
         for name in self.due.clone() {
             let Some(grant) = self.grant(&name, now) else { continue };
             let is_last = matches!(&grant, Grant::Waits(what) if what == NO_SLOT);
@@ -43,8 +46,8 @@ impl Fleet {
         if state.intent == Intent::Down {
             return Some(Grant::Waits("its turn to stop".to_owned()));
         }
-        if let Some(reason) = &state.held {
-            return Some(Grant::Waits(format!("its release: it is held: {reason}")));
+        if let Some(hold) = &state.held {
+            return Some(Grant::Waits(format!("its release: it is held: {}", hold.reason)));
         }
         let look = |name: &GuestName| Some((&**self.guests.get(name)?, self.states.get(name)?));
         Some(match hindrance::of(guest, state, &look) {

@@ -1,12 +1,12 @@
 //! One guest's state: intent and phase, wish and fact kept apart.
 
-use std::{collections::VecDeque, time::Duration};
+use std::{collections::VecDeque, sync::Arc, time::Duration};
 
 use super::event::HelperId;
 pub use super::failure::Failure;
 use crate::{
     engine::{Epoch, Init},
-    model::{End, Instant, Now, Timestamp, status::HelperReport},
+    model::{End, Hold, Instant, Now, PastEnd, Timestamp, status::HelperReport},
 };
 
 /// What is wanted. Changed only by an operator, by boot, or by the guest's own halt.
@@ -207,8 +207,14 @@ pub struct State {
     pub wanted_at_boot: Intent,
     /// How many new inits followed the first one of a run, or another run by a restart.
     pub restarts: u32,
-    /// Why it is held, if it is.
-    pub held: Option<String>,
+    /// Its hold, if it is held.
+    pub held: Option<Hold>,
+    /// Whether it was wanted up when the host last went down.
+    pub was_up: bool,
+    /// Its last ends, newest last.
+    pub history: Arc<[PastEnd]>,
+    /// How it ended before this daemon; none once it has gone on from there.
+    pub last_end: Option<String>,
     /// What it last wrote on its console before it had to be killed, for people.
     pub last_words: Vec<String>,
     /// Its last helper request, for people.
@@ -285,6 +291,9 @@ impl State {
             restarts: 0,
             held: None,
             last_words: Vec::new(),
+            was_up: false,
+            history: Arc::new([]),
+            last_end: None,
             helper: None,
             doubt: None,
             seen_down: false,
@@ -324,6 +333,11 @@ impl State {
     /// Whether it should be started by itself as soon as nothing is in the way.
     pub fn is_due(&self) -> bool {
         matches!(self.phase, Phase::BackingOff { next: Next::Due(_), .. })
+    }
+
+    /// Whether it has failed, and this daemon saw it.
+    pub fn has_given_up(&self) -> bool {
+        matches!(&self.phase, Phase::Failed { why, .. } if !matches!(why, Failure::Earlier(_)))
     }
 
     /// Changes what is wanted, by an operator, by a boot or by the guest.

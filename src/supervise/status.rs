@@ -38,6 +38,8 @@ pub fn of(guest: &Guest, state: &State, waits: bool) -> GuestStatus {
         adopted: run.is_some_and(|run| run.adopted),
         held: state.held.clone(),
         last_words: state.last_words.clone(),
+        owner: guest.owner,
+        history: state.history.clone(),
         helper: state.helper.clone(),
         deciding: match &state.phase {
             Phase::Rebooting { decision: Rebooting::Script { .. }, .. } => Some("its reboot script runs"),
@@ -114,7 +116,7 @@ fn reason(guest: &Guest, state: &State, waits: bool) -> String {
         Phase::BackingOff { why, .. } => why.to_string(),
         Phase::Up(run) => service(guest, &run.service),
         Phase::Down(_) if let Some(doubt) = &state.doubt => doubt.why.clone(),
-        Phase::Down(None) => String::new(),
+        Phase::Down(None) => state.last_end.clone().unwrap_or_default(),
         Phase::Down(Some(end)) => end.to_string(),
         Phase::Failed { why, .. } => why.to_string(),
         Phase::Rebooting { .. } => "rebooting".into(),

@@ -115,7 +115,8 @@ pub fn guest_json() -> serde_json::Value {
     serde_json::json!({
         "name": "web", "engine": "lxc", "phase": "up", "intent": "up", "ready": true, "reason": "", "auto": true,
         "order": 7, "delay": 1.5, "groups": ["onboot"], "init_pid": 4711, "since": "2026-11-21T09:47:00Z",
-        "next_try": null, "restarts": 0, "after": ["db"], "wants": [], "requires": []
+        "next_try": null, "restarts": 0, "after": ["db"], "wants": [], "requires": [],
+        "held": null, "held_until": null
     })
 }
 
@@ -130,7 +131,9 @@ pub fn details_json() -> serde_json::Value {
         ("failures", serde_json::json!([])),
         ("ready_when", "started".into()),
         ("health", serde_json::Value::Null),
-        ("held", serde_json::Value::Null),
+        ("held_since", serde_json::Value::Null),
+        ("owner", "guestd".into()),
+        ("history", serde_json::json!([{"at": "2026-11-21T09:46:00Z", "how": "stopped with the host"}])),
         ("adopted", true.into()),
         ("lxcpath", "/x".into()),
         ("config_changed", false.into()),

@@ -10,7 +10,8 @@ use std::{
 use guestd::{
     daemon::handle::{Command, Handle, Outlook, PlannedStep, Rejection, StopWait},
     model::{
-        Auto, Diagnostic, EngineKind, GroupName, GuestName, JobId, JobState, Order, Origin, Timestamp, Verb,
+        Auto, Diagnostic, EngineKind, GroupName, GuestName, Hold, HoldWish, JobId, JobState, Order, Origin,
+        Owner, Timestamp, Verb,
         status::{DaemonStatus, GuestStatus, JobStatus, PhaseWord, Snapshot, Upkeep},
     },
 };
@@ -44,6 +45,8 @@ pub fn guest(text: &str, groups: &[&str]) -> GuestStatus {
         restarts: 0,
         adopted: false,
         held: None,
+        owner: Owner::Guestd,
+        history: Arc::new([]),
         helper: None,
         deciding: None,
         lxcpath: None,
@@ -58,7 +61,7 @@ pub enum Asked {
     /// A bulk request, as `Debug` shows its parts.
     Autostart(String),
     /// A request about one guest.
-    Operate(Verb, GuestName, StopWait, Option<String>),
+    Operate(Verb, GuestName, StopWait, HoldWish),
     /// A cancelled job.
     Cancel(JobId),
     /// A reload.
@@ -121,7 +124,7 @@ async fn answer(
     let note = |what| asked.lock().unwrap().push(what);
     while let Some(command) = inbox.recv().await {
         match command {
-            Command::Autostart { action, selection, wait, reply } => {
+            Command::Autostart { action, selection, wait, reply, .. } => {
                 note(Asked::Autostart(format!("{action} {selection:?} {wait:?}")));
                 let answer = match selection.lxcpath {
                     Some(path) => Err(Rejection::ForeignPath { path, managed: "/srv/lxc".into() }),
@@ -135,11 +138,13 @@ async fn answer(
                 // A caller that was refused no longer waits.
                 drop(reply.send(Ok(Outlook { steps, refused })));
             }
-            Command::Operate { verb, guest, wait, reason, reply } => {
-                note(Asked::Operate(verb, guest.clone(), wait, reason));
+            Command::Operate { verb, guest, wait, hold, reply, .. } => {
+                note(Asked::Operate(verb, guest.clone(), wait, hold));
                 let held = snapshots.borrow().guests[&guest].held.clone();
                 let answer = match held {
-                    Some(reason) if verb == Verb::Start => Err(Rejection::Refused { guest, reason }),
+                    Some(Hold { reason, .. }) if verb == Verb::Start => {
+                        Err(Rejection::Refused { guest, reason })
+                    }
                     _ => Ok(begin(&snapshots, verb)),
                 };
                 reply.send(answer).unwrap();

@@ -6,7 +6,7 @@ use futures_util::StreamExt;
 use guestd::{
     daemon::handle::StopWait,
     dbus::{self, errors::Error},
-    model::{JobId, JobState, Outcome, Timestamp, Verb, status::PhaseWord},
+    model::{Hold, HoldWish, JobId, JobState, Outcome, Timestamp, Verb, status::PhaseWord},
 };
 use tokio::time::timeout;
 use zbus::{MessageStream, Variant, message::Type};
@@ -15,6 +15,10 @@ use crate::{
     manager::{Asked, Manager, guest, name},
     pair::Pair,
 };
+
+fn held(reason: &str) -> Hold {
+    Hold { reason: reason.into(), since: Timestamp(1), until: Some(Timestamp(9)) }
+}
 
 /// A signal that does not come is not waited for longer than this.
 const DEADLINE: Duration = Duration::from_secs(10);
@@ -80,7 +84,7 @@ async fn every_verb_reaches_the_manager_by_name_and_by_object() {
         ($($method:ident $verb:ident),*) => {$(
             jobs.push(manager.$method("web-1", &none).await.unwrap());
             jobs.push(web.$method(&none).await.unwrap());
-            let wanted = Asked::Operate(Verb::$verb, name("web-1"), StopWait::Configured, None);
+            let wanted = Asked::Operate(Verb::$verb, name("web-1"), StopWait::Configured, HoldWish::default());
             assert_eq!(pair.manager.asked(), [wanted.clone(), wanted]);
         )*};
     }
@@ -90,12 +94,18 @@ async fn every_verb_reaches_the_manager_by_name_and_by_object() {
     assert_eq!(jobs.last().unwrap().as_str(), "/org/guestd1/job/20");
     assert_eq!(manager.list_jobs().await.unwrap().len(), 20);
 
-    let options = HashMap::from([("timeout", Variant::from(7i32)), ("reason", "disk full".into())]);
+    let until = ("until", Variant::from(9u64));
+    let options = HashMap::from([("timeout", Variant::from(7i32)), ("reason", "disk full".into()), until]);
     manager.hold("db", &options).await.unwrap();
     let wait = StopWait::AtMost(Duration::from_secs(7));
     assert_eq!(
         pair.manager.asked(),
-        [Asked::Operate(Verb::Hold, name("db"), wait, Some("disk full".into()))]
+        [Asked::Operate(
+            Verb::Hold,
+            name("db"),
+            wait,
+            HoldWish { reason: Some("disk full".into()), until: Some(Timestamp(9)) }
+        )]
     );
 }
 
@@ -148,7 +158,7 @@ async fn what_is_read_agrees_in_all_forms() {
 #[tokio::test]
 async fn every_error_has_its_name() {
     let pair = Pair::root().await;
-    pair.manager.change("db", |db| db.held = Some("it is held: disk full".into()));
+    pair.manager.change("db", |db| db.held = Some(held("it is held: disk full")));
     let manager = pair.proxy().await;
     let none = none();
     let is = |error: Error, wanted: fn(String) -> Error, part: &str| {
@@ -226,8 +236,11 @@ async fn exactly_what_changed_is_signalled() {
     assert_eq!(signals.next().await, "/org/guestd1/guest/web_2d1 org.guestd1.Guest Reason=\"a\u{fffd}b\"");
     // The same again is no news: the next signal is about the change after it.
     pair.manager.change("web-1", |_| {});
-    pair.manager.change("db", |db| db.held = Some("backup".into()));
-    assert_eq!(signals.next().await, "/org/guestd1/guest/db org.guestd1.Guest Held=\"backup\"");
+    pair.manager.change("db", |db| db.held = Some(held("backup")));
+    assert_eq!(
+        signals.next().await,
+        "/org/guestd1/guest/db org.guestd1.Guest Held=\"backup\" HeldUntil=uint64 9"
+    );
 }
 
 #[tokio::test]

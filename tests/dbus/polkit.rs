@@ -40,7 +40,10 @@ async fn a_rule_tells_guests_apart_by_their_groups() {
     answer(&host.call(NOBODY, &["Restart", "sa{sv}", "web-1", "0"]).await);
     answer(&host.call(NOBODY, &["Autostart", "sasa{sv}", "reboot", "1", "web", "0"]).await);
     let asked = host.manager.asked();
-    assert_eq!(asked[0], Asked::Operate(Verb::Restart, name("web-1"), Default::default(), None));
+    assert_eq!(
+        asked[0],
+        Asked::Operate(Verb::Restart, name("web-1"), Default::default(), Default::default())
+    );
     assert_eq!(asked.len(), 2);
 
     let text = refusal(&host.call(NOBODY, &["Restart", "sa{sv}", "db", "0"]).await);

@@ -157,7 +157,8 @@ async fn polkit_is_asked_about_each_guest_in_the_right_words() {
     assert_eq!(asked(), []);
     answer(&host.call(NOBODY, &["Start", "sa{sv}", "web-1", "0"]).await);
     assert_eq!(asked(), [question("web-1", "web"), question("db", "data,backup")]);
-    let verbs = [Asked::Reload, Asked::Operate(Verb::Start, name("web-1"), Default::default(), None)];
+    let verbs =
+        [Asked::Reload, Asked::Operate(Verb::Start, name("web-1"), Default::default(), Default::default())];
     assert_eq!(host.manager.asked(), verbs);
     answer(&host.call(NOBODY, &["Autostart", "sasa{sv}", "start", "1", "web", "0"]).await);
     assert_eq!(asked(), [question("web-1", "web")]);

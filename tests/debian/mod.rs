@@ -164,7 +164,9 @@ fn stopped_in_reverse(recorded: &str, journal: &str) {
     let at = |words: &str| journal.find(words).unwrap_or_else(|| panic!("no {words:?} in\n{journal}"));
     for name in ["db", "lab", "mail", "web"] {
         // Its own clean stop came before its unit was touched.
-        assert!(at(&format!("{name} is down: stopped by request")) < at("Stopped guests-shutdown.service"));
+        assert!(
+            at(&format!("{name} is down: stopped with the host")) < at("Stopped guests-shutdown.service")
+        );
         assert!(!journal.contains(&format!("guest-{name}.service: Killing")), "{journal}");
     }
     assert!(at("Stopped guests-shutdown.service") < at("Stopped guestd.service"));

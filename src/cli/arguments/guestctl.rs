@@ -60,7 +60,7 @@ pub enum Command {
     /// Keep guests from being started and restarted automatically.
     Hold(Hold),
     /// End holds.
-    Release(Simple),
+    Release(Chosen),
     /// Show what a bulk request would do: who, in which wave, and why.
     ///
     /// guestd is asked; without it the plan is made from the configuration.
@@ -142,15 +142,36 @@ pub struct Timed {
     pub timeout: Option<String>,
 }
 
+/// Guests, by their names or those of their groups.
+#[derive(Debug, Clone, Default, Args)]
+#[group(required = true, multiple = true, args = ["names", "groups", "all"])]
+pub struct Chosen {
+    /// The guests.
+    #[arg(value_name = "NAME")]
+    pub names: Vec<String>,
+    /// Also the guests of these groups; an empty element means the guests in no group.
+    #[arg(short = 'g', long = "groups", value_name = "GROUP[,GROUP...]", allow_hyphen_values = true)]
+    pub groups: Vec<String>,
+    /// All guests.
+    #[arg(short = 'a', long)]
+    pub all: bool,
+    /// Return as soon as guestd has taken the request.
+    #[arg(long)]
+    pub no_block: bool,
+}
+
 /// Guests to hold.
 #[derive(Debug, Clone, Default, Args)]
 pub struct Hold {
     /// Guests and waiting.
     #[command(flatten)]
-    pub simple: Simple,
+    pub chosen: Chosen,
     /// Why; shown with the guest.
     #[arg(long, value_name = "TEXT")]
     pub reason: Option<String>,
+    /// Until when: so long (2h), a time of the day (18:30), or a moment (2026-11-21T18:30:00Z). Default: until released.
+    #[arg(long, value_name = "WHEN")]
+    pub until: Option<String>,
 }
 
 /// Whose dependencies are shown.
@@ -164,37 +185,66 @@ pub struct Deps {
     pub reverse: bool,
 }
 
-/// A request about guests by name.
+/// A request about single guests.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Operation<'a> {
     /// What.
     pub verb: Verb,
     /// With whom.
     pub names: &'a [String],
+    /// And with those in these groups, as `-g` has them.
+    pub groups: &'a [String],
+    /// And with all.
+    pub all: bool,
     /// Whether to wait for the end.
     pub wait: bool,
     /// `-t` as given.
     pub timeout: Option<&'a str>,
     /// Why, for a hold.
     pub reason: Option<&'a str>,
+    /// Until when, as given.
+    pub until: Option<&'a str>,
+}
+
+impl<'a> From<(Verb, &'a Simple)> for Operation<'a> {
+    fn from((verb, Simple { names, no_block }): (Verb, &'a Simple)) -> Self {
+        let (timeout, reason, until) = (None, None, None);
+        Self { verb, names, groups: &[], all: false, wait: !no_block, timeout, reason, until }
+    }
+}
+
+impl<'a> From<(Verb, &'a Timed)> for Operation<'a> {
+    fn from((verb, timed): (Verb, &'a Timed)) -> Self {
+        Self { timeout: timed.timeout.as_deref(), ..Self::from((verb, &timed.simple)) }
+    }
+}
+
+impl<'a> From<(Verb, &'a Chosen)> for Operation<'a> {
+    fn from((verb, Chosen { names, groups, all, no_block }): (Verb, &'a Chosen)) -> Self {
+        let (timeout, reason, until) = (None, None, None);
+        Self { verb, names, groups, all: *all, wait: !no_block, timeout, reason, until }
+    }
 }
 
 impl Command {
     /// The request about guests that this is, if it is one.
     pub fn operation(&self) -> Option<Operation<'_>> {
-        let (verb, simple, timeout, reason) = match self {
-            Self::Start(simple) => (Verb::Start, simple, None, None),
-            Self::Stop(timed) => (Verb::Stop, &timed.simple, timed.timeout.as_deref(), None),
-            Self::Restart(timed) => (Verb::Restart, &timed.simple, timed.timeout.as_deref(), None),
-            Self::Reboot(timed) => (Verb::Reboot, &timed.simple, timed.timeout.as_deref(), None),
-            Self::Kill(simple) => (Verb::Kill, simple, None, None),
-            Self::Freeze(simple) => (Verb::Freeze, simple, None, None),
-            Self::Thaw(simple) => (Verb::Thaw, simple, None, None),
-            Self::Reset(simple) => (Verb::Reset, simple, None, None),
-            Self::Hold(hold) => (Verb::Hold, &hold.simple, None, hold.reason.as_deref()),
-            Self::Release(simple) => (Verb::Release, simple, None, None),
+        Some(match self {
+            Self::Start(simple) => (Verb::Start, simple).into(),
+            Self::Stop(timed) => (Verb::Stop, timed).into(),
+            Self::Restart(timed) => (Verb::Restart, timed).into(),
+            Self::Reboot(timed) => (Verb::Reboot, timed).into(),
+            Self::Kill(simple) => (Verb::Kill, simple).into(),
+            Self::Freeze(simple) => (Verb::Freeze, simple).into(),
+            Self::Thaw(simple) => (Verb::Thaw, simple).into(),
+            Self::Reset(simple) => (Verb::Reset, simple).into(),
+            Self::Hold(hold) => Operation {
+                reason: hold.reason.as_deref(),
+                until: hold.until.as_deref(),
+                ..(Verb::Hold, &hold.chosen).into()
+            },
+            Self::Release(chosen) => (Verb::Release, chosen).into(),
             _ => return None,
-        };
-        Some(Operation { verb, names: &simple.names, wait: !simple.no_block, timeout, reason })
+        })
     }
 }

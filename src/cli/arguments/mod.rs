@@ -9,6 +9,7 @@ use crate::model::{Action, NameError, Selection, path::normal};
 pub mod autostart;
 pub mod guestctl;
 pub mod guestd;
+pub mod when;
 
 pub use autostart::Autostart;
 pub use guestctl::Guestctl;
@@ -34,6 +35,14 @@ pub enum UsageError {
     Boot {
         /// The other option.
         option: &'static str,
+    },
+    /// `--until` with something else than a moment to come.
+    #[error("--until: \"{shown}\" {why}")]
+    Until {
+        /// What was given.
+        shown: String,
+        /// What is wrong with it.
+        why: &'static str,
     },
     /// `-t` without a number.
     #[error("-t, --timeout: \"{shown}\" is not a number of seconds")]

@@ -1,6 +1,6 @@
 //! `guestctl start`, `stop` and the other verbs: one job for each guest that is named.
 
-use std::cell::RefCell;
+use std::{cell::RefCell, time::SystemTime};
 
 use futures_util::{StreamExt, stream};
 use tokio::sync::Mutex;
@@ -9,14 +9,15 @@ use zbus::OwnedObjectPath;
 use super::answers::{Answer, Answers};
 use crate::{
     cli::{
-        arguments::{guestctl::Operation, seconds},
+        arguments::{UsageError, guestctl::Operation, seconds, when},
         away,
-        bus::{Bus, Interrupt, Options},
+        bus::{Bus, Interrupt, Options, parse},
         error::Error,
         exit::GuestctlExit,
         job::{self, Sight},
     },
-    model::GuestName,
+    dbus::describe::{Guest, Host},
+    model::{GroupName, GuestName, Selection},
 };
 
 /// So many jobs are followed at once. A bus lets each connection have 128 calls open and 512 subscriptions.
@@ -28,6 +29,8 @@ pub(super) async fn run(operation: &Operation<'_>, json: bool) -> Result<Guestct
     let options = options(operation)?;
     let mut interrupt = Interrupt::listen()?;
     let bus = interrupt.or(Bus::connect()).await?;
+    let names = interrupt.or(names(&bus, operation)).await?;
+    let operation = &Operation { names: &names, ..operation.clone() };
     let request =
         Request { bus, operation, options, turn: Mutex::new(()), answers: Answers::new(operation, json) };
     tokio::select! {
@@ -37,6 +40,29 @@ pub(super) async fn run(operation: &Operation<'_>, json: bool) -> Result<Guestct
     request.answers.into_inner().finish()
 }
 
+/// The guests that are named, and behind them those of the groups that are.
+async fn names(bus: &Bus, operation: &Operation<'_>) -> Result<Vec<String>, Error> {
+    let mut names = operation.names.to_vec();
+    if operation.groups.is_empty() && !operation.all {
+        return Ok(names);
+    }
+    let groups = Selection::parse_groups(operation.groups).map_err(|source| UsageError::Group { source })?;
+    let told = bus.describe().await?;
+    let host: Host<'_> = parse(&told)?;
+    let is_in = |guest: &Guest<'_>, group: &Option<GroupName>| match group {
+        None => guest.groups.is_empty(),
+        Some(group) => guest.groups.iter().any(|name| name == group.as_str()),
+    };
+    let chosen =
+        host.guests.iter().filter(|guest| operation.all || groups.iter().any(|group| is_in(guest, group)));
+    for guest in chosen {
+        if !names.iter().any(|name| *name == guest.name) {
+            names.push(guest.name.to_string());
+        }
+    }
+    Ok(names)
+}
+
 fn options<'a>(operation: &Operation<'a>) -> Result<Options<'a>, Error> {
     let mut options = Options::new();
     if let Some(text) = operation.timeout {
@@ -44,6 +70,9 @@ fn options<'a>(operation: &Operation<'a>) -> Result<Options<'a>, Error> {
     }
     if let Some(reason) = operation.reason {
         options.insert("reason", reason.into());
+    }
+    if let Some(text) = operation.until {
+        options.insert("until", when::moment(text, SystemTime::now())?.0.into());
     }
     Ok(options)
 }

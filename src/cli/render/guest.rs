@@ -5,8 +5,13 @@ use std::time::{Duration, SystemTime};
 use super::{Column, Long, Style, block, counted, plain, table, time, upkeep};
 use crate::{
     dbus::describe::{Guest, GuestDetails, HelperRequest, Host},
-    model::Auto,
+    model::{Auto, Owner},
 };
+
+/// So many of its last ends are shown of a guest.
+const PAST_ENDS: usize = 3;
+/// What is said of a guest that is not guestd's to start and stop.
+const OWNED: &str = "owned by the cluster manager: requests for many guests leave it alone";
 
 /// The table of all guests.
 pub fn list(style: Style, guests: &[Guest<'_>], now: SystemTime) -> String {
@@ -32,13 +37,15 @@ fn phase_word<'a>(guest: &'a Guest<'_>) -> &'a str {
     super::deps::phase(&guest.phase, guest.ready)
 }
 
-/// Why it is where it is; first what comes next, which must not be cut off.
+/// Why it is where it is; first what comes next, which must not be cut off; and why it is held.
 fn reason(guest: &Guest<'_>, now: SystemTime) -> String {
-    match next_try(guest, now) {
-        Some(next) if guest.reason.is_empty() => next,
-        Some(next) => format!("{next}; {}", guest.reason),
-        None => guest.reason.to_string(),
-    }
+    let held = guest.held.as_deref().map(|why| format!("held{}: {why}", held_until(guest)));
+    let reason = Some(guest.reason.to_string()).filter(|reason| !reason.is_empty());
+    [next_try(guest, now), reason, held].into_iter().flatten().collect::<Vec<_>>().join("; ")
+}
+
+fn held_until(guest: &Guest<'_>) -> String {
+    guest.held_until.as_deref().map_or(String::new(), |at| format!(" until {}", time::moment(at)))
 }
 
 fn next_try(guest: &Guest<'_>, now: SystemTime) -> Option<String> {
@@ -72,7 +79,7 @@ pub fn status(style: Style, details: &GuestDetails<'_>, now: SystemTime) -> Stri
     field("Restarts", upkeep::restarts(details, now));
     field("Ready", upkeep::readiness(details));
     field("Health", details.health.as_ref().map_or(String::new(), |health| upkeep::health(guest, health)));
-    field("Held", details.held.as_deref().unwrap_or_default().to_owned());
+    field("Held", guest.held.as_deref().map_or(String::new(), |why| format!("{why}{}", held_until(guest))));
     field("Last words", details.last_words.join(" | "));
     field("Start", start(guest));
     field("Groups", guest.groups.join(", "));
@@ -85,7 +92,11 @@ pub fn status(style: Style, details: &GuestDetails<'_>, now: SystemTime) -> Stri
     let notes = [
         (details.adopted && guest.init_pid.is_some(), "started by somebody else and adopted"),
         (details.config_changed, "its configuration changed since it was started"),
+        (details.owner == Owner::Cluster.as_str(), OWNED),
     ];
+    for end in details.history.iter().rev().take(PAST_ENDS) {
+        field("Ended", format!("{}: {}", time::moment(&end.at), end.how));
+    }
     for (_, note) in notes.into_iter().filter(|(holds, _)| *holds) {
         field("Note", note.to_owned());
     }
@@ -114,7 +125,7 @@ fn next_steps(details: &GuestDetails<'_>) -> Vec<String> {
         _ => Vec::new(),
     };
     let more = [
-        (details.held.is_some(), format!("\"guestctl release {name}\" ends the hold")),
+        (guest.held.is_some(), format!("\"guestctl release {name}\" ends the hold")),
         (details.config_changed, format!("\"guestctl reboot {name}\" takes the new configuration over")),
     ];
     told.into_iter().chain(more.into_iter().filter(|(holds, _)| *holds).map(|(_, step)| step)).collect()
@@ -175,6 +186,7 @@ pub fn overview(style: Style, overview: &Host<'_>) -> String {
         ("Jobs", if jobs.is_empty() { "none running".to_owned() } else { jobs.join("; ") }),
         ("Starts", daemon.held_back.as_ref().map_or(String::new(), |what| format!("wait for {what}"))),
         ("Findings", findings),
+        ("Not kept", daemon.unkept.as_deref().unwrap_or_default().to_owned()),
         ("Launcher", format!("{}, at most {} starting at once", daemon.launcher, daemon.max_starting)),
         ("Order", daemon.order.to_string()),
         ("Authorization", daemon.authorization.to_string()),

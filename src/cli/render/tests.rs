@@ -14,7 +14,7 @@ use super::{
 };
 use crate::{
     cli::view::JobView,
-    dbus::describe::{Daemon, GuestDetails, Health, Host, Job},
+    dbus::describe::{Daemon, GuestDetails, Health, Host, Job, PastEnd},
     import::Effective,
     model::{Action, Auto, Diagnostic, GuestName, JobId, JobState, Origin, Outcome, PlannedStep, Verb},
 };
@@ -177,6 +177,36 @@ fn job(id: u32, state: &'static str, status: &'static str) -> Job<'static> {
 }
 
 #[test]
+fn a_held_guest_says_so_in_lists_too_and_an_owner_and_the_past_are_told() {
+    let [_, _, mut web] = guests();
+    web.guest.held = Some("restoring a backup".into());
+    web.guest.held_until = Some("2026-11-21T14:00:00.000000Z".into());
+    web.owner = "cluster".into();
+    let end = |at: &'static str, how: &'static str| PastEnd { at: at.into(), how: how.into() };
+    web.history = vec![
+        end("2026-11-18T01:00:00Z", "too long ago"),
+        end("2026-11-19T01:00:00Z", "crashed"),
+        end("2026-11-20T01:00:00Z", "stopped with the host"),
+        end("2026-11-21T01:00:00Z", "halted by the guest"),
+    ];
+    let list = guest::list(at(160), std::slice::from_ref(&web.guest), now());
+    assert!(
+        list.contains("halted by the guest; held until 2026-11-21 14:00:00 UTC: restoring a backup"),
+        "{list}"
+    );
+    let shown = guest::status(Style::default(), &web, now());
+    for part in [
+        "Held: restoring a backup until 2026-11-21 14:00:00 UTC\n",
+        "Ended: 2026-11-21 01:00:00 UTC: halted by the guest\n",
+        "Ended: 2026-11-19 01:00:00 UTC: crashed\n",
+        "Note: owned by the cluster manager",
+    ] {
+        assert!(shown.contains(part), "{part:?} is not in\n{shown}");
+    }
+    assert!(!shown.contains("too long ago"), "{shown}");
+}
+
+#[test]
 fn the_daemon() {
     let daemon = Daemon {
         version: "0.1.0".into(),
@@ -190,6 +220,7 @@ fn the_daemon() {
         guests_up: 1,
         guests_failed: 1,
         diagnostics: 2,
+        unkept: None,
     };
     let jobs = vec![job(2, "done", ""), job(3, "running", "starting web")];
     let host = Host { daemon: daemon.clone(), guests: guests().map(|details| details.guest).into(), jobs };

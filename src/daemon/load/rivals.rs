@@ -76,7 +76,7 @@ impl Rivals {
             );
             Diagnostic::warning(Origin::file(link.as_path()), message)
         });
-        let instances = meant().filter(|guest| guest.start.auto.is_candidate()).filter_map(|guest| {
+        let instances = meant().filter(|guest| guest.start.auto.is_candidate(true)).filter_map(|guest| {
             let (name, link) = (&guest.name, self.instances.get(&guest.name)?);
             let message = format!(
                 "lxc@{name}.service starts {name} at boot beside guestd, out of order and without its unit; \

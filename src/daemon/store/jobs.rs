@@ -76,7 +76,7 @@ impl Jobs {
                 continue;
             }
             let number = |name: &str| name.strip_suffix(SUFFIX)?.parse().ok().map(JobId);
-            last = last.max(number(name.trim_end_matches(record::ASIDE)).unwrap_or(last));
+            last = last.max(number(name.split(record::ASIDE).next().unwrap_or_default()).unwrap_or(last));
             let Some(id) = number(&name) else { continue };
             match self.read(id, now) {
                 Ok(job) => {
@@ -113,7 +113,8 @@ impl Jobs {
 
     fn set_aside(&self, id: JobId, error: &JobError) {
         let kept = match record::set_aside(&self.path(id)) {
-            Ok(()) => format!("it is kept as {id}{SUFFIX}{}", record::ASIDE),
+            Ok(Some(aside)) => format!("it is kept as {}", aside.display()),
+            Ok(None) => "and so is its file".to_owned(),
             Err(error) => in_full(&error),
         };
         tracing::warn!(guest_job = %id, "{}; job {id} is lost, {kept}", in_full(error));

@@ -38,25 +38,28 @@ struct Host {
     guests: Guests,
     running: BTreeSet<GuestName>,
     held: BTreeSet<GuestName>,
+    was_up: BTreeSet<GuestName>,
     order: Order,
 }
 
 impl Host {
     /// Reads one guest a line: its name, then words like `auto`, `order=5`, `delay=0.5`, `group=a,b` (`group=` is in
-    /// groups without a usable name), `after=x`, `wants=x`, `requires=x,y`, `path=/srv`, `held` and `up`. All are `auto`,
-    /// unless `manual` or `last-state`.
+    /// groups without a usable name), `after=x`, `wants=x`, `requires=x,y`, `path=/srv`, `held`, `cluster`, `up`
+    /// and `was-up`. All are `auto`, unless `manual` or `last-state`.
     fn new(text: &str) -> Self {
         let mut host = Self::default();
         for line in text.lines().map(str::trim).filter(|line| !line.is_empty()) {
             let mut words = line.split_whitespace();
             let name = words.next().unwrap();
             let mut start = Start { auto: Auto::Yes, ..Start::default() };
-            let mut path = "/var/lib/lxc";
+            let (mut path, mut owner) = ("/var/lib/lxc", Owner::Guestd);
             for word in words {
                 match word.split_once('=').unwrap_or((word, "")) {
                     ("manual", _) => start.auto = Auto::No,
                     ("last-state", _) => start.auto = Auto::LastState,
                     ("held", _) => assert!(host.held.insert(GuestName::new(name).unwrap())),
+                    ("cluster", _) => owner = Owner::Cluster,
+                    ("was-up", _) => assert!(host.was_up.insert(GuestName::new(name).unwrap())),
                     ("up", _) => assert!(host.running.insert(GuestName::new(name).unwrap())),
                     ("order", value) => start.order = value.parse().unwrap(),
                     ("delay", value) => start.delay = Duration::from_secs_f64(value.parse().unwrap()),
@@ -71,7 +74,7 @@ impl Host {
                     _ => panic!("what is {word:?}?"),
                 }
             }
-            let guest = guest(name, path, start);
+            let guest = Guest { owner, ..guest(name, path, start) };
             assert!(host.guests.insert(guest.name.clone(), Arc::new(guest)).is_none());
         }
         host
@@ -90,7 +93,8 @@ impl Host {
 
     fn standing(&self, plan: impl FnOnce(Standing<'_>) -> Plan) -> Plan {
         let held = |name: &GuestName| self.held.contains(name).then(|| "repair".to_owned());
-        plan(Standing { is_running: &|name| self.running.contains(name), held: &held })
+        let was_up = |name: &GuestName| self.was_up.contains(name);
+        plan(Standing { is_running: &|name| self.running.contains(name), held: &held, was_up: &was_up })
     }
 
     fn plan(&self, action: Action, selection: &Selection) -> Plan {

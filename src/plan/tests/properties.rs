@@ -43,6 +43,7 @@ fn hosts() -> impl Strategy<Value = Host> {
     let guests = prop::collection::btree_map(name(), (start(), prop::bool::ANY), 0..12);
     (guests, prop::bool::ANY).prop_map(|(guests, lowest)| Host {
         held: BTreeSet::new(),
+        was_up: BTreeSet::new(),
         running: guests.iter().filter(|(_, (_, up))| *up).map(|(name, _)| name.clone()).collect(),
         guests: guests
             .into_iter()
@@ -66,7 +67,7 @@ fn selections() -> impl Strategy<Value = Selection> {
 fn selected<'a>(host: &'a Host, selection: &Selection) -> Vec<&'a GuestName> {
     let walked: &[_] = if selection.groups.is_empty() { &[None] } else { &selection.groups };
     let chosen = host.guests.values().filter(|guest| {
-        (guest.start.auto.is_candidate() || selection.ignore_auto)
+        (guest.start.auto.is_candidate(false) || selection.ignore_auto)
             && (selection.all || walked.iter().any(|group| guest.is_in(group.as_ref())))
     });
     chosen.map(|guest| &guest.name).collect()

@@ -25,7 +25,7 @@ fn the_example_of_lxc_1_0() {
 
 #[test]
 fn candidates_have_start_auto_unless_it_is_ignored() {
-    let host = Host::new("a\n b manual\n c group=x last-state\n d group=x manual");
+    let host = Host::new("a\n b manual\n c group=x last-state was-up\n d group=x manual\n e group=x cluster");
     for (lists, all, ignore_auto, order) in [
         (&[][..], false, false, "a"),
         (&[], false, true, "a b"),
@@ -37,6 +37,40 @@ fn candidates_have_start_auto_unless_it_is_ignored() {
         let selection = Selection { all, ignore_auto, ..groups(lists) };
         assert_eq!(order_of(&host.plan(Action::Start, &selection)), order, "{selection:?}");
     }
+}
+
+#[test]
+fn last_state_counts_who_was_up() {
+    let host = Host::new("a last-state\n b last-state was-up\n c manual was-up");
+    assert_eq!(order_of(&host.all(Action::Start)), "b");
+    let everybody = Selection { all: true, ignore_auto: true, ..Selection::default() };
+    assert_eq!(order_of(&host.plan(Action::Start, &everybody)), "a b c");
+}
+
+#[test]
+fn a_cluster_s_guests_are_no_bulk_request_s() {
+    let host = Host::new(
+        "db cluster up\n web requires=db\n vip cluster\n app wants=vip up\n ha cluster requires=app up",
+    );
+    let everybody = Selection { all: true, ignore_auto: true, ..Selection::default() };
+    for (action, order) in
+        [(Action::Start, "web"), (Action::Shutdown, "app"), (Action::Kill, "app"), (Action::Reboot, "app")]
+    {
+        assert_eq!(order_of(&host.plan(action, &everybody)), order, "{action}");
+    }
+    assert_eq!(order_of(&host.operation(Verb::Start, "vip")), "vip", "by name");
+    assert_eq!(order_of(&host.operation(Verb::Stop, "app")), "ha app", "by name, with who requires it");
+}
+
+#[test]
+fn whom_a_cluster_has_not_started_is_missed() {
+    let host = Host::new("db cluster\n web requires=db\n app wants=db");
+    let start = host.all(Action::Start);
+    assert_eq!(order_of(&start), "app", "and db is not drawn in");
+    let why = "web: it requires db, which cannot start: it is down, and its cluster manager starts it";
+    assert_eq!(refused(&start), [why]);
+    assert_eq!(refused(&host.operation(Verb::Start, "web")), [why]);
+    assert_eq!(order_of(&host.operation(Verb::Start, "db,web")), "db web", "named together");
 }
 
 #[test]

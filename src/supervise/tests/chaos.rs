@@ -10,7 +10,7 @@ use proptest::prelude::*;
 use self::world::{Real, World, defined};
 use super::name;
 use crate::{
-    model::{Outcome, StopWait, Verb, status::PhaseWord},
+    model::{HoldWish, Outcome, StopWait, Verb, status::PhaseWord},
     supervise::state::Phase,
 };
 
@@ -90,7 +90,8 @@ fn obeys(world: &mut World, up: bool) -> Result<(), TestCaseError> {
     for text in NAMES {
         let now = world.now();
         world.fleet.define(Arc::new(defined(text)), now);
-        let released = world.fleet.operate(Verb::Release, &name(text), StopWait::Configured, None, now);
+        let released =
+            world.fleet.operate(Verb::Release, &name(text), StopWait::Configured, HoldWish::default(), now);
         prop_assert!(released.is_ok(), "{released:?}");
         world.take();
     }
@@ -103,7 +104,7 @@ fn obeys(world: &mut World, up: bool) -> Result<(), TestCaseError> {
                 if round == 0 { Verb::Kill } else { verb },
                 &name(text),
                 StopWait::Configured,
-                None,
+                HoldWish::default(),
                 now,
             );
             prop_assert!(asked.is_ok(), "{asked:?}");

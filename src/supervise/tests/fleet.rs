@@ -7,8 +7,8 @@ use crate::{
     engine::{Epoch, Observation, Probe},
     helper::wire,
     model::{
-        Action, Groups, Guest, GuestName, JobId, JobState, Order, Outcome, Pressure, Rejection, Selection,
-        StopWait, Verb,
+        Action, Groups, Guest, GuestName, HoldWish, JobId, JobState, Order, Outcome, Pressure, Rejection,
+        Selection, StopWait, Timestamp, Verb,
         status::{DaemonStatus, JobStatus, PhaseWord, Snapshot},
     },
     plan::Guests,
@@ -113,7 +113,18 @@ impl World {
     }
 
     pub(super) fn operate(&mut self, seconds: u64, verb: Verb, guest: &str) -> Result<JobId, Rejection> {
-        self.fleet.operate(verb, &name(guest), StopWait::Configured, None, at(seconds))
+        self.fleet.operate(verb, &name(guest), StopWait::Configured, HoldWish::default(), at(seconds))
+    }
+
+    pub(super) fn hold(
+        &mut self,
+        seconds: u64,
+        guest: &str,
+        reason: &str,
+        until: Option<Timestamp>,
+    ) -> Result<JobId, Rejection> {
+        let wish = HoldWish { reason: Some(reason.into()), until };
+        self.fleet.operate(Verb::Hold, &name(guest), StopWait::Configured, wish, at(seconds))
     }
 
     /// A world in which these guests are up.
@@ -316,8 +327,8 @@ fn a_boot_happens_once() {
 #[test]
 fn a_held_guest_is_not_started_with_the_others() {
     let mut world = World::new(9, ["a", "b"].map(guest));
-    world.fleet.operate(Verb::Hold, &name("a"), StopWait::Configured, Some("disk".into()), at(1)).unwrap();
-    assert_eq!(world.published().guests["a"].held.as_deref(), Some("disk"));
+    world.hold(1, "a", "disk", None).unwrap();
+    assert_eq!(world.published().guests["a"].held.as_ref().unwrap().reason, "disk");
     world.start_all(2);
     assert_eq!(world.begun(), ["start b"]);
     world.operate(3, Verb::Release, "a").unwrap();

@@ -14,8 +14,8 @@ use crate::{
     engine::{Epoch, Observation, Probe, Request},
     helper::wire,
     model::{
-        self, Action, Condition, Guest, GuestName, Health, HealthAction, JobId, Limit, OnTimeout, Ready,
-        RebootAction, Restart, RestartPolicy, Selection, WaitStatus,
+        self, Action, Condition, Guest, GuestName, Health, HealthAction, HoldWish, JobId, Limit, OnTimeout,
+        Ready, RebootAction, Restart, RestartPolicy, Selection, WaitStatus,
     },
     supervise::{
         effect::Effect,
@@ -317,7 +317,13 @@ impl World {
         let now = self.now();
         match act {
             Act::Operate(guest, verb, wait) => {
-                let _ = self.fleet.operate(VERBS[verb], &name(NAMES[guest]), WAITS[wait], None, now);
+                let _ = self.fleet.operate(
+                    VERBS[verb],
+                    &name(NAMES[guest]),
+                    WAITS[wait],
+                    HoldWish::default(),
+                    now,
+                );
             }
             Act::Bulk(action, wait) => {
                 let action = [Action::Start, Action::Shutdown, Action::Kill, Action::Reboot][action];
