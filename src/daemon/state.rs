@@ -4,7 +4,7 @@
 //! disk holds up the loop. Of each guest only the newest is written, whole, with an fsync before it takes the place of the
 //! older one.
 //!
-//! What an operator asked for (holds, and what is wanted of a guest) is on the disk before the answer: the manager lets the
+//! What an operator asked for (holds, and what is wanted of a guest whose turn has come) is on the disk before the answer: the manager lets the
 //! answer wait for [`StateStore::durable`], but no longer than [`DURABLE_WITHIN`]. The rest (ends, counters, what a guest did
 //! by itself) follows when the disk has time, within milliseconds; a power cut may cost the last of it. What the next daemon
 //! of this boot must not miss (who has failed, who is to be started again) is in the runtime directory, written at once
@@ -33,7 +33,7 @@ use self::{
     writer::{Write, Writer},
 };
 use crate::{
-    helper::in_full,
+    helper::{in_full, record},
     model::{Diagnostic, GuestName, Now, Origin},
     supervise::{fleet::Fleet, recollection::Recollection},
 };
@@ -67,8 +67,8 @@ impl StateStore {
     /// Reads what an earlier daemon kept: it comes with what each guest is to be given.
     pub fn open(directories: &Directories, now: Now) -> (Self, Vec<(GuestName, Recollection)>) {
         let (folder, boot) = (folder(&directories.state), boot::id(&directories.runtime, now));
-        let mut found = Vec::new();
-        let mut sound = Vec::new();
+        clear_up(&folder);
+        let (mut found, mut sound) = (Vec::new(), Vec::new());
         for (name, read) in read_all(&folder) {
             match read {
                 Ok(stored) => {
@@ -145,6 +145,16 @@ impl StateStore {
     }
 }
 
+/// Removes what a daemon that was killed had not written to the end.
+fn clear_up(folder: &Path) {
+    for entry in fs::read_dir(folder).into_iter().flatten().flatten() {
+        if record::is_temporary(&entry.file_name().to_string_lossy()) {
+            // It is of no use to anyone, and does no harm where it stays.
+            let _ = record::remove(&entry.path());
+        }
+    }
+}
+
 /// Whether an lxcpath is there: an empty folder is what an unmounted one leaves behind.
 fn is_there(lxcpath: &Path) -> bool {
     fs::read_dir(lxcpath).is_ok_and(|mut entries| entries.next().is_some())
@@ -164,10 +174,8 @@ fn read_all(folder: &Path) -> Vec<(GuestName, Result<StoredGuest, stored::Unusab
             return Vec::new();
         }
     };
-    let names = entries.flatten().filter_map(|entry| {
-        let name = entry.file_name();
-        GuestName::new(name.to_str()?.strip_suffix(".json")?).ok()
-    });
+    let name_of = |name: &str| GuestName::new(name.strip_suffix(".json")?).ok();
+    let names = entries.flatten().filter_map(|entry| name_of(entry.file_name().to_str()?));
     let mut names: Vec<_> = names.collect();
     names.sort_unstable();
     let read = names.into_iter().filter_map(|name| {

@@ -74,3 +74,15 @@ fn a_guest_that_its_unit_stops_with_the_host_was_up_too() {
     machine.reboot();
     assert_eq!(machine.phases(), "ha down, web up", "a cluster's guest is the cluster's to start");
 }
+
+#[test]
+fn a_state_directory_that_is_read_only_keeps_the_service_from_nothing() {
+    let machine = Machine::boot_with(|upper| guests(upper, &HOST));
+    let inits = machine.inits();
+    machine.sh("mount -t tmpfs -o ro,mode=755 tmpfs /var/lib/guestd; systemctl restart guestd");
+    assert_eq!(machine.inits(), inits);
+    machine.sh("guestctl start lab");
+    let status = "systemctl status --no-pager guestd | grep -q 'not kept: .*Read-only file system'";
+    machine.wait("the reason in the status", status);
+    machine.sh("umount /var/lib/guestd; systemctl restart guestd; guestctl hold lab; test -e /var/lib/guestd/guests/lab.json");
+}

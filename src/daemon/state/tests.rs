@@ -119,7 +119,11 @@ fn the_end_of_a_daemon_waits_for_what_is_to_be_written() {
         daemon.hold(&format!("g{n}"), "soon");
     }
     drop(daemon);
-    assert_eq!(fs::read_dir(dir.path().join("guests")).unwrap().count(), 50, "and no temporary file");
+    let files = || fs::read_dir(dir.path().join("guests")).unwrap().count();
+    assert_eq!(files(), 50, "and no temporary file");
+    fs::write(dir.path().join("guests/.g1.json.4711"), "{").unwrap();
+    one(dir.path());
+    assert_eq!(files(), 50, "nor that of a daemon that was killed");
 }
 
 #[test]
