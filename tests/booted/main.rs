@@ -20,5 +20,6 @@ mod package;
 mod people;
 mod resources;
 mod rivals;
+mod serving;
 mod shutdown;
 mod unit;
