@@ -24,7 +24,7 @@ use guestd::{
 use host::Host;
 use measured::{Bench, milliseconds, proportional_megabytes, timed, wakeups_in};
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
-use report::{Report, Unit, median};
+use report::{Part, Report, Unit, median};
 
 /// Containers that are started and stopped, and how often.
 const REAL: usize = 50;
@@ -39,9 +39,6 @@ const LISTINGS: usize = 15;
 const IDLE: Duration = Duration::from_secs(10);
 const PLANNINGS: usize = 10;
 
-/// A part of the report: its name, and what measures it.
-type Part = (&'static str, fn(&mut Report));
-
 /// What is measured, each by its name: `cargo bench --bench host -- NAME ...` measures these only.
 const PARTS: [Part; 4] = [
     ("real", fifty_real_containers),
@@ -51,21 +48,7 @@ const PARTS: [Part; 4] = [
 ];
 
 fn main() {
-    // `cargo bench` says so; anything else only wants to know that it builds.
-    if !std::env::args().any(|word| word == "--bench") {
-        println!("measures only for \"cargo bench\"");
-        return;
-    }
-    let wanted: Vec<String> = std::env::args().skip(1).filter(|word| !word.starts_with('-')).collect();
-    let mut report = Report::default();
-    for (name, measure) in PARTS {
-        if wanted.is_empty() || wanted.iter().any(|word| word == name) {
-            measure(&mut report);
-        }
-    }
-    if !report.print() {
-        std::process::exit(1);
-    }
+    report::run(&PARTS);
 }
 
 fn autostart(host: &Host, arguments: &[&str]) -> f64 {

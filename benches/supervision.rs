@@ -31,7 +31,7 @@ use guestd::{
 use host::Host;
 use measured::{Bench, milliseconds, proportional_megabytes, timed, wakeups_in};
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
-use report::{Report, Unit, median};
+use report::{Part, Report, Unit, median};
 
 const CRASHES: u64 = 100;
 /// Containers that are stopped together, and that a new daemon finds.
@@ -42,28 +42,11 @@ const IDLE: Duration = Duration::from_secs(10);
 const FLEET: usize = 1000;
 const ROUNDS: usize = 20;
 
-/// A part of the report: its name, and what measures it.
-type Part = (&'static str, fn(&mut Report));
-
 /// What is measured, each by its name: `cargo bench --bench supervision -- NAME ...` measures these only.
 const PARTS: [Part; 3] = [("crashes", crashes), ("many", many), ("fleet", fleet)];
 
 fn main() {
-    // `cargo bench` says so; anything else only wants to know that it builds.
-    if !std::env::args().any(|word| word == "--bench") {
-        println!("measures only for \"cargo bench\"");
-        return;
-    }
-    let wanted: Vec<String> = std::env::args().skip(1).filter(|word| !word.starts_with('-')).collect();
-    let mut report = Report::default();
-    for (name, measure) in PARTS {
-        if wanted.is_empty() || wanted.iter().any(|word| word == name) {
-            measure(&mut report);
-        }
-    }
-    if !report.print() {
-        std::process::exit(1);
-    }
+    report::run(&PARTS);
 }
 
 /// A container whose init says when it is there.
@@ -166,15 +149,8 @@ fn now(number: u64) -> Now {
 
 fn guest(number: usize) -> Arc<Guest> {
     let engine = EngineSpec::Lxc(LxcSpec {
-        lxcpath: Arc::from(std::path::Path::new("/var/lib/lxc")),
-        halt_signal: None,
-        reboot_signal: None,
-        stop_signal: None,
-        hook_version: 0,
-        ephemeral: false,
         rootfs: Some("dir:/var/lib/lxc/guest/rootfs".into()),
-        log_file: None,
-        own_console: false,
+        ..LxcSpec::new(Arc::from(std::path::Path::new("/var/lib/lxc")))
     });
     let name = GuestName::new(&format!("guest{number:04}")).expect("a name");
     let limit = Limit { count: 1_000_000, window: Duration::from_secs(1) };

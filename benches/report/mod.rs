@@ -116,3 +116,27 @@ fn spread(values: &mut [f64]) -> String {
     let (least, most) = (values[0], values[values.len() - 1]);
     format!("{} (median of {}; {} to {})", show(median), values.len(), show(least), show(most))
 }
+
+/// A part of a report: its name, and what measures it.
+pub type Part = (&'static str, fn(&mut Report));
+
+/// Measures the parts that are named on the command line, or all of them, and prints the report. Ends with 1 when a target
+/// is missed.
+#[allow(dead_code, reason = "each benchmark uses its part")]
+pub fn run(parts: &[Part]) {
+    // `cargo bench` says so; anything else only wants to know that it builds.
+    if !std::env::args().any(|word| word == "--bench") {
+        println!("measures only for \"cargo bench\"");
+        return;
+    }
+    let wanted: Vec<String> = std::env::args().skip(1).filter(|word| !word.starts_with('-')).collect();
+    let mut report = Report::default();
+    for (name, measure) in parts {
+        if wanted.is_empty() || wanted.iter().any(|word| word == name) {
+            measure(&mut report);
+        }
+    }
+    if !report.print() {
+        std::process::exit(1);
+    }
+}

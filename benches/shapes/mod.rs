@@ -21,17 +21,7 @@ fn group(number: usize) -> GroupName {
 fn host(start: impl Fn(usize) -> Start) -> Guests {
     let lxcpath: Arc<Path> = Path::new("/var/lib/lxc").into();
     let guests = (0..GUESTS).map(|number| {
-        let spec = LxcSpec {
-            lxcpath: Arc::clone(&lxcpath),
-            halt_signal: None,
-            reboot_signal: None,
-            stop_signal: None,
-            hook_version: 0,
-            ephemeral: false,
-            rootfs: None,
-            log_file: None,
-            own_console: false,
-        };
+        let spec = LxcSpec::new(Arc::clone(&lxcpath));
         let start = Start { auto: Auto::Yes, ..start(number) };
         let guest = Guest { start, ..Guest::new(name(number), EngineSpec::Lxc(spec)) };
         (guest.name.clone(), Arc::new(guest))

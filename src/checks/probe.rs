@@ -154,17 +154,7 @@ mod tests {
 
     /// Asks a guest that is this process.
     fn prober() -> Prober {
-        let spec = LxcSpec {
-            lxcpath: Path::new("/var/lib/lxc").into(),
-            halt_signal: None,
-            reboot_signal: None,
-            stop_signal: None,
-            hook_version: 0,
-            ephemeral: false,
-            rootfs: None,
-            log_file: None,
-            own_console: false,
-        };
+        let spec = LxcSpec::new(Path::new("/var/lib/lxc").into());
         let guest = Guest::new(GuestName::new("web").unwrap(), EngineSpec::Lxc(spec));
         Prober {
             guest: Arc::new(guest),

@@ -64,6 +64,21 @@ pub struct LxcSpec {
 }
 
 impl LxcSpec {
+    /// A container in an lxcpath whose configuration says nothing.
+    pub fn new(lxcpath: Arc<Path>) -> Self {
+        Self {
+            lxcpath,
+            halt_signal: None,
+            reboot_signal: None,
+            stop_signal: None,
+            hook_version: 0,
+            ephemeral: false,
+            rootfs: None,
+            log_file: None,
+            own_console: false,
+        }
+    }
+
     /// The container's configuration file.
     pub fn config(&self, name: &GuestName) -> std::path::PathBuf {
         self.lxcpath.join(name.as_str()).join("config")

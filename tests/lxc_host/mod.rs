@@ -102,15 +102,10 @@ impl Host {
     /// The guest that a daemon would make of a container made here.
     pub fn guest(&self, name: &str) -> Guest {
         let engine = EngineSpec::Lxc(LxcSpec {
-            lxcpath: self.lxcpath.clone().into(),
             halt_signal: signal_number("SIGUSR1"),
             reboot_signal: signal_number("SIGTERM"),
-            stop_signal: None,
-            hook_version: 0,
-            ephemeral: false,
             rootfs: Some(format!("dir:{}", self.folder.path().join("root").display()).into()),
-            log_file: None,
-            own_console: false,
+            ..LxcSpec::new(self.lxcpath.clone().into())
         });
         Guest {
             start: Start { timeout: Duration::from_secs(20), ..Start::default() },

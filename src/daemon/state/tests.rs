@@ -77,17 +77,7 @@ impl Daemon {
 }
 
 fn guest(lxcpath: &Path, text: &str) -> Guest {
-    let spec = LxcSpec {
-        lxcpath: Arc::from(lxcpath),
-        halt_signal: None,
-        reboot_signal: None,
-        stop_signal: None,
-        hook_version: 0,
-        ephemeral: false,
-        rootfs: None,
-        log_file: None,
-        own_console: false,
-    };
+    let spec = LxcSpec::new(Arc::from(lxcpath));
     Guest::new(name(text), EngineSpec::Lxc(spec))
 }
 

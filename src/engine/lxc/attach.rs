@@ -24,17 +24,7 @@ mod tests {
 
     #[test]
     fn options_of_the_program_are_its_own() {
-        let spec = LxcSpec {
-            lxcpath: Path::new("/var/lib/lxc/").into(),
-            halt_signal: None,
-            reboot_signal: None,
-            stop_signal: None,
-            hook_version: 0,
-            ephemeral: false,
-            rootfs: None,
-            log_file: None,
-            own_console: false,
-        };
+        let spec = LxcSpec::new(Path::new("/var/lib/lxc/").into());
         let guest = Guest::new(GuestName::new("web").unwrap(), EngineSpec::Lxc(spec));
         let line = attach(&guest, ["/bin/test", "-e", "/run/x y"]);
         let expected = ["lxc-attach", "-P", "/var/lib/lxc", "-n", "web", "--clear-env", "--"];

@@ -112,7 +112,6 @@ impl Config {
         layer.lay(self.layer);
         layer.lay(overlay);
         let spec = LxcSpec {
-            lxcpath,
             halt_signal: self.own.halt.map(|sourced| sourced.value),
             reboot_signal: self.own.reboot.map(|sourced| sourced.value),
             stop_signal: self.own.stop.map(|sourced| sourced.value),
@@ -121,6 +120,7 @@ impl Config {
             rootfs: self.own.rootfs.map(|sourced| sourced.value),
             log_file: self.own.log_file.map(|sourced| sourced.value),
             own_console: self.own.console,
+            ..LxcSpec::new(lxcpath)
         };
         layer.guest(name, EngineSpec::Lxc(spec), self.fingerprint)
     }

@@ -14,17 +14,7 @@ mod stops;
 
 /// A guest with these start settings.
 fn guest(name: &str, lxcpath: &str, start: Start) -> Guest {
-    let engine = EngineSpec::Lxc(LxcSpec {
-        lxcpath: Path::new(lxcpath).into(),
-        halt_signal: None,
-        reboot_signal: None,
-        stop_signal: None,
-        hook_version: 0,
-        ephemeral: false,
-        rootfs: None,
-        log_file: None,
-        own_console: false,
-    });
+    let engine = EngineSpec::Lxc(LxcSpec::new(Path::new(lxcpath).into()));
     Guest { start, ..Guest::new(GuestName::new(name).unwrap(), engine) }
 }
 

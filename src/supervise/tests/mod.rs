@@ -35,17 +35,7 @@ pub(super) fn name(text: &str) -> GuestName {
 }
 
 pub(super) fn guest(text: &str) -> Guest {
-    let engine = EngineSpec::Lxc(LxcSpec {
-        lxcpath: Arc::from(std::path::Path::new("/lxc")),
-        halt_signal: None,
-        reboot_signal: None,
-        stop_signal: None,
-        hook_version: 0,
-        ephemeral: false,
-        rootfs: None,
-        log_file: None,
-        own_console: false,
-    });
+    let engine = EngineSpec::Lxc(LxcSpec::new(Arc::from(std::path::Path::new("/lxc"))));
     let start = Start { auto: Auto::Yes, ..Start::default() };
     // What comes after failures has tests of its own.
     let restart = Restart { policy: RestartPolicy::Never, ..Restart::default() };

@@ -57,17 +57,7 @@ pub(super) struct World {
 }
 
 fn guest() -> Guest {
-    let engine = EngineSpec::Lxc(LxcSpec {
-        lxcpath: std::sync::Arc::from(std::path::Path::new("/lxc")),
-        halt_signal: None,
-        reboot_signal: None,
-        stop_signal: None,
-        hook_version: 0,
-        ephemeral: false,
-        rootfs: None,
-        log_file: None,
-        own_console: false,
-    });
+    let engine = EngineSpec::Lxc(LxcSpec::new(std::sync::Arc::from(std::path::Path::new("/lxc"))));
     let limit = Limit { count: 1000, window: Duration::from_secs(3600) };
     let restart = Restart { limit, ..Restart::default() };
     Guest { restart, ..Guest::new(GuestName::new("web").unwrap(), engine) }

@@ -12,17 +12,7 @@ use crate::{
 };
 
 pub(super) fn guest(layer: &Layer) -> Guest {
-    let spec = LxcSpec {
-        lxcpath: std::path::Path::new("/lxc").into(),
-        halt_signal: None,
-        reboot_signal: None,
-        stop_signal: None,
-        hook_version: 0,
-        ephemeral: false,
-        rootfs: None,
-        log_file: None,
-        own_console: false,
-    };
+    let spec = LxcSpec::new(std::path::Path::new("/lxc").into());
     layer.guest("web".parse().unwrap(), EngineSpec::Lxc(spec), 0)
 }
 
