@@ -6,19 +6,18 @@ use super::{
     effect::{Effect, Level, Topic},
     event::{Found, Remembered},
     machine::Turn,
+    reboot,
     state::{Doubt, Failure, Intent, Next, Phase, Run, Service},
 };
 use crate::{
     engine::{Init, Probe},
-    model::Follows,
+    model::{End, Follows},
 };
 
 /// How long after a look that failed the next one comes.
 const LOOK_AGAIN: Duration = Duration::from_secs(5);
 /// How long after a look that came between down and up; doubled each time, up to the former.
 const LOOK_SOON: Duration = Duration::from_millis(200);
-/// Two reboots that are told of twice are less apart than this; no guest is so fast.
-const SAME: Duration = Duration::from_millis(20);
 /// What such a look shows.
 const CHANGING: &str = "somebody is starting or stopping it";
 
@@ -66,7 +65,8 @@ impl Turn<'_> {
     }
 
     fn found_down(&mut self, phase: Phase, remembered: Option<Remembered>) -> Phase {
-        let is_fresh = matches!(phase, Phase::Down(None));
+        // That something of it has ended since, its helper may have told.
+        let is_fresh = matches!(phase, Phase::Down(None | Some(End::Unknown)));
         match remembered {
             Some(Remembered { follows: Some(Follows::Retry(why)), .. }) if is_fresh => self.start_later(why),
             Some(Remembered { follows: Some(Follows::Begin), .. }) if is_fresh => {
@@ -127,11 +127,9 @@ impl Turn<'_> {
         let was_ready = remembered.as_ref().is_some_and(|remembered| remembered.ready == Some(init.pid));
         let service = if was_ready { Service::ready(self.now.instant) } else { self.service() };
         self.state.restarts = remembered.as_ref().map_or(self.state.restarts, |known| known.restarts);
-        let mut reboots = remembered.map(|remembered| remembered.reboots).unwrap_or_default();
-        // They may be known from what outlives a boot as well.
-        let known = &self.state.reboots;
-        reboots.retain(|at| known.iter().all(|known| known.since(*at).max(at.since(*known)) > SAME));
-        self.state.reboots.extend(reboots);
+        // They may be known from the spool, or from what outlives a boot, as well.
+        let reboots = remembered.into_iter().flat_map(|remembered| remembered.reboots);
+        reboot::remember_earlier(self.state, reboots);
         self.effects.push(Effect::Watch(epoch));
         self.tell(Topic::Up, Level::Info, format!("runs already, with init {}: adopted", init.pid));
         let run = Run::new(epoch, fingerprint, self.now.instant);

@@ -1,9 +1,12 @@
 //! What follows a guest's own reboot: carried out, started anew, refused, or left to a script.
 
-use std::path::PathBuf;
+use std::{path::PathBuf, time::Duration};
 
 use super::state::{Failure, Intent, Run, State, Then};
 use crate::model::{End, Guest, Instant, RebootAction};
+
+/// How far two accounts of the same moment may differ, which go by way of wall-clock times; no guest reboots so fast.
+const SAME: Duration = Duration::from_millis(20);
 
 /// The decision about a reboot.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -68,6 +71,13 @@ pub fn refuse(why: impl Into<String>) -> Ruling {
 /// How many of the guest's own reboots lie within the loop guard's window.
 fn recent(state: &State, guest: &Guest, now: Instant) -> usize {
     state.reboots.iter().filter(|at| now.since(**at) < guest.reboot.limit.window).count()
+}
+
+/// Remembers the reboots that an earlier daemon has stored, but for those that are known already.
+pub fn remember_earlier(state: &mut State, reboots: impl Iterator<Item = Instant>) {
+    let is_same = |at: Instant, known: &Instant| known.since(at).max(at.since(*known)) < SAME;
+    let known = state.reboots.clone();
+    state.reboots.extend(reboots.filter(|at| !known.iter().any(|known| is_same(*at, known))));
 }
 
 /// Remembers a reboot that the guest asked for and that is carried out; forgets what the guard no longer needs.

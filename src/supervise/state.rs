@@ -320,6 +320,16 @@ impl State {
         }
     }
 
+    /// Whether it was looked at, or has run, since the daemon began.
+    pub fn is_known(&self) -> bool {
+        self.epoch.0 > 0 || self.seen_down
+    }
+
+    /// Whether it counts as down, and may run: it was not looked at, or that has not shown it.
+    pub fn is_in_doubt(&self) -> bool {
+        !self.is_running() && (self.doubt.is_some() || !self.is_known())
+    }
+
     /// Whether something of it runs, as far as is known.
     pub fn is_running(&self) -> bool {
         !matches!(self.phase, Phase::Down(_) | Phase::Failed { remains: None, .. } | Phase::BackingOff { .. })

@@ -7,6 +7,7 @@ mod fleet;
 mod holds;
 mod killed;
 mod lasting;
+mod left;
 mod machine;
 mod meanwhile;
 mod pressure;
