@@ -67,7 +67,7 @@ impl StateStore {
     /// Reads what an earlier daemon kept: it comes with what each guest is to be given.
     pub fn open(directories: &Directories, now: Now) -> (Self, Vec<(GuestName, Recollection)>) {
         let (folder, boot) = (folder(&directories.state), boot::id(&directories.runtime, now));
-        clear_up(&folder);
+        record::sweep(&folder);
         let (mut found, mut sound) = (Vec::new(), Vec::new());
         for (name, read) in read_all(&folder) {
             match read {
@@ -142,16 +142,6 @@ impl StateStore {
     /// Waits until [`StateStore::trouble`] says something else.
     pub async fn changed(&self) {
         self.writer.changed().await;
-    }
-}
-
-/// Removes what a daemon that was killed had not written to the end.
-fn clear_up(folder: &Path) {
-    for entry in fs::read_dir(folder).into_iter().flatten().flatten() {
-        if record::is_temporary(&entry.file_name().to_string_lossy()) {
-            // It is of no use to anyone, and does no harm where it stays.
-            let _ = record::remove(&entry.path());
-        }
     }
 }
 

@@ -51,6 +51,8 @@ pub struct Store {
     is_booted_bad: bool,
     /// Something cannot be written, and that was told.
     is_unkept: bool,
+    /// The files in the spool that were handed out, and whom they are about.
+    taken: BTreeMap<String, GuestName>,
 }
 
 #[derive(Debug)]
@@ -65,6 +67,8 @@ struct Written {
 impl Store {
     /// The files below this runtime directory.
     pub fn new(runtime: PathBuf) -> Self {
+        // Of a daemon that was killed over one: nobody else writes there.
+        ["", "policy", "ready"].iter().for_each(|folder| record::sweep(&runtime.join(folder)));
         let booted = record::read::<Vec<Option<GroupName>>>(&runtime.join(BOOTED), BOOTED_MAX);
         let is_booted_bad = booted.is_err();
         let booted = booted.unwrap_or_else(|error| {
@@ -73,7 +77,15 @@ impl Store {
         });
         let booted = booted.unwrap_or_default().into_iter().collect();
         let jobs = jobs::Jobs::new(&runtime);
-        Self { runtime, written: BTreeMap::new(), booted, jobs, is_booted_bad, is_unkept: false }
+        Self {
+            runtime,
+            written: BTreeMap::new(),
+            booted,
+            jobs,
+            is_booted_bad,
+            is_unkept: false,
+            taken: BTreeMap::new(),
+        }
     }
 
     /// Has the fleet go on with the jobs of an earlier daemon.
@@ -106,9 +118,11 @@ impl Store {
     }
 
     /// What was answered while no daemon was there; each request is handed out once.
-    pub fn spooled(&self) -> Vec<Recalled> {
-        let drained = spool::drain(&self.runtime).into_iter();
-        drained
+    pub fn spooled(&mut self) -> Vec<Recalled> {
+        let lying = spool::look(&self.runtime, &self.taken.keys().cloned().collect());
+        self.taken.extend(lying.iter().map(|lying| (lying.file.clone(), lying.request.guest.clone())));
+        let requests = lying.into_iter().map(|lying| lying.request);
+        requests
             .map(|spooled| Recalled {
                 guest: spooled.guest,
                 event: spooled.event,
@@ -118,6 +132,22 @@ impl Store {
                 tripped: spooled.tripped,
             })
             .collect()
+    }
+
+    /// Removes requests from the spool whose guests are stored as they have become by them. One that was not looked at yet is
+    /// not stored: the next daemon would know neither its request nor its policy's end.
+    fn clear_spool(&mut self, fleet: &Fleet) {
+        let runtime = &self.runtime;
+        self.taken.retain(|file, guest| {
+            if !fleet.state(guest).is_none_or(State::is_known) {
+                return true;
+            }
+            if let Err(error) = spool::remove(runtime, file) {
+                message::warn(guest, format_args!("{}; this request may be read twice", in_full(&error)));
+                return true;
+            }
+            false
+        });
     }
 
     /// Writes the policies of guests that changed, and removes those of guests that are down.
@@ -131,6 +161,7 @@ impl Store {
                 None => self.remove(name, fleet),
             }
         }
+        self.clear_spool(fleet);
     }
 
     fn write(&mut self, (policy, reboots): (StoredPolicy, Vec<Instant>)) {
@@ -154,7 +185,7 @@ impl Store {
 
     fn remove(&mut self, name: &GuestName, fleet: &Fleet) {
         // A guest that was not looked at yet may run: its policy is what the look will need.
-        let looked_at = fleet.state(name).is_none_or(|state| state.epoch.0 > 0 || state.seen_down);
+        let looked_at = fleet.state(name).is_none_or(State::is_known);
         let removed = match self.written.remove(name) {
             Some(_) => policy::remove(&self.runtime, name),
             None if looked_at => {

@@ -147,6 +147,16 @@ pub fn is_temporary(name: &str) -> bool {
     name.starts_with('.')
 }
 
+/// Removes the temporary files in a folder that is there, whose writers are gone. What stays is in nobody's way.
+pub fn sweep(folder: &Path) {
+    for entry in fs::read_dir(folder).into_iter().flatten().flatten() {
+        let is_left = entry.file_name().to_str().is_some_and(is_temporary);
+        if is_left && entry.file_type().is_ok_and(|kind| !kind.is_dir()) {
+            let _ = fs::remove_file(entry.path());
+        }
+    }
+}
+
 /// Creates a file that was not there. One that was is left over from a dead process with this number.
 fn create(path: &Path) -> io::Result<File> {
     let mut options = OpenOptions::new();
@@ -293,6 +303,20 @@ mod tests {
         symlink(&folder, dir.path().join("linked")).unwrap();
         let error = write(&dir.path().join("linked"), "b", &3u32, 9).unwrap_err();
         assert!(matches!(error, RecordError::Foreign { what: "no folder", .. }), "{error}");
+    }
+
+    #[test]
+    fn what_a_dead_writer_has_left_is_swept() {
+        let dir = tempfile::tempdir().unwrap();
+        fs::create_dir(dir.path().join(".folder")).unwrap();
+        fs::write(dir.path().join(temporary_name("web.json")), "{").unwrap();
+        write(dir.path(), "web.json", &1u32, 9).unwrap();
+        sweep(dir.path());
+        sweep(&dir.path().join("missing"));
+        let mut left: Vec<_> =
+            fs::read_dir(dir.path()).unwrap().map(|entry| entry.unwrap().file_name()).collect();
+        left.sort();
+        assert_eq!(left, [".folder", "web.json"]);
     }
 
     #[test]

@@ -1,10 +1,10 @@
 //! Requests that were answered while the daemon was away: one file each, `RUNTIME_DIR/spool/MICROS-PID-NAME.json`.
 //!
-//! `guest-helper` leaves them; the daemon drains them when it is back, and so loses none. A file it cannot use is
-//! moved to `spool/bad`, for a person to look at.
+//! `guest-helper` leaves them; the daemon reads them when it is back, and removes each once what came of it is stored: so
+//! it loses none. A file it cannot use is moved to `spool/bad`, for a person to look at.
 
 use std::{
-    collections::BTreeMap,
+    collections::{BTreeMap, BTreeSet},
     fs, io,
     path::{Path, PathBuf},
     time::{Duration, SystemTime},
@@ -168,8 +168,17 @@ fn read(folder: &Path, name: &EntryName) -> Result<Spooled, BadEntry> {
     Ok(entry.request)
 }
 
-/// Takes every request out of the spool, oldest first, and logs what it finds. Nothing in the spool is fatal.
-pub fn drain(runtime_dir: &Path) -> Vec<Spooled> {
+/// A request that lies in the spool.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Lying {
+    /// Its file, for [`remove`].
+    pub file: String,
+    /// What it says.
+    pub request: Spooled,
+}
+
+/// Reads every request that is not among those `taken`, oldest first, and logs what it finds. Nothing in the spool is fatal.
+pub fn look(runtime_dir: &Path, taken: &BTreeSet<String>) -> Vec<Lying> {
     let folder = folder(runtime_dir);
     let names = listed(&folder).unwrap_or_else(|error| {
         tracing::error!(
@@ -182,33 +191,35 @@ pub fn drain(runtime_dir: &Path) -> Vec<Spooled> {
     for name in names {
         match EntryName::parse(&name) {
             // A parsed number may be written in more than one way; only the way we write it is ours.
-            Some(entry) if entry.file() == name => entries.push(entry),
+            Some(entry) if entry.file() == name => {
+                entries.extend(Some(entry).filter(|_| !taken.contains(&name)))
+            }
             _ if record::is_temporary(&name) => sweep(&folder.join(name)),
             _ if name == "bad" => {}
             _ => set_aside(&folder, &name, &BadEntry::BadName),
         }
     }
     entries.sort_unstable();
-    entries.iter().filter_map(|entry| take(&folder, entry)).collect()
+    entries.iter().filter_map(|entry| read_or_set_aside(&folder, entry)).collect()
 }
 
-/// Reads an entry and removes it.
-fn take(folder: &Path, entry: &EntryName) -> Option<Spooled> {
+fn read_or_set_aside(folder: &Path, entry: &EntryName) -> Option<Lying> {
+    let file = entry.file();
     match read(folder, entry) {
-        Ok(request) => {
-            if let Err(error) = record::remove(&folder.join(entry.file())) {
-                tracing::warn!(
-                    error = &error as &dyn std::error::Error,
-                    "a helper request will be read twice"
-                );
-            }
-            Some(request)
-        }
+        Ok(request) => Some(Lying { file, request }),
         Err(reason) => {
-            set_aside(folder, &entry.file(), &reason);
+            set_aside(folder, &file, &reason);
             None
         }
     }
+}
+
+/// Removes a request of which nothing more is to be known.
+///
+/// # Errors
+/// [`RecordError`] with the file, which will be read again.
+pub fn remove(runtime_dir: &Path, file: &str) -> Result<(), RecordError> {
+    record::remove(&folder(runtime_dir).join(file))
 }
 
 /// Removes a temporary file whose writer is gone.

@@ -3,7 +3,7 @@
 #![allow(clippy::unwrap_used, reason = "it is all test")]
 
 use std::{
-    collections::HashMap,
+    collections::{BTreeSet, HashMap},
     fs,
     os::{
         fd::{AsRawFd, OwnedFd},
@@ -97,8 +97,18 @@ fn store(dir: &Path, guest: &str, action: RebootAction) {
     policy::write(dir, &policy).unwrap();
 }
 
+/// What lies in the spool, which is empty then.
+fn spooled_in_full(dir: &Path) -> Vec<Spooled> {
+    let lying = spool::look(dir, &BTreeSet::new()).into_iter();
+    let taken = lying.map(|lying| {
+        spool::remove(dir, &lying.file).unwrap();
+        lying.request
+    });
+    taken.collect()
+}
+
 fn drained(dir: &Path) -> Vec<(String, Event, Decision)> {
-    spool::drain(dir).into_iter().map(|r| (r.guest.to_string(), r.event, r.decision)).collect()
+    spooled_in_full(dir).into_iter().map(|r| (r.guest.to_string(), r.event, r.decision)).collect()
 }
 
 #[test]
@@ -231,7 +241,7 @@ fn the_spool_is_private_and_dated() {
     let file = fs::read_dir(&folder).unwrap().next().unwrap().unwrap().path();
     let mode = |path: &Path| fs::metadata(path).unwrap().permissions().mode() & 0o777;
     assert_eq!((mode(&folder), mode(&file)), (0o700, 0o600));
-    let [Spooled { at: Timestamp(at), .. }] = spool::drain(dir.path())[..] else { panic!("one request") };
+    let [Spooled { at: Timestamp(at), .. }] = spooled_in_full(dir.path())[..] else { panic!("one request") };
     assert!((before..=after).contains(&at));
 }
 

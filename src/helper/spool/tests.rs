@@ -19,6 +19,27 @@ fn request(guest: &str, at: u64) -> Spooled {
     }
 }
 
+fn drain(dir: &Path) -> Vec<Spooled> {
+    let lying = look(dir, &BTreeSet::new()).into_iter();
+    let taken = lying.map(|Lying { file, request }| {
+        remove(dir, &file).unwrap();
+        request
+    });
+    taken.collect()
+}
+
+#[test]
+fn a_request_lies_there_until_it_is_removed_and_is_handed_out_once() {
+    let dir = tempfile::tempdir().unwrap();
+    leave(dir.path(), request("web", 5)).unwrap();
+    let [Lying { file, .. }] = &look(dir.path(), &BTreeSet::new())[..] else { panic!("one") };
+    let taken = BTreeSet::from([file.clone()]);
+    leave(dir.path(), request("web", 6)).unwrap();
+    let new: Vec<Spooled> = look(dir.path(), &taken).into_iter().map(|lying| lying.request).collect();
+    assert_eq!(new, [request("web", 6)]);
+    assert_eq!(drain(dir.path()), [request("web", 5), request("web", 6)], "who does not know of them");
+}
+
 #[test]
 fn requests_are_drained_once_and_oldest_first() {
     let dir = tempfile::tempdir().unwrap();
