@@ -15,7 +15,7 @@ use tokio::{
 
 use super::{
     clock::Clock,
-    handle::{Command, HelperRequest},
+    handle::Command,
     load::{Directories, Inventory},
     state::StateStore,
     store::Store,
@@ -24,10 +24,10 @@ use super::{
 };
 use crate::{
     checks::Checks,
-    engine::{Epoch, Observation, Observed},
-    helper::wire::{self, Answer, Decision},
+    engine::{Observation, Observed},
+    helper::wire::Answer,
     model::{
-        GuestName, Instant, Now,
+        GuestName, Instant,
         status::{DaemonStatus, Snapshot},
     },
     supervise::{
@@ -41,6 +41,7 @@ use crate::{
 
 mod definitions;
 mod durable;
+mod helpers;
 mod pressure;
 pub use definitions::watch;
 use pressure::Gauge;
@@ -81,8 +82,8 @@ pub struct Manager {
     snapshots: watch::Sender<Arc<Snapshot>>,
     /// Tells the engine which lxcpaths to listen to.
     set_paths: SetPaths,
-    /// Watches that wait until the daemon has said that it is ready; none from then on.
-    held_back: Option<Vec<(GuestName, Epoch)>>,
+    /// All work but looks, until the daemon has said that it is ready; none from then on.
+    held_back: Option<Vec<(GuestName, Work)>>,
 }
 
 /// What the composition root hands over.
@@ -266,37 +267,6 @@ impl Manager {
         }
     }
 
-    fn helper(&mut self, request: &HelperRequest, reply: oneshot::Sender<Answer>, now: Now) {
-        if reply.is_closed() {
-            // It waited its two seconds, and has left its own decision in the spool.
-            self.take_spool();
-            return;
-        }
-        self.last_helper += 1;
-        let id = HelperId(self.last_helper);
-        self.waiting_helpers.insert(id, reply);
-        let text = format!("sent a helper request: {}", request.event.as_str());
-        message::info(&request.guest, Topic::Other, text);
-        if request.event == wire::Event::Reboot {
-            // Includes lie outside of what is watched: whether the configuration changed must be known now.
-            self.reread(&request.guest);
-        }
-        self.fleet.reported(&request.guest, id, request.event, now);
-    }
-
-    /// Takes in what helpers decided by themselves.
-    fn take_spool(&mut self) {
-        let now = self.clock.now();
-        for recalled in self.store.spooled() {
-            let (guest, decision) = (&recalled.guest, recalled.decision.as_str());
-            let (event, reason) = (recalled.event.as_str(), &recalled.reason);
-            let topic = if recalled.decision == Decision::Stop { Topic::RebootRefused } else { Topic::Other };
-            let text = format!("while guestd was away: {event}; decision: {decision}: {reason}");
-            message::info(guest, topic, format!("sent a helper request {text}"));
-            self.fleet.recall(recalled, now);
-        }
-    }
-
     /// Records what the next daemon must know, does what is to be done, and publishes. In this order: a guest that was
     /// started or answered is known to the next daemon, whenever this one is killed.
     fn settle(&mut self) {
@@ -346,10 +316,7 @@ impl Manager {
                 Effect::Start(epoch) => self.give(&guest, Work::Start(epoch)),
                 Effect::Request(epoch, request) => self.give(&guest, Work::Request(epoch, request)),
                 Effect::Kill(epoch) => self.give(&guest, Work::Kill(epoch)),
-                Effect::Watch(epoch) => match &mut self.held_back {
-                    Some(held_back) => held_back.push((guest, epoch)),
-                    None => self.give(&guest, Work::Watch(epoch)),
-                },
+                Effect::Watch(epoch) => self.give(&guest, Work::Watch(epoch)),
                 Effect::KeepLastWords => self.workers.keep_last_words(&guest),
                 Effect::Probe => self.give(&guest, Work::Probe),
             }
@@ -358,7 +325,9 @@ impl Manager {
     }
 
     fn give(&mut self, guest: &GuestName, work: Work) {
-        if let Some(guest) = self.fleet.guest(guest) {
+        if let Some(held_back) = self.held_back.as_mut().filter(|_| work != Work::Probe) {
+            held_back.push((guest.clone(), work));
+        } else if let Some(guest) = self.fleet.guest(guest) {
             self.workers.give(guest.clone(), work);
         }
     }
@@ -371,13 +340,14 @@ pub struct Recovered {
 }
 
 impl Recovered {
-    /// Runs until nobody can send commands any more. The watches of what runs already begin when the daemon is `ready`: each
-    /// is a conversation with a monitor, and there may be hundreds. Whatever happens until then, they will see.
+    /// Runs until nobody can send commands any more. Watches of what runs already, and what an earlier daemon had begun, begin
+    /// when the daemon is `ready`: a watch is a conversation with a monitor, of which there may be hundreds, and a start may
+    /// take minutes. Whatever happens until then, they will see.
     pub async fn run(mut self, ready: oneshot::Receiver<()>) {
         // A bus that takes long must not keep guests waiting.
         let _ = timeout(READY_WITHIN, ready).await;
-        for (guest, epoch) in self.manager.held_back.take().unwrap_or_default() {
-            self.manager.give(&guest, Work::Watch(epoch));
+        for (guest, work) in self.manager.held_back.take().unwrap_or_default() {
+            self.manager.give(&guest, work);
         }
         self.manager.run(self.inbox).await;
     }
@@ -385,7 +355,7 @@ impl Recovered {
 
 /// Whether nothing of a guest runs: it was looked at, or has run.
 fn is_down(state: &State) -> bool {
-    !state.may_run() && (state.epoch.0 > 0 || state.seen_down)
+    !state.may_run() && state.is_known()
 }
 
 fn rules(inventory: &Inventory) -> Rules {
