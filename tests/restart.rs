@@ -231,3 +231,38 @@ fn a_root_filesystem_that_is_gone_ends_in_words_and_one_that_is_back_in_a_start(
     host.guestctl_ok(&["start", "web"]);
     host.until_phase("web", "up");
 }
+
+/// A script that goes on once the test lets it.
+fn waiting(host: &Host) -> String {
+    let script = host.at("waits");
+    executable::script(&script, &format!("while [ ! -e {} ]; do sleep 0.02; done", host.at("go").display()));
+    script.display().to_string()
+}
+
+#[test]
+fn a_daemon_is_there_before_the_starts_that_the_one_before_it_has_left() {
+    let mut host = Host::running("");
+    host.guest("web", &[]);
+    overlay(&host, "web", &format!("[hooks]\npre-start = [[\"{}\"]]\n", waiting(&host)));
+    host.guestctl_ok(&["reload"]);
+    host.guestctl_ok(&["start", "--no-block", "web"]);
+    host.until_phase("web", "starting");
+    host.kill_daemon();
+    host.start_daemon();
+    host.until_phase("web", "starting");
+    fs::write(host.at("go"), "").expect("the word to go on");
+    host.until_phase("web", "up");
+}
+
+#[test]
+fn a_stop_does_not_wait_for_the_hooks_of_the_start() {
+    let host = Host::running("");
+    host.guest("web", &[]);
+    let hooks = format!("[stop]\ntimeout = \"5s\"\n[hooks]\npost-start = [[\"{}\"]]\n", waiting(&host));
+    overlay(&host, "web", &hooks);
+    host.guestctl_ok(&["reload"]);
+    host.guestctl_ok(&["start", "web"]);
+    host.guestctl_ok(&["stop", "web"]);
+    assert_eq!(text(&host.status("web"), "reason"), "stopped by request");
+    fs::write(host.at("go"), "").expect("the word to go on");
+}
