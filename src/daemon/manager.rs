@@ -23,7 +23,7 @@ use super::{
 };
 use crate::{
     checks::Checks,
-    engine::{Epoch, Observation, Observed},
+    engine::{Observation, Observed},
     helper::wire::{self, Answer, Decision},
     model::{
         GuestName, Instant, Now,
@@ -78,8 +78,8 @@ pub struct Manager {
     snapshots: watch::Sender<Arc<Snapshot>>,
     /// Tells the engine which lxcpaths to listen to.
     set_paths: SetPaths,
-    /// Watches that wait until the daemon has said that it is ready; none from then on.
-    held_back: Option<Vec<(GuestName, Epoch)>>,
+    /// What waits until the daemon has said that it is ready: all but looks; none from then on.
+    held_back: Option<Vec<(GuestName, Work)>>,
 }
 
 /// What the composition root hands over.
@@ -108,7 +108,8 @@ impl Manager {
     /// Takes everything over and has every guest looked at.
     pub fn new(parts: Parts) -> Self {
         let store = Store::new(parts.directories.runtime.clone());
-        let fleet = Fleet::new(rules(&parts.inventory), store.booted());
+        let mut fleet = Fleet::new(rules(&parts.inventory), store.booted());
+        fleet.begin_with_looks();
         let mut manager = Self {
             clock: parts.clock,
             directories: parts.directories,
@@ -333,10 +334,7 @@ impl Manager {
                 Effect::Start(epoch) => self.give(&guest, Work::Start(epoch)),
                 Effect::Request(epoch, request) => self.give(&guest, Work::Request(epoch, request)),
                 Effect::Kill(epoch) => self.give(&guest, Work::Kill(epoch)),
-                Effect::Watch(epoch) => match &mut self.held_back {
-                    Some(held_back) => held_back.push((guest, epoch)),
-                    None => self.give(&guest, Work::Watch(epoch)),
-                },
+                Effect::Watch(epoch) => self.give(&guest, Work::Watch(epoch)),
                 Effect::KeepLastWords => self.workers.keep_last_words(&guest),
                 Effect::Probe => self.give(&guest, Work::Probe),
             }
@@ -345,6 +343,9 @@ impl Manager {
     }
 
     fn give(&mut self, guest: &GuestName, work: Work) {
+        if let Some(held_back) = self.held_back.as_mut().filter(|_| work != Work::Probe) {
+            return held_back.push((guest.clone(), work));
+        }
         if let Some(guest) = self.fleet.guest(guest) {
             self.workers.give(guest.clone(), work);
         }
@@ -359,12 +360,13 @@ pub struct Recovered {
 
 impl Recovered {
     /// Runs until nobody can send commands any more. The watches of what runs already begin when the daemon is `ready`: each
-    /// is a conversation with a monitor, and there may be hundreds. Whatever happens until then, they will see.
+    /// is a conversation with a monitor, and there may be hundreds. Whatever happens until then, they will see. Starts and hooks
+    /// may take minutes: nobody waits for them to be heard.
     pub async fn run(mut self, ready: oneshot::Receiver<()>) {
         // A bus that takes long must not keep guests waiting.
         let _ = timeout(READY_WITHIN, ready).await;
-        for (guest, epoch) in self.manager.held_back.take().unwrap_or_default() {
-            self.manager.give(&guest, Work::Watch(epoch));
+        for (guest, work) in self.manager.held_back.take().unwrap_or_default() {
+            self.manager.give(&guest, work);
         }
         self.manager.run(self.inbox).await;
     }

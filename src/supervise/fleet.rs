@@ -72,6 +72,8 @@ pub struct Fleet {
     pub(super) due: BTreeSet<GuestName>,
     /// Who has failed for good since the last look at those who require it.
     pub(super) given_up: Vec<GuestName>,
+    /// Not every guest was looked at yet: nothing follows by itself until [`Fleet::restore`].
+    pub(super) is_looking: bool,
     /// How hard pressed the host is.
     pub(super) pressure: Gate,
     pub(super) published: Snapshot,
@@ -99,6 +101,7 @@ impl Fleet {
             starting: 0,
             due: BTreeSet::new(),
             given_up: Vec::new(),
+            is_looking: false,
             pressure: Gate::default(),
             published: Snapshot::default(),
         }
@@ -284,7 +287,7 @@ impl Fleet {
     pub(super) fn advance(&mut self, now: Now) {
         loop {
             // First: who is stopped so has no other turn.
-            let has_stopped = self.stop_dependents(now);
+            let has_stopped = !self.is_looking && self.stop_dependents(now);
             self.pressure.forget_wish();
             let stirred = std::mem::take(&mut self.stirred);
             let running = self.jobs.values().filter(|job| !job.is_over()).map(Job::id);
@@ -292,7 +295,7 @@ impl Fleet {
             for id in running.collect::<Vec<_>>() {
                 turns.extend(self.advance_job(id, &stirred, now));
             }
-            let has_changed = self.retry(now) || has_stopped;
+            let has_changed = (!self.is_looking && self.retry(now)) || has_stopped;
             if turns.is_empty() && self.stirred.is_empty() && !has_changed {
                 break;
             }

@@ -227,9 +227,15 @@ impl Fleet {
         changed.chain(forgotten).collect()
     }
 
+    /// Nothing follows by itself until every guest was looked at: how those stand on which that depends is not known.
+    pub fn begin_with_looks(&mut self) {
+        self.is_looking = true;
+    }
+
     /// Goes on with the jobs of the daemon before this one, now that every guest was looked at. New ones get numbers
     /// above `last`.
     pub fn restore(&mut self, left: Vec<LeftJob>, last: JobId, now: Now) {
+        self.is_looking = false;
         let mut ended = Vec::new();
         for LeftJob { job, brings_up } in left {
             let id = job.id();
