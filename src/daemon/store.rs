@@ -151,6 +151,7 @@ fn stored_policy(
     let (fingerprint, keeper) = match &state.phase {
         Phase::Starting { fingerprint, .. } => (*fingerprint, None),
         Phase::BackingOff { .. } | Phase::Failed { remains: None, .. } => (guest.fingerprint, None),
+        Phase::Failed { remains: Some(_), .. } => (guest.fingerprint, known),
         _ => {
             let run = state.run()?;
             // Whoever else started it: the next daemon should know that too.
@@ -201,8 +202,10 @@ fn follows(phase: &Phase) -> Option<Follows> {
             Some(Follows::End(end.clone()))
         }
         Then::Fail(Failure::RebootLoop(limit)) => Some(Follows::RebootLoop(*limit)),
-        // How it ends will be seen, and its policy counts again.
-        Then::Fail(_) | Then::Recover(_) => None,
+        // How it ends may be seen yet.
+        Then::Recover(Failure::Vanished) => None,
+        Then::Fail(why) => Some(Follows::Failed(why.to_string())),
+        Then::Recover(why) => Some(Follows::Recover(why.to_string())),
     }
 }
 
@@ -232,3 +235,5 @@ fn of_stored(stored: StoredPolicy, now: Now) -> Remembered {
 
 #[cfg(test)]
 mod model_check;
+#[cfg(test)]
+mod tests;

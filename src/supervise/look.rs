@@ -6,11 +6,11 @@ use super::{
     effect::{Effect, Level, Topic},
     event::{Found, Remembered},
     machine::Turn,
-    state::{Doubt, Failure, Intent, Next, Phase, Run, Service},
+    state::{Doubt, Failure, Intent, Next, Phase, Run, Service, Then},
 };
 use crate::{
     engine::{Init, Probe},
-    model::Follows,
+    model::{End, Follows},
 };
 
 /// How long after a look that failed the next one comes.
@@ -65,28 +65,32 @@ impl Turn<'_> {
 
     fn found_down(&mut self, phase: Phase, remembered: Option<Remembered>) -> Phase {
         let is_fresh = matches!(phase, Phase::Down(None));
-        match remembered {
-            Some(Remembered { follows: Some(Follows::Retry(why)), .. }) if is_fresh => self.start_later(why),
-            Some(Remembered { follows: Some(Follows::Begin), .. }) if is_fresh => {
-                self.start_later("guestd ended while it was being started".to_owned())
-            }
-            Some(Remembered { follows: Some(Follows::Failed(why)), unwanted, .. }) if is_fresh => {
-                self.state.want(if unwanted { Intent::Down } else { Intent::Up });
-                Phase::Failed { why: Failure::Start(why), remains: None }
+        let (follows, unwanted) = match &remembered {
+            Some(known) if is_fresh => (known.follows.clone(), known.unwanted),
+            _ => (None, false),
+        };
+        match (follows, remembered) {
+            (Some(Follows::Retry(why)), _) => self.start_later(why, unwanted),
+            (Some(Follows::Begin), _) => {
+                self.start_later("guestd ended while it was being started".to_owned(), unwanted)
             }
             // A start that was to end before the next one.
-            Some(Remembered { follows: Some(Follows::Start), was_seen: false, .. }) if is_fresh => {
-                self.start_later("guestd ended while it was being restarted".to_owned())
+            (Some(Follows::Start), Some(Remembered { was_seen: false, .. })) => {
+                self.start_later("guestd ended while it was being restarted".to_owned(), unwanted)
             }
-            remembered if remembered.as_ref().is_some_and(|run| run.was_seen) => {
-                self.has_ended(phase, None, remembered)
+            (Some(Follows::Failed(_) | Follows::Recover(_)), known) => self.has_ended(phase, None, known),
+            (_, known) if known.as_ref().is_some_and(|run| run.was_seen) => {
+                self.has_ended(phase, None, known)
             }
             _ => phase,
         }
     }
 
     /// Goes on with what the daemon before this one was at: as soon as nothing is in the way.
-    fn start_later(&mut self, why: String) -> Phase {
+    fn start_later(&mut self, why: String, is_unwanted: bool) -> Phase {
+        if is_unwanted {
+            return self.ended(Then::Stay(End::Asked { killed: false }));
+        }
         self.state.want(Intent::Up);
         self.log(Level::Info, format!("is to be started: {why}"));
         Phase::BackingOff { why: Failure::Start(why), next: Next::Due(String::new()) }

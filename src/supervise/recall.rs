@@ -118,12 +118,15 @@ impl Turn<'_> {
         match follows {
             Some(Follows::End(End::HostStop)) => self.host_stop_requested(phase, kind),
             Some(Follows::End(End::Asked { .. } | End::Overdue)) => self.stop_requested(phase, kind),
+            // Somebody has wanted it down since.
+            Some(Follows::Start) if self.state.intent == Intent::Down => self.stop_requested(phase, kind),
             Some(Follows::Start) => self.restart_requested(phase, kind),
             // What had ended it was not so, or it is another run.
             Some(
                 Follows::End(_)
                 | Follows::RebootLoop(_)
                 | Follows::Begin
+                | Follows::Recover(_)
                 | Follows::Retry(_)
                 | Follows::Failed(_),
             )
@@ -159,18 +162,23 @@ impl Turn<'_> {
         if status.is_some() || run.follows.is_some() || matches!(phase, Phase::Down(None)) {
             self.state.since = self.now.wall;
         }
+        let is_settled = matches!(
+            run.follows,
+            Some(Follows::RebootLoop(_) | Follows::End(End::Asked { .. } | End::Overdue | End::HostStop))
+        );
+        if !is_settled {
+            self.state.want(if run.unwanted { Intent::Down } else { Intent::Up });
+        }
         match run.follows {
-            Some(Follows::Start) => {
-                self.state.want(Intent::Up);
-                self.ended(Then::Start)
-            }
+            Some(Follows::Start) => self.ended(Then::Start),
+            Some(Follows::Recover(why)) => self.recover(Failure::Start(why)),
+            Some(Follows::Failed(why)) => Phase::Failed { why: Failure::Start(why), remains: None },
             Some(Follows::RebootLoop(limit)) => self.ended(Then::Fail(Failure::RebootLoop(limit))),
             Some(Follows::End(end @ (End::Asked { .. } | End::Overdue | End::HostStop))) => {
                 self.ended(Then::Stay(end))
             }
             follows => {
                 self.log(Level::Info, "has ended while guestd was away");
-                self.state.want(if run.unwanted { Intent::Down } else { Intent::Up });
                 let end = if let Some(Follows::End(known)) = follows { known } else { End::of(status) };
                 self.recover(Failure::Ended(end))
             }
