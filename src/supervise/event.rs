@@ -148,6 +148,12 @@ pub enum Found {
 }
 
 impl Event {
+    /// Whether it tells of a failure that an earlier daemon has seen: what was to follow that has followed.
+    pub(super) fn tells_of_old_failure(&self) -> bool {
+        let Self::Probed(Found::State { probe, remembered: Some(known) }) = self else { return false };
+        matches!((probe, &known.follows), (Probe::Down | Probe::Ended(_), Some(Follows::Failed(_))))
+    }
+
     /// With what a guest's turn in a job begins.
     pub fn turn(verb: Verb, wait: StopWait, guest: &Guest) -> Self {
         match verb {

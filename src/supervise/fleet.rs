@@ -261,7 +261,7 @@ impl Fleet {
             return self.answer_stranger(name, &event);
         };
         let (before, was_starting) = (state.deadline(), state.takes_slot());
-        let had_failed = matches!(state.phase, Phase::Failed { .. });
+        let had_failed = matches!(state.phase, Phase::Failed { .. }) || event.tells_of_old_failure();
         let effects = machine::handle(state, guest, event, now);
         let (after, is_starting) = (state.deadline(), state.takes_slot());
         if state.is_due() {

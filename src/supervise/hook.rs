@@ -43,6 +43,11 @@ impl Before {
         };
         Self { own_run, kind }
     }
+
+    /// It had failed before.
+    pub(super) fn has_failed(&mut self) {
+        self.kind = Kind::Failed;
+    }
 }
 
 /// Puts the hooks where they belong among the effects: before a guest is asked or started again.

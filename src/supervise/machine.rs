@@ -25,7 +25,10 @@ pub fn handle(state: &mut State, guest: &Guest, event: Event, now: Now) -> Vec<E
     if epoch_of(&event).is_some_and(|epoch| state.live_epoch() != Some(epoch)) {
         return Vec::new();
     }
-    let before = Before::of(&state.phase, guest);
+    let mut before = Before::of(&state.phase, guest);
+    if event.tells_of_old_failure() {
+        before.stage.has_failed();
+    }
     // What failed before a run that was good for so long counts no more, however that ends.
     if backoff::is_stable(&state.phase, &guest.restart, now.instant) {
         state.retries = Retries::default();
