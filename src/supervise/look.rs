@@ -54,6 +54,11 @@ impl Turn<'_> {
     }
 
     fn found_running(&mut self, phase: Phase, probe: Probe, remembered: Option<Remembered>) -> Phase {
+        // What had ended for good, or had a pause, was begun anew by others.
+        let is_over = |known: &Remembered| {
+            !known.was_seen && matches!(known.follows, Some(Follows::Retry(_) | Follows::Failed(_)))
+        };
+        let remembered = remembered.filter(|known| !is_over(known));
         let follows = remembered.as_ref().and_then(|remembered| remembered.follows.clone());
         let phase = match probe {
             Probe::Up(init) => Phase::Up(self.adopt(init, remembered)),
