@@ -97,6 +97,8 @@ impl Turn<'_> {
             self.tell(Topic::Ill, Level::Warning, text);
         }
         match action {
+            // Whoever holds it may have made it so.
+            HealthAction::Restart if self.state.held.is_some() => Phase::Up(run),
             HealthAction::Report => Phase::Up(run),
             HealthAction::Restart => {
                 let then = Then::Recover(Failure::Ended(End::Ill { why }));
@@ -117,20 +119,23 @@ impl Turn<'_> {
     }
 
     /// It was not ready in time.
-    pub(super) fn missed(&mut self, mut run: Run) -> Phase {
+    pub(super) fn missed(&mut self, run: Run) -> Phase {
         let within = self.guest.ready.timeout;
         let failure = Failure::NotReady { within, words: run.service.words.clone() };
         match self.guest.ready.on_timeout {
-            OnTimeout::Continue => {
-                self.tell(Topic::Ill, Level::Warning, format!("is up, but {failure}; it is left up"));
-                run.service.stage = Stage::Missed;
-                Phase::Up(run)
-            }
+            _ if self.state.held.is_some() => self.left_up(run, &failure),
+            OnTimeout::Continue => self.left_up(run, &failure),
             OnTimeout::Fail => {
                 self.tell(Topic::Ill, Level::Warning, format!("is stopped: {failure}"));
                 let ask = StopKind::Ask(Some(self.guest.stop.timeout));
                 self.bring_down(Phase::Up(run), ask, Then::Recover(failure))
             }
         }
+    }
+
+    fn left_up(&mut self, mut run: Run, failure: &Failure) -> Phase {
+        self.tell(Topic::Ill, Level::Warning, format!("is up, but {failure}; it is left up"));
+        run.service.stage = Stage::Missed;
+        Phase::Up(run)
     }
 }
