@@ -14,7 +14,7 @@
 //! - `restore`: what is stored of jobs, and how the next daemon goes on with them; `resume` tells what became of a guest
 //!   whose turn it finds begun.
 //! - `told`: what the journal is told of jobs, and in which job a guest's line was.
-//! - `fleet`: all guests and all jobs: the one thing that the manager loop owns. `request` is its part that plans,
+//! - `fleet`: all guests and all jobs: the one thing that the manager loop owns. `define` is its part for what is defined, `request` the one that plans,
 //!   `retry` the one that starts guests again by itself, `pressure` the one that holds starts back while the host is hard pressed, `ended` says how
 //!   long ended jobs are kept.
 //! - `status`: what readers see of it.
@@ -25,6 +25,7 @@
 pub mod admission;
 mod backoff;
 mod cancel;
+mod define;
 pub mod effect;
 mod ended;
 mod entry;

@@ -20,6 +20,26 @@ pub(super) fn checking(phase: &Phase, guest: &Guest) -> Option<Checking> {
     Some(Checking { epoch: run.epoch, init: run.init?.pid, check })
 }
 
+/// What is to be checked from now on, where a guest's new settings ask something else than those before.
+pub(super) fn changed(phase: &Phase, before: &Guest, guest: &Guest) -> Option<Option<Checking>> {
+    let now = checking(phase, guest);
+    let differs = match now.map(|checking| checking.check) {
+        Some(Check::Readiness) => guest.ready != before.ready,
+        Some(Check::Health) => guest.health != before.health || guest.ready.when != before.ready.when,
+        None => checking(phase, before).is_some(),
+    };
+    differs.then_some(now)
+}
+
+/// What was found bad by other questions counts no more.
+pub(super) fn forget_illness(phase: &mut Phase) {
+    if let Phase::Up(run) | Phase::Frozen(run) = phase
+        && let Stage::Ready { since, ill: 1.. } = run.service.stage
+    {
+        run.service = Service::ready(since);
+    }
+}
+
 /// Whether its health is bad.
 pub(super) fn is_ill(service: &Service, guest: &Guest) -> bool {
     let Stage::Ready { ill, .. } = service.stage else { return false };
