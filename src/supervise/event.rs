@@ -154,6 +154,16 @@ impl Event {
         matches!((probe, &known.follows), (Probe::Down | Probe::Ended(_), Some(Follows::Failed(_))))
     }
 
+    /// Whether it tells that a run is over which an earlier daemon had begun, and whose end that has not seen.
+    pub(super) fn tells_of_unseen_end(&self) -> bool {
+        let Self::Probed(Found::State { probe, remembered: Some(known) }) = self else { return false };
+        let was_under_way = match known.follows {
+            Some(Follows::Retry(_) | Follows::Failed(_)) | None => known.was_seen,
+            Some(_) => true,
+        };
+        was_under_way && matches!(probe, Probe::Down | Probe::Ended(_))
+    }
+
     /// With what a guest's turn in a job begins.
     pub fn turn(verb: Verb, wait: StopWait, guest: &Guest) -> Self {
         match verb {

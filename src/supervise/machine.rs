@@ -29,6 +29,9 @@ pub fn handle(state: &mut State, guest: &Guest, event: Event, now: Now) -> Vec<E
     if event.tells_of_old_failure() {
         before.stage.has_failed();
     }
+    if event.tells_of_unseen_end() {
+        before.stage.was_running();
+    }
     // What failed before a run that was good for so long counts no more, however that ends.
     if backoff::is_stable(&state.phase, &guest.restart, now.instant) {
         state.retries = Retries::default();

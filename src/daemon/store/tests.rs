@@ -6,8 +6,8 @@ use super::{of_stored, stored_policy};
 use crate::{
     engine::{EngineError, Epoch, ErrorKind, Init, Observation, Probe},
     model::{
-        Condition, EngineSpec, Guest, GuestName, Instant, LxcSpec, Now, OnTimeout, ProcessId, Timestamp,
-        WaitStatus,
+        Argv, Condition, EngineSpec, Guest, GuestName, HookStage, Instant, LxcSpec, Now, OnTimeout,
+        ProcessId, Timestamp, WaitStatus,
     },
     supervise::{
         effect::Effect,
@@ -48,11 +48,14 @@ struct Scene {
     state: State,
     /// Who keeps its run, as far as that is stored.
     keeper: Option<ProcessId>,
+    /// What the last event called for.
+    effects: Vec<Effect>,
 }
 
 impl Scene {
     fn starting(guest: Guest) -> Self {
-        let mut scene = Self { guest, state: State::new(at(0).wall), keeper: None };
+        let state = State::new(at(0).wall);
+        let mut scene = Self { guest, state, keeper: None, effects: Vec::new() };
         scene.happens(1, Event::StartRequested);
         scene.happens(1, Event::StartReturned(Epoch(1), Ok(())));
         scene
@@ -64,10 +67,9 @@ impl Scene {
         scene
     }
 
-    fn happens(&mut self, seconds: u64, event: Event) -> Vec<Effect> {
-        let effects = handle(&mut self.state, &self.guest, event, at(seconds));
+    fn happens(&mut self, seconds: u64, event: Event) {
+        self.effects = handle(&mut self.state, &self.guest, event, at(seconds));
         self.keeper = self.stored().and_then(|policy| policy.keeper);
-        effects
     }
 
     fn stored(&self) -> Option<crate::helper::policy::StoredPolicy> {
@@ -160,4 +162,44 @@ fn what_somebody_wants_down_is_not_started_by_the_next_daemon() {
     let mut next = scene.next(Probe::Up(init()));
     next.happens(110, Event::Observed(next.state.epoch, Observation::Gone));
     assert!(matches!(next.state.phase, Phase::Down(Some(_))), "{:?}", next.state);
+}
+
+#[test]
+fn a_run_that_ended_without_a_daemon_has_its_last_hooks_once() {
+    let hooked = || {
+        let mut guest = guest();
+        guest.hooks.post_stop = vec![Argv::new(vec!["/bin/true".into()]).unwrap()];
+        guest
+    };
+    let crashed = || {
+        let mut scene = Scene::up(hooked());
+        scene.happens(5, Event::Observed(Epoch(1), Observation::Gone));
+        scene
+    };
+    let restarted = || {
+        let mut scene = Scene::up(hooked());
+        scene.happens(5, Event::RestartRequested(StopKind::Ask(None)));
+        scene
+    };
+    let [down, halted] = [Probe::Down, Probe::Ended(POWEROFF)];
+    for (scene, found, hooks) in [
+        (Scene::up(hooked()), down, 1),
+        (Scene::up(hooked()), halted, 1),
+        (Scene::up(hooked()), Probe::Up(init()), 0),
+        (Scene::starting(hooked()), down, 1),
+        (restarted(), halted, 1),
+        // The daemon before has seen its end.
+        (crashed(), down, 0),
+    ] {
+        let mut next = scene.next(found);
+        let count = |scene: &Scene| {
+            let is_hook = |effect: &&Effect| matches!(effect, Effect::Hook(HookStage::PostStop, _));
+            scene.effects.iter().filter(is_hook).count()
+        };
+        assert_eq!(count(&next), hooks, "{found:?}: {:?}", next.state);
+        let starts = |effect: &Effect| matches!(effect, Effect::Start(_));
+        assert!(hooks == 0 || !next.effects.first().is_some_and(starts), "before it starts again");
+        next.happens(101, Event::Probed(Found::State { probe: down, remembered: None }));
+        assert_eq!(count(&next), 0);
+    }
 }
