@@ -8,7 +8,7 @@
 //! A file that cannot be written is reported once and costs nothing else: guests run on.
 
 use std::{
-    collections::{BTreeMap, BTreeSet},
+    collections::{BTreeMap, BTreeSet, VecDeque},
     path::{Path, PathBuf},
 };
 
@@ -33,6 +33,9 @@ mod jobs;
 const BOOTED: &str = "booted.json";
 /// The largest list of booted groups, in bytes.
 const BOOTED_MAX: u64 = 1024 * 1024;
+
+/// The most failures of a guest that are kept: few limits are higher, and a policy must not grow with one.
+const FAILURES_MAX: usize = 256;
 
 /// The runtime directory's files.
 #[derive(Debug)]
@@ -165,6 +168,7 @@ fn stored_policy(
         action: guest.reboot.action.clone(),
         limit: guest.reboot.limit,
         restarts: state.restarts,
+        failures: newest(&state.retries.at).map(|at| at.wall).collect(),
         recent: moments.iter().map(|at| now.wall_of(*at)).collect(),
         started_fingerprint: fingerprint,
         stopping: matches!(state.phase, Phase::Stopping { then: Then::Stay(_) | Then::Fail(_), .. }),
@@ -175,6 +179,11 @@ fn stored_policy(
         keeper,
     };
     Some((policy, moments))
+}
+
+/// The failures that are kept.
+fn newest(failures: &VecDeque<Now>) -> impl Iterator<Item = &Now> {
+    failures.iter().skip(failures.len().saturating_sub(FAILURES_MAX))
 }
 
 /// The init that is ready.
@@ -225,6 +234,7 @@ fn of_stored(stored: StoredPolicy, now: Now) -> Remembered {
     Remembered {
         fingerprint: stored.started_fingerprint,
         restarts: stored.restarts,
+        failures: stored.failures,
         reboots: stored.recent.into_iter().map(|at| now.instant_of(at)).collect(),
         was_seen: stored.keeper.is_some(),
         follows: stored.follows,

@@ -119,6 +119,8 @@ pub struct Remembered {
     pub fingerprint: u64,
     /// When the guest asked to reboot, for the loop guard.
     pub reboots: Vec<Instant>,
+    /// When it was started again after failures, for the limit of that.
+    pub failures: Vec<Timestamp>,
     /// How many new inits followed its first one.
     pub restarts: u32,
     /// Its init was seen.

@@ -3,14 +3,15 @@
 use std::time::Duration;
 
 use super::{
+    backoff,
     effect::{Effect, Level, Topic},
     event::{Found, Remembered},
     machine::Turn,
     state::{Doubt, Failure, Intent, Next, Phase, Run, Service, Then},
 };
 use crate::{
-    engine::{Init, Probe},
-    model::{End, Follows},
+    engine::{Epoch, Init, Probe},
+    model::{End, Follows, Now},
 };
 
 /// How long after a look that failed the next one comes.
@@ -26,6 +27,13 @@ impl Turn<'_> {
             return phase;
         }
         self.state.seen_down |= matches!(found, Found::State { probe: Probe::Down | Probe::Ended(_), .. });
+        if let Found::State { remembered: Some(remembered), .. } = &found
+            && self.state.epoch == Epoch(0)
+        {
+            let wall_times = remembered.failures.iter();
+            let failures = wall_times.map(|wall| Now { instant: self.now.instant_of(*wall), wall: *wall });
+            self.state.retries = backoff::recalled(failures, &self.guest.restart, self.now.instant);
+        }
         let known = self.state.doubt.take();
         if matches!(phase, Phase::Down(_) | Phase::Failed { remains: None, .. } | Phase::BackingOff { .. }) {
             self.state.doubt = self.doubt(known, &found);

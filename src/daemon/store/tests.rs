@@ -11,7 +11,7 @@ use crate::{
     },
     supervise::{
         effect::Effect,
-        event::{Event, Found, StopKind},
+        event::{Event, Found, Grant, StopKind},
         machine::handle,
         state::{Intent, Phase, State},
     },
@@ -106,6 +106,33 @@ fn a_guest_whose_init_was_not_seen_in_time_is_started_again_by_the_next_daemon()
     assert!(matches!(scene.state.phase, Phase::Stopping { .. }));
     let next = scene.next(Probe::Down);
     assert!(matches!(next.state.phase, Phase::BackingOff { .. }), "{:?}", next.state);
+}
+
+#[test]
+fn failures_are_counted_on_by_the_next_daemon() {
+    let crash = |scene: &mut Scene, seconds| {
+        scene.happens(
+            seconds,
+            Event::Observed(scene.state.epoch, Observation::InitExited(Some(WaitStatus(9)))),
+        );
+        scene.happens(seconds, Event::Observed(scene.state.epoch, Observation::Gone));
+    };
+    let mut limited = guest();
+    limited.restart.limit.count = 2;
+    let mut scene = Scene::up(limited);
+    crash(&mut scene, 50);
+    scene = scene.next(Probe::Down);
+    scene.happens(101, Event::Retried(Grant::Now));
+    scene.happens(102, Event::Observed(scene.state.epoch, Observation::Running(init())));
+    scene = scene.next(Probe::Up(init()));
+    assert_eq!((scene.state.retries.at.len(), scene.state.retries.streak), (1, 1));
+    crash(&mut scene, 110);
+    assert!(matches!(scene.state.phase, Phase::BackingOff { .. }), "{:?}", scene.state);
+    scene = scene.next(Probe::Down);
+    scene.happens(112, Event::Retried(Grant::Now));
+    scene.happens(113, Event::Observed(scene.state.epoch, Observation::Running(init())));
+    crash(&mut scene, 114);
+    assert!(matches!(scene.state.phase, Phase::Failed { .. }), "{:?}", scene.state);
 }
 
 /// Asked to stop, and it would not die.

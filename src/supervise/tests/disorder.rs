@@ -42,6 +42,7 @@ fn left(follows: Follows) -> Option<Remembered> {
     Some(Remembered {
         fingerprint: 1,
         reboots: Vec::new(),
+        failures: Vec::new(),
         restarts: 0,
         was_seen: false,
         follows: Some(follows),

@@ -381,6 +381,7 @@ fn what_runs_already_is_adopted() {
         fingerprint: 9,
         restarts: 0,
         reboots: vec![at(0).instant; 5],
+        failures: Vec::new(),
         was_seen: true,
         follows: None,
         ready: None,

@@ -96,6 +96,7 @@ fn known(probe: Probe, follows: Option<Follows>) -> Found {
         fingerprint: 1,
         restarts: 4,
         reboots: Vec::new(),
+        failures: Vec::new(),
         was_seen: true,
         follows,
         ready: None,
