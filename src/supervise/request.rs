@@ -41,6 +41,9 @@ impl Fleet {
     /// Those who were to be stopped and are not any more: whoever runs, or will by itself, may go on.
     pub(super) fn spare(&mut self, names: Vec<GuestName>) {
         for name in names {
+            if self.jobs.values().any(|job| job.is_to_stop(&name)) {
+                continue;
+            }
             if let Some(state) = self.states.get_mut(&name)
                 && !is_down_for_good(&state.phase)
             {

@@ -67,6 +67,18 @@ fn a_canceled_stop_leaves_those_wanted_up_that_are_on_their_way() {
 }
 
 #[test]
+fn a_canceled_stop_leaves_those_wanted_down_whom_another_one_stops() {
+    let mut quick = patient(guest("a"));
+    quick.restart.delay = Duration::ZERO;
+    let mut world = World::up([quick, requiring("b", "a")]);
+    let jobs = [10, 11].map(|second| world.operate(second, Verb::Stop, "a").unwrap());
+    world.fleet.cancel(jobs[0], at(12)).unwrap();
+    assert!(!world.published().guests["a"].intent_up);
+    world.fleet.cancel(jobs[1], at(13)).unwrap();
+    assert!(world.published().guests["a"].intent_up);
+}
+
+#[test]
 fn nobody_is_given_up_before_everybody_was_looked_at() {
     let mut world = World::new(9, [guest("a"), patient(requiring("b", "a"))]);
     world.fleet.begin_with_looks();

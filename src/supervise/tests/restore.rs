@@ -322,3 +322,15 @@ fn what_contradicts_itself_is_no_job() {
         assert!(error.contains(words), "{error}");
     }
 }
+
+#[test]
+fn whoever_is_to_be_stopped_is_wanted_down_under_the_next_daemon_too() {
+    let guests = [guest("a"), requiring("b", "a")];
+    let mut world = World::up(guests.clone());
+    world.operate(1, Verb::Stop, "a").unwrap();
+    assert_eq!(world.begun(), ["stop b"]);
+    let stored = Stored::of(&mut world, 2);
+    let mut world = stored.next(5, &guests, &[("a", up(101, 0)), ("b", up(102, 0))]);
+    assert_eq!(world.begun(), ["stop b"]);
+    assert!(!world.published().guests["a"].intent_up);
+}
