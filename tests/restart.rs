@@ -266,3 +266,29 @@ fn a_stop_does_not_wait_for_the_hooks_of_the_start() {
     assert_eq!(text(&host.status("web"), "reason"), "stopped by request");
     fs::write(host.at("go"), "").expect("the word to go on");
 }
+
+#[test]
+fn the_last_hooks_run_behind_guests_that_are_gone_and_ends_that_nobody_saw() {
+    let mut host = Host::running("[defaults.restart]\npolicy = \"never\"\n");
+    let post_stop = format!("[hooks]\npost-stop = [[\"{}\"]]\n", hook(&host, 0));
+    for name in ["gone", "away"] {
+        host.guest(name, &[]);
+        overlay(&host, name, &post_stop);
+    }
+    host.guestctl_ok(&["reload"]);
+    host.guestctl_ok(&["start", "gone"]);
+    host.guestctl_ok(&["start", "away"]);
+    fs::remove_file(host.lxcpath().join("gone/config")).expect("its config");
+    wait_for("word of that", || host.log().contains("gone runs on without a configuration").then_some(()));
+    crash(&host, "gone");
+    wait_for("its post-stop hook", || said(&host).contains("post-stop gone").then_some(()));
+    wait_for("it to be forgotten", || (!host.list().contains_key("gone")).then_some(()));
+
+    host.kill_daemon();
+    crash(&host, "away");
+    wait_for("its end", || host.lxc_init_pid("away").is_none().then_some(()));
+    assert!(!said(&host).contains("post-stop away"));
+    host.start_daemon();
+    wait_for("its post-stop hook", || said(&host).contains("post-stop away").then_some(()));
+    assert_eq!(said(&host).lines().count(), 2, "each once");
+}
