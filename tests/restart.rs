@@ -231,3 +231,64 @@ fn a_root_filesystem_that_is_gone_ends_in_words_and_one_that_is_back_in_a_start(
     host.guestctl_ok(&["start", "web"]);
     host.until_phase("web", "up");
 }
+
+/// A script that goes on once the test lets it.
+fn waiting(host: &Host) -> String {
+    let script = host.at("waits");
+    executable::script(&script, &format!("while [ ! -e {} ]; do sleep 0.02; done", host.at("go").display()));
+    script.display().to_string()
+}
+
+#[test]
+fn a_daemon_is_there_before_the_starts_that_the_one_before_it_has_left() {
+    let mut host = Host::running("");
+    host.guest("web", &[]);
+    overlay(&host, "web", &format!("[hooks]\npre-start = [[\"{}\"]]\n", waiting(&host)));
+    host.guestctl_ok(&["reload"]);
+    host.guestctl_ok(&["start", "--no-block", "web"]);
+    host.until_phase("web", "starting");
+    host.kill_daemon();
+    host.start_daemon();
+    host.until_phase("web", "starting");
+    fs::write(host.at("go"), "").expect("the word to go on");
+    host.until_phase("web", "up");
+}
+
+#[test]
+fn a_stop_does_not_wait_for_the_hooks_of_the_start() {
+    let host = Host::running("");
+    host.guest("web", &[]);
+    let hooks = format!("[stop]\ntimeout = \"5s\"\n[hooks]\npost-start = [[\"{}\"]]\n", waiting(&host));
+    overlay(&host, "web", &hooks);
+    host.guestctl_ok(&["reload"]);
+    host.guestctl_ok(&["start", "web"]);
+    host.guestctl_ok(&["stop", "web"]);
+    assert_eq!(text(&host.status("web"), "reason"), "stopped by request");
+    fs::write(host.at("go"), "").expect("the word to go on");
+}
+
+#[test]
+fn the_last_hooks_run_behind_guests_that_are_gone_and_ends_that_nobody_saw() {
+    let mut host = Host::running("[defaults.restart]\npolicy = \"never\"\n");
+    let post_stop = format!("[hooks]\npost-stop = [[\"{}\"]]\n", hook(&host, 0));
+    for name in ["gone", "away"] {
+        host.guest(name, &[]);
+        overlay(&host, name, &post_stop);
+    }
+    host.guestctl_ok(&["reload"]);
+    host.guestctl_ok(&["start", "gone"]);
+    host.guestctl_ok(&["start", "away"]);
+    fs::remove_file(host.lxcpath().join("gone/config")).expect("its config");
+    wait_for("word of that", || host.log().contains("gone runs on without a configuration").then_some(()));
+    crash(&host, "gone");
+    wait_for("its post-stop hook", || said(&host).contains("post-stop gone").then_some(()));
+    wait_for("it to be forgotten", || (!host.list().contains_key("gone")).then_some(()));
+
+    host.kill_daemon();
+    crash(&host, "away");
+    wait_for("its end", || host.lxc_init_pid("away").is_none().then_some(()));
+    assert!(!said(&host).contains("post-stop away"));
+    host.start_daemon();
+    wait_for("its post-stop hook", || said(&host).contains("post-stop away").then_some(()));
+    assert_eq!(said(&host).lines().count(), 2, "each once");
+}

@@ -284,6 +284,10 @@ impl Manager {
             }
         }
         self.dispatch();
+        // Their last hooks have what they need of them.
+        if self.fleet.retire(now) {
+            return self.settle();
+        }
         if self.fleet.publish(&self.daemon) {
             self.snapshots.send_replace(Arc::new(self.fleet.published().clone()));
         }

@@ -11,7 +11,7 @@
 //! before anything takes its place; where that fails, it stays.
 
 use std::{
-    collections::{BTreeMap, BTreeSet},
+    collections::{BTreeMap, BTreeSet, VecDeque},
     path::{Path, PathBuf},
 };
 
@@ -38,6 +38,9 @@ const BOOTED: &str = "booted.json";
 const BOOT_AGAIN: &str = "groups already brought up this boot may be brought up again";
 /// The largest list of booted groups, in bytes.
 const BOOTED_MAX: u64 = 1024 * 1024;
+
+/// The most failures of a guest that are kept: few limits are higher, and a policy must not grow with one.
+const FAILURES_MAX: usize = 256;
 
 /// The runtime directory's files.
 #[derive(Debug)]
@@ -209,6 +212,7 @@ fn stored_policy(
     let (fingerprint, keeper) = match &state.phase {
         Phase::Starting { fingerprint, .. } => (*fingerprint, None),
         Phase::BackingOff { .. } | Phase::Failed { remains: None, .. } => (guest.fingerprint, None),
+        Phase::Failed { remains: Some(_), .. } => (guest.fingerprint, known),
         _ => {
             let run = state.run()?;
             // Whoever else started it: the next daemon should know that too.
@@ -222,6 +226,7 @@ fn stored_policy(
         action: guest.reboot.action.clone(),
         limit: guest.reboot.limit,
         restarts: state.restarts,
+        failures: newest(&state.retries.at).map(|at| at.wall).collect(),
         recent: moments.iter().map(|at| now.wall_of(*at)).collect(),
         started_fingerprint: fingerprint,
         stopping: matches!(state.phase, Phase::Stopping { then: Then::Stay(_) | Then::Fail(_), .. }),
@@ -232,6 +237,11 @@ fn stored_policy(
         keeper,
     };
     Some((policy, moments))
+}
+
+/// The failures that are kept.
+fn newest(failures: &VecDeque<Now>) -> impl Iterator<Item = &Now> {
+    failures.iter().skip(failures.len().saturating_sub(FAILURES_MAX))
 }
 
 /// The init that is ready.
@@ -249,8 +259,6 @@ fn follows(state: &State) -> Option<Follows> {
     let then = match &state.phase {
         Phase::Stopping { then, .. } => then,
         Phase::Starting { .. } => return Some(Follows::Begin),
-        // Somebody wants it down since, and its turn has not come.
-        Phase::BackingOff { .. } if state.intent == Intent::Down => return None,
         Phase::BackingOff { why, .. } => return Some(Follows::Retry(why.to_string())),
         Phase::Failed { why, .. } => return Some(Follows::Failed(why.to_string())),
         _ => return None,
@@ -261,8 +269,10 @@ fn follows(state: &State) -> Option<Follows> {
             Some(Follows::End(end.clone()))
         }
         Then::Fail(Failure::RebootLoop(limit)) => Some(Follows::RebootLoop(*limit)),
-        // How it ends will be seen, and its policy counts again.
-        Then::Fail(_) | Then::Recover(_) => None,
+        // How it ends may be seen yet.
+        Then::Recover(Failure::Vanished) => None,
+        Then::Fail(why) => Some(Follows::Failed(why.to_string())),
+        Then::Recover(why) => Some(Follows::Recover(why.to_string())),
     }
 }
 
@@ -284,6 +294,7 @@ fn of_stored(stored: StoredPolicy, now: Now) -> Remembered {
     Remembered {
         fingerprint: stored.started_fingerprint,
         restarts: stored.restarts,
+        failures: stored.failures,
         reboots: stored.recent.into_iter().map(|at| now.instant_of(at)).collect(),
         was_seen: stored.keeper.is_some(),
         follows: stored.follows,
@@ -294,3 +305,5 @@ fn of_stored(stored: StoredPolicy, now: Now) -> Remembered {
 
 #[cfg(test)]
 mod model_check;
+#[cfg(test)]
+mod tests;

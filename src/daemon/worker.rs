@@ -47,9 +47,11 @@ impl Work {
     fn overrides(&self, other: &Self) -> bool {
         match self {
             Self::Kill(_) => !matches!(other, Self::Hook(HookStage::PostStop | HookStage::OnFailure, _)),
-            Self::Request(_, Request::Stop | Request::Hint) => {
-                matches!(other, Self::Request(_, request) if *request != Request::Thaw)
-            }
+            // Hooks of its start need not come to their end before it is asked.
+            Self::Request(_, Request::Stop | Request::Hint) => match other {
+                Self::Request(_, request) => *request != Request::Thaw,
+                other => matches!(other, Self::Hook(HookStage::PostStart, _)),
+            },
             Self::Start(_)
             | Self::Request(..)
             | Self::Watch(_)
@@ -205,5 +207,24 @@ impl Workers {
             let event = Event::ScriptEnded(id, code);
             let _ = reports.send(Report::unasked(&guest, event));
         });
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_guest_is_asked_to_stop_without_waiting_for_the_hooks_of_its_start() {
+        let hook = |stage| Work::Hook(stage, "".into());
+        for request in [Request::Stop, Request::Hint] {
+            let asked = Work::Request(Epoch(1), request);
+            assert!(asked.overrides(&hook(HookStage::PostStart)));
+            assert!(asked.overrides(&Work::Request(Epoch(1), Request::Freeze)));
+            let thaw = Work::Request(Epoch(1), Request::Thaw);
+            for stays in [hook(HookStage::PreStop), hook(HookStage::PostStop), thaw] {
+                assert!(!asked.overrides(&stays), "{stays:?}");
+            }
+        }
     }
 }

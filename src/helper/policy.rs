@@ -32,6 +32,9 @@ pub struct StoredPolicy {
     pub limit: Limit,
     /// When it last rebooted from inside and was started again; spooled requests not yet drained are not among them.
     pub recent: Vec<Timestamp>,
+    /// When it was last started again after failures.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub failures: Vec<Timestamp>,
     /// How many new inits followed its first one.
     #[serde(default)]
     pub restarts: u32,

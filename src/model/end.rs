@@ -110,6 +110,8 @@ pub enum Follows {
     Start,
     /// It is being started, and may not have come so far.
     Begin,
+    /// It is being ended for this failure: `[restart]` says what follows.
+    Recover(String),
     /// It has failed so, and is started again once its pause is over.
     Retry(String),
     /// It has failed so, and somebody should look.

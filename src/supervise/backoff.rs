@@ -2,6 +2,7 @@
 //! remembered; which ends are failures is decided in `recover`.
 
 use std::{
+    collections::VecDeque,
     hash::{DefaultHasher, Hash, Hasher},
     time::Duration,
 };
@@ -31,6 +32,12 @@ pub(super) fn next(
     let delay = delay(restart, retries.streak);
     retries.streak = retries.streak.saturating_add(1);
     Some(now.instant.plus(delay - jitter(delay, who)))
+}
+
+/// What counts of the failures that an earlier daemon has seen: those that the limit still needs.
+pub(super) fn recalled(failures: impl Iterator<Item = Now>, restart: &Restart, now: Instant) -> Retries {
+    let at: VecDeque<Now> = failures.filter(|at| now.since(at.instant) < restart.limit.window).collect();
+    Retries { streak: u32::try_from(at.len()).unwrap_or(u32::MAX), at }
 }
 
 /// Doubled with each failure that follows another one.

@@ -11,6 +11,17 @@ impl Job {
         if is_upward(self.verb()) == Some(false) { canceled } else { Vec::new() }
     }
 
+    /// Whether a guest's turn to stop has yet to come in this job.
+    pub(super) fn is_to_stop(&self, guest: &GuestName) -> bool {
+        is_upward(self.verb()) == Some(false) && self.has_yet_to_begin(guest)
+    }
+
+    /// Whether a guest's turn has yet to come.
+    pub(super) fn has_yet_to_begin(&self, guest: &GuestName) -> bool {
+        let is_waiting = |at: &usize| matches!(self.entries[*at].progress, Progress::Waiting);
+        self.places.get(guest).is_some_and(is_waiting)
+    }
+
     /// A newer job wants the opposite for some guests: their turns are cancelled where they have not begun.
     pub fn yield_to(&mut self, verb: Verb, is_concerned: impl Fn(&GuestName) -> bool) {
         if let (Some(own), Some(newer)) = (is_upward(self.verb()), is_upward(verb))

@@ -119,6 +119,8 @@ pub struct Remembered {
     pub fingerprint: u64,
     /// When the guest asked to reboot, for the loop guard.
     pub reboots: Vec<Instant>,
+    /// When it was started again after failures, for the limit of that.
+    pub failures: Vec<Timestamp>,
     /// How many new inits followed its first one.
     pub restarts: u32,
     /// Its init was seen.
@@ -148,6 +150,22 @@ pub enum Found {
 }
 
 impl Event {
+    /// Whether it tells of a failure that an earlier daemon has seen: what was to follow that has followed.
+    pub(super) fn tells_of_old_failure(&self) -> bool {
+        let Self::Probed(Found::State { probe, remembered: Some(known) }) = self else { return false };
+        matches!((probe, &known.follows), (Probe::Down | Probe::Ended(_), Some(Follows::Failed(_))))
+    }
+
+    /// Whether it tells that a run is over which an earlier daemon had begun, and whose end that has not seen.
+    pub(super) fn tells_of_unseen_end(&self) -> bool {
+        let Self::Probed(Found::State { probe, remembered: Some(known) }) = self else { return false };
+        let was_under_way = match known.follows {
+            Some(Follows::Retry(_) | Follows::Failed(_)) | None => known.was_seen,
+            Some(_) => true,
+        };
+        was_under_way && matches!(probe, Probe::Down | Probe::Ended(_))
+    }
+
     /// With what a guest's turn in a job begins; `with_host` says that what goes down goes down with the host.
     pub fn turn(verb: Verb, wait: StopWait, with_host: bool, guest: &Guest) -> Self {
         match verb {

@@ -6,7 +6,7 @@ use std::{
 };
 
 use super::{
-    effect::{Effect, Level, Task},
+    effect::{Effect, Task},
     ended::Ended,
     event::{Event, HelperId},
     hold::Lasting,
@@ -48,7 +48,7 @@ pub struct Fleet {
     pub(super) guests: Guests,
     pub(super) states: BTreeMap<GuestName, State>,
     /// Run on, although their configuration is gone or is another container's; with what comes once they are down.
-    successors: BTreeMap<GuestName, Option<Arc<Guest>>>,
+    pub(super) successors: BTreeMap<GuestName, Option<Arc<Guest>>>,
     pub(super) jobs: BTreeMap<JobId, Job>,
     /// Those of the jobs that have ended.
     pub(super) ended: Ended,
@@ -63,7 +63,7 @@ pub struct Fleet {
     /// What is to be said of jobs.
     pub(super) job_lines: Vec<JobLine>,
     /// Whose deadline is when.
-    deadlines: BTreeSet<(Instant, GuestName)>,
+    pub(super) deadlines: BTreeSet<(Instant, GuestName)>,
     pub(super) changed: BTreeSet<GuestName>,
     /// Whose state the jobs have not looked at since it last changed.
     pub(super) stirred: BTreeSet<GuestName>,
@@ -105,67 +105,6 @@ impl Fleet {
             pressure: Gate::default(),
             published: Snapshot::default(),
         }
-    }
-
-    /// Takes the guests and rules that a load found: new ones appear, changed ones are replaced, and missing ones
-    /// disappear once they are down.
-    pub fn load(&mut self, rules: Rules, guests: Guests, now: Now) {
-        self.rules = rules;
-        let missing: Vec<_> =
-            self.guests.keys().filter(|name| !guests.contains_key(*name)).cloned().collect();
-        for name in missing {
-            self.undefine(&name, now);
-        }
-        for guest in guests.into_values() {
-            self.define(guest, now);
-        }
-    }
-
-    /// Takes one guest, new or changed, and has it looked at if it is new.
-    pub fn define(&mut self, guest: Arc<Guest>, now: Now) {
-        let name = guest.name.clone();
-        self.successors.remove(&name);
-        let known = self.guests.get(&name);
-        if known == Some(&guest) {
-            return;
-        }
-        let is_other = known.is_some_and(|known| known.lxcpath() != guest.lxcpath());
-        if is_other && self.states.get(&name).is_some_and(State::is_running) {
-            let text = "is another container now: what runs goes on, and the new one counts once it is down";
-            self.note(&name, Level::Warning, text.to_owned());
-            self.successors.insert(name, Some(guest));
-            return;
-        }
-        self.changed.insert(name.clone());
-        self.guests.insert(name.clone(), guest);
-        if is_other || !self.states.contains_key(&name) {
-            if !self.states.contains_key(&name) {
-                self.make_known(&name, now);
-            }
-            self.tasks.push(Task { guest: name, effect: Effect::Probe });
-        }
-    }
-
-    /// A guest's configuration is gone. One that runs is kept until it is down.
-    pub fn undefine(&mut self, name: &GuestName, now: Now) {
-        if self.states.get(name).is_some_and(State::is_running) {
-            self.successors.insert(name.clone(), None);
-        } else {
-            self.forget(name);
-        }
-        self.advance(now);
-    }
-
-    fn forget(&mut self, name: &GuestName) {
-        self.successors.remove(name);
-        self.guests.remove(name);
-        self.due.remove(name);
-        self.lasting.forget(name);
-        if let Some(deadline) = self.states.remove(name).and_then(|state| state.deadline()) {
-            self.deadlines.remove(&(deadline, name.clone()));
-        }
-        self.changed.insert(name.clone());
-        self.stirred.insert(name.clone());
     }
 
     /// The guest of this name.
@@ -259,7 +198,7 @@ impl Fleet {
             return self.answer_stranger(name, &event);
         };
         let (before, was_starting) = (state.deadline(), state.takes_slot());
-        let had_failed = matches!(state.phase, Phase::Failed { .. });
+        let had_failed = matches!(state.phase, Phase::Failed { .. }) || event.tells_of_old_failure();
         let effects = machine::handle(state, guest, event, now);
         let (after, is_starting) = (state.deadline(), state.takes_slot());
         if state.is_due() {
@@ -285,7 +224,7 @@ impl Fleet {
     pub(super) fn advance(&mut self, now: Now) {
         loop {
             // First: who is stopped so has no other turn.
-            let has_stopped = self.stop_dependents(now);
+            let has_stopped = !self.lasting.is_looking && self.stop_dependents(now);
             self.pressure.forget_wish();
             let stirred = std::mem::take(&mut self.stirred);
             let running = self.jobs.values().filter(|job| !job.is_over()).map(Job::id);
@@ -300,13 +239,7 @@ impl Fleet {
         }
         self.show_waiting();
         // Only now: a job that ended such a guest has seen that it did.
-        let is_down = |name: &&GuestName| !self.states.get(*name).is_some_and(State::is_running);
-        for name in self.successors.keys().filter(is_down).cloned().collect::<Vec<_>>() {
-            match self.successors.remove(&name).flatten() {
-                Some(successor) => self.define(successor, now),
-                None => self.forget(&name),
-            }
-        }
+        self.retire(now);
     }
 
     fn advance_job(&mut self, id: JobId, stirred: &BTreeSet<GuestName>, now: Now) -> Turns {

@@ -16,7 +16,7 @@ use crate::{
 pub(super) enum Hindrance {
     /// It goes by, each such phase having a deadline: what is waited for.
     Passing(String),
-    /// A required guest has failed, and will be started again, and may fail again: whom.
+    /// A required guest has failed, and will be started again, and may fail again; or nobody knows whether it runs: whom.
     Failing(GuestName),
     /// It stays: why the guest cannot start.
     Lasting(String),
@@ -63,6 +63,8 @@ fn missing(name: &GuestName, look: Look<'_>) -> Option<Hindrance> {
         Phase::BackingOff { .. } => Some(Hindrance::Failing(name.clone())),
         Phase::Starting { .. } => Some(Hindrance::Passing(format!("the start of {name}"))),
         Phase::Stopping { .. } => Some(Hindrance::Passing(format!("the stop of {name}"))),
+        // It is looked at again, and may turn out to run.
+        Phase::Down(_) if state.doubt.is_some() => Some(Hindrance::Failing(name.clone())),
         Phase::Down(_) | Phase::Failed { .. } => {
             Some(Hindrance::Lasting(format!("{name}, which it requires, is not up: {}", down_words(state))))
         }

@@ -1,5 +1,5 @@
-//! Which hooks an event calls for, by what it has made of a guest: every run that this daemon began gets its post-stop
-//! hooks, also one that failed on its way up, so that what pre-start hooks have done is undone.
+//! Which hooks an event calls for, by what it has made of a guest: every run that this daemon, or one before it, began gets
+//! its post-stop hooks, also one that failed on its way up, so that what pre-start hooks have done is undone.
 
 use super::{
     effect::Effect,
@@ -42,6 +42,17 @@ impl Before {
             _ => Kind::Other,
         };
         Self { own_run, kind }
+    }
+
+    /// It was running, although nobody here has seen it.
+    pub(super) fn was_running(&mut self) {
+        // No run that begins here has this number.
+        self.own_run = self.own_run.or(Some(Epoch(0)));
+    }
+
+    /// It had failed before.
+    pub(super) fn has_failed(&mut self) {
+        self.kind = Kind::Failed;
     }
 }
 

@@ -41,7 +41,7 @@ pub struct Job {
     /// Everyone it is about.
     pub(super) concerned: Arc<[GuestName]>,
     /// Where each guest's entry is.
-    places: BTreeMap<GuestName, usize>,
+    pub(super) places: BTreeMap<GuestName, usize>,
     /// The entries before this one are over, and hold nothing back.
     first: usize,
     /// Every result so far, also of guests without a turn: they were as wanted, or were refused.
@@ -132,8 +132,7 @@ impl Job {
 
     /// Whether a guest waits for its turn to start in this job.
     pub fn keeps_waiting(&self, guest: &GuestName) -> bool {
-        let is_waiting = |at: &usize| matches!(self.entries[*at].progress, Progress::Waiting);
-        self.verb == Verb::Start && !self.is_over() && self.places.get(guest).is_some_and(is_waiting)
+        self.verb == Verb::Start && !self.is_over() && self.has_yet_to_begin(guest)
     }
 
     /// Whether a guest's turn has begun and is not over.

@@ -3,15 +3,16 @@
 use std::time::Duration;
 
 use super::{
+    backoff,
     effect::{Effect, Level, Topic},
     event::{Found, Remembered},
     machine::Turn,
     reboot,
-    state::{Doubt, Failure, Intent, Next, Phase, Run, Service},
+    state::{Doubt, Failure, Intent, Next, Phase, Run, Service, Then},
 };
 use crate::{
-    engine::{Init, Probe},
-    model::{End, Follows},
+    engine::{Epoch, Init, Probe},
+    model::{End, Follows, Now},
 };
 
 /// How long after a look that failed the next one comes.
@@ -27,6 +28,15 @@ impl Turn<'_> {
             return phase;
         }
         self.state.seen_down |= matches!(found, Found::State { probe: Probe::Down | Probe::Ended(_), .. });
+        if let Found::State { remembered: Some(remembered), .. } = &found
+            && self.state.epoch == Epoch(0)
+            // They may be known from what outlives a boot as well.
+            && self.state.retries.at.is_empty()
+        {
+            let wall_times = remembered.failures.iter();
+            let failures = wall_times.map(|wall| Now { instant: self.now.instant_of(*wall), wall: *wall });
+            self.state.retries = backoff::recalled(failures, &self.guest.restart, self.now.instant);
+        }
         let known = self.state.doubt.take();
         if matches!(phase, Phase::Down(_) | Phase::Failed { remains: None, .. } | Phase::BackingOff { .. }) {
             self.state.doubt = self.doubt(known, &found);
@@ -55,6 +65,11 @@ impl Turn<'_> {
     }
 
     fn found_running(&mut self, phase: Phase, probe: Probe, remembered: Option<Remembered>) -> Phase {
+        // What had ended for good, or had a pause, was begun anew by others.
+        let is_over = |known: &Remembered| {
+            !known.was_seen && matches!(known.follows, Some(Follows::Retry(_) | Follows::Failed(_)))
+        };
+        let remembered = remembered.filter(|known| !is_over(known));
         let follows = remembered.as_ref().and_then(|remembered| remembered.follows.clone());
         let phase = match probe {
             Probe::Up(init) => Phase::Up(self.adopt(init, remembered)),
@@ -67,21 +82,22 @@ impl Turn<'_> {
     fn found_down(&mut self, phase: Phase, remembered: Option<Remembered>) -> Phase {
         // That something of it has ended since, its helper may have told.
         let is_fresh = matches!(phase, Phase::Down(None | Some(End::Unknown)));
-        match remembered {
-            Some(Remembered { follows: Some(Follows::Retry(why)), .. }) if is_fresh => self.start_later(why),
-            Some(Remembered { follows: Some(Follows::Begin), .. }) if is_fresh => {
-                self.start_later("guestd ended while it was being started".to_owned())
+        let (follows, unwanted) = match &remembered {
+            Some(known) if is_fresh => (known.follows.clone(), known.unwanted),
+            _ => (None, false),
+        };
+        match (follows, remembered) {
+            (Some(Follows::Retry(why)), _) => self.start_later(why, unwanted),
+            (Some(Follows::Begin), _) => {
+                self.start_later("guestd ended while it was being started".to_owned(), unwanted)
             }
             // A start that was to end before the next one.
-            Some(Remembered { follows: Some(Follows::Start), was_seen: false, .. }) if is_fresh => {
-                self.start_later("guestd ended while it was being restarted".to_owned())
+            (Some(Follows::Start), Some(Remembered { was_seen: false, .. })) => {
+                self.start_later("guestd ended while it was being restarted".to_owned(), unwanted)
             }
-            Some(Remembered { follows: Some(Follows::Failed(why)), unwanted, .. }) if is_fresh => {
-                self.want_as_before(unwanted);
-                Phase::Failed { why: Failure::Earlier(why), remains: None }
-            }
-            remembered if remembered.as_ref().is_some_and(|run| run.was_seen) => {
-                self.has_ended(phase, None, remembered)
+            (Some(Follows::Failed(_) | Follows::Recover(_)), known) => self.has_ended(phase, None, known),
+            (_, known) if known.as_ref().is_some_and(|run| run.was_seen) => {
+                self.has_ended(phase, None, known)
             }
             _ => phase,
         }
@@ -97,7 +113,10 @@ impl Turn<'_> {
     }
 
     /// Goes on with what the daemon before this one was at: as soon as nothing is in the way.
-    fn start_later(&mut self, why: String) -> Phase {
+    fn start_later(&mut self, why: String, is_unwanted: bool) -> Phase {
+        if is_unwanted {
+            return self.ended(Then::Stay(End::Asked { killed: false }));
+        }
         self.state.want(Intent::Up);
         self.log(Level::Info, format!("is to be started: {why}"));
         Phase::BackingOff { why: Failure::Earlier(why), next: Next::Due(String::new()) }

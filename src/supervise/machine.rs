@@ -25,7 +25,13 @@ pub fn handle(state: &mut State, guest: &Guest, event: Event, now: Now) -> Vec<E
     if epoch_of(&event).is_some_and(|epoch| state.live_epoch() != Some(epoch)) {
         return Vec::new();
     }
-    let before = Before::of(&state.phase, guest);
+    let mut before = Before::of(&state.phase, guest);
+    if event.tells_of_old_failure() {
+        before.stage.has_failed();
+    }
+    if event.tells_of_unseen_end() {
+        before.stage.was_running();
+    }
     let past = history::Before::of(&state.phase);
     // What failed before a run that was good for so long counts no more, however that ends.
     if backoff::is_stable(&state.phase, &guest.restart, now.instant) {

@@ -14,10 +14,10 @@
 //! - `restore`: what is stored of jobs, and how the next daemon goes on with them; `resume` tells what became of a guest
 //!   whose turn it finds begun.
 //! - `told`: what the journal is told of jobs, and in which job a guest's line was.
-//! - `fleet`: all guests and all jobs: the one thing that the manager loop owns. `request` is its part that plans,
-//!   `hold` the one for holds, `recollection` that for what outlives the daemon and the boot, with each guest's `history`,
-//!   `retry` the one that starts guests again by itself, `pressure` the one that holds starts back while the host is hard
-//!   pressed, `ended` says how long ended jobs are kept.
+//! - `fleet`: all guests and all jobs: the one thing that the manager loop owns. `define` is its part for what is defined,
+//!   `request` the one that plans, `hold` the one for holds, `recollection` that for what outlives the daemon and the boot,
+//!   with each guest's `history`, `retry` the one that starts guests again by itself, `pressure` the one that holds starts
+//!   back while the host is hard pressed, `ended` says how long ended jobs are kept.
 //! - `status`: what readers see of it.
 //!
 //! The machine never sees a job, and a job only ever looks at a guest's state: after each event the fleet lets every
@@ -26,6 +26,7 @@
 pub mod admission;
 mod backoff;
 mod cancel;
+mod define;
 pub mod effect;
 mod ended;
 mod entry;

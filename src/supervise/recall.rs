@@ -118,12 +118,15 @@ impl Turn<'_> {
         match follows {
             Some(Follows::End(End::HostStop)) => self.host_stop_requested(phase, kind),
             Some(Follows::End(End::Asked { .. } | End::Overdue)) => self.stop_requested(phase, kind),
+            // Somebody has wanted it down since.
+            Some(Follows::Start) if self.state.intent == Intent::Down => self.stop_requested(phase, kind),
             Some(Follows::Start) => self.restart_requested(phase, kind),
             // What had ended it was not so, or it is another run.
             Some(
                 Follows::End(_)
                 | Follows::RebootLoop(_)
                 | Follows::Begin
+                | Follows::Recover(_)
                 | Follows::Retry(_)
                 | Follows::Failed(_),
             )
@@ -156,21 +159,27 @@ impl Turn<'_> {
         };
         self.state.restarts = run.restarts;
         // Without a status, what its helper told of its end is as good, and has the time.
-        if status.is_some() || run.follows.is_some() || matches!(phase, Phase::Down(None)) {
+        let is_old = matches!(run.follows, Some(Follows::Failed(_)));
+        if !is_old && (status.is_some() || run.follows.is_some() || matches!(phase, Phase::Down(None))) {
             self.state.since = self.now.wall;
         }
+        let is_settled = matches!(
+            run.follows,
+            Some(Follows::RebootLoop(_) | Follows::End(End::Asked { .. } | End::Overdue | End::HostStop))
+        );
+        if !is_settled {
+            self.want_as_before(run.unwanted);
+        }
         match run.follows {
-            Some(Follows::Start) => {
-                self.state.want(Intent::Up);
-                self.ended(Then::Start)
-            }
+            Some(Follows::Start) => self.ended(Then::Start),
+            Some(Follows::Recover(why)) => self.recover(Failure::Start(why)),
+            Some(Follows::Failed(why)) => Phase::Failed { why: Failure::Earlier(why), remains: None },
             Some(Follows::RebootLoop(limit)) => self.ended(Then::Fail(Failure::RebootLoop(limit))),
             Some(Follows::End(end @ (End::Asked { .. } | End::Overdue | End::HostStop))) => {
                 self.ended(Then::Stay(end))
             }
             follows => {
                 self.log(Level::Info, "has ended while guestd was away");
-                self.want_as_before(run.unwanted);
                 let end = if let Some(Follows::End(known)) = follows { known } else { End::of(status) };
                 self.recover(Failure::Ended(end))
             }

@@ -5,7 +5,7 @@ use std::collections::BTreeSet;
 use super::{
     admission::{self, Admission},
     fleet::Fleet,
-    state::{Intent, Phase, State},
+    state::{Intent, Phase, State, Then},
 };
 use crate::{
     model::{
@@ -42,11 +42,14 @@ impl Fleet {
         }
     }
 
-    /// Those who were to be stopped and are not any more: whoever runs may go on.
+    /// Those who were to be stopped and are not any more: whoever runs, or will by itself, may go on.
     pub(super) fn spare(&mut self, names: Vec<GuestName>) {
         for name in names {
+            if self.jobs.values().any(|job| job.is_to_stop(&name)) {
+                continue;
+            }
             if let Some(state) = self.states.get_mut(&name)
-                && matches!(state.phase, Phase::Up(_) | Phase::Frozen(_) | Phase::Rebooting { .. })
+                && !is_down_for_good(&state.phase)
             {
                 state.want(Intent::Up);
             }
@@ -172,4 +175,12 @@ impl Fleet {
         }
         Ok(self.submit(verb, wait, plan, BTreeSet::new(), now))
     }
+}
+
+/// Whether a guest is down, or on its way there, and stays so.
+fn is_down_for_good(phase: &Phase) -> bool {
+    matches!(
+        phase,
+        Phase::Down(_) | Phase::Failed { .. } | Phase::Stopping { then: Then::Stay(_) | Then::Fail(_), .. }
+    )
 }

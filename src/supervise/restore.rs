@@ -12,6 +12,7 @@ use super::{
     entry::{Entry, Left, Progress},
     fleet::Fleet,
     job::Job,
+    state::Intent,
     told,
 };
 use crate::{
@@ -246,6 +247,9 @@ impl Fleet {
                 self.job_lines.push(told::goes_on(&job));
                 self.stirred.extend(job.guests().cloned());
                 self.changed.extend(job.guests().cloned());
+                for name in job.guests().filter(|name| job.is_to_stop(name)) {
+                    self.states.get_mut(name).into_iter().for_each(|state| state.want(Intent::Down));
+                }
                 self.booting.insert(id, brings_up);
             }
             self.last_job = self.last_job.max(id.0);

@@ -8,7 +8,7 @@ use super::{
     event::{Event, Grant},
     fleet::Fleet,
     hindrance::{self, Hindrance},
-    state::{Intent, Next, Phase, State},
+    state::{Intent, Next, Phase, State, Then},
 };
 use crate::{
     model::{GuestName, Now, StopWait, Verb},
@@ -110,10 +110,10 @@ impl Fleet {
 
     fn running_dependents<'a>(&'a self, name: &'a GuestName) -> impl Iterator<Item = GuestName> + 'a {
         let requires = self.guests.values().filter(move |guest| guest.start.requires.contains(name));
-        let runs = |name: &&GuestName| {
-            self.states
-                .get(*name)
-                .is_some_and(|state| state.may_run() && !matches!(state.phase, Phase::Stopping { .. }))
+        // One that is being restarted would come up without it.
+        let is_ending = |phase: &Phase| matches!(phase, Phase::Stopping { then, .. } if *then != Then::Start);
+        let runs = move |name: &&GuestName| {
+            self.states.get(*name).is_some_and(|state| state.may_run() && !is_ending(&state.phase))
         };
         requires.map(|guest| &guest.name).filter(runs).cloned()
     }

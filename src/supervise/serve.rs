@@ -20,6 +20,26 @@ pub(super) fn checking(phase: &Phase, guest: &Guest) -> Option<Checking> {
     Some(Checking { epoch: run.epoch, init: run.init?.pid, check })
 }
 
+/// What is to be checked from now on, where a guest's new settings ask something else than those before.
+pub(super) fn changed(phase: &Phase, before: &Guest, guest: &Guest) -> Option<Option<Checking>> {
+    let now = checking(phase, guest);
+    let differs = match now.map(|checking| checking.check) {
+        Some(Check::Readiness) => guest.ready != before.ready,
+        Some(Check::Health) => guest.health != before.health || guest.ready.when != before.ready.when,
+        None => checking(phase, before).is_some(),
+    };
+    differs.then_some(now)
+}
+
+/// What was found bad by other questions counts no more.
+pub(super) fn forget_illness(phase: &mut Phase) {
+    if let Phase::Up(run) | Phase::Frozen(run) = phase
+        && let Stage::Ready { since, ill: 1.. } = run.service.stage
+    {
+        run.service = Service::ready(since);
+    }
+}
+
 /// Whether its health is bad.
 pub(super) fn is_ill(service: &Service, guest: &Guest) -> bool {
     let Stage::Ready { ill, .. } = service.stage else { return false };
@@ -97,6 +117,8 @@ impl Turn<'_> {
             self.tell(Topic::Ill, Level::Warning, text);
         }
         match action {
+            // Whoever holds it may have made it so.
+            HealthAction::Restart if self.state.held.is_some() => Phase::Up(run),
             HealthAction::Report => Phase::Up(run),
             HealthAction::Restart => {
                 let then = Then::Recover(Failure::Ended(End::Ill { why }));
@@ -117,20 +139,23 @@ impl Turn<'_> {
     }
 
     /// It was not ready in time.
-    pub(super) fn missed(&mut self, mut run: Run) -> Phase {
+    pub(super) fn missed(&mut self, run: Run) -> Phase {
         let within = self.guest.ready.timeout;
         let failure = Failure::NotReady { within, words: run.service.words.clone() };
         match self.guest.ready.on_timeout {
-            OnTimeout::Continue => {
-                self.tell(Topic::Ill, Level::Warning, format!("is up, but {failure}; it is left up"));
-                run.service.stage = Stage::Missed;
-                Phase::Up(run)
-            }
+            _ if self.state.held.is_some() => self.left_up(run, &failure),
+            OnTimeout::Continue => self.left_up(run, &failure),
             OnTimeout::Fail => {
                 self.tell(Topic::Ill, Level::Warning, format!("is stopped: {failure}"));
                 let ask = StopKind::Ask(Some(self.guest.stop.timeout));
                 self.bring_down(Phase::Up(run), ask, Then::Recover(failure))
             }
         }
+    }
+
+    fn left_up(&mut self, mut run: Run, failure: &Failure) -> Phase {
+        self.tell(Topic::Ill, Level::Warning, format!("is up, but {failure}; it is left up"));
+        run.service.stage = Stage::Missed;
+        Phase::Up(run)
     }
 }

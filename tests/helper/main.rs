@@ -87,6 +87,7 @@ fn store(dir: &Path, guest: &str, action: RebootAction) {
         action,
         limit: Limit { count: 2, window: Duration::from_secs(3600) },
         restarts: 0,
+        failures: Vec::new(),
         recent: Vec::new(),
         started_fingerprint: 0,
         stopping: false,

@@ -19,6 +19,7 @@ fn policy(action: RebootAction) -> StoredPolicy {
         action,
         limit: Limit { count: 5, window: Duration::from_secs(60) },
         restarts: 0,
+        failures: Vec::new(),
         recent: Vec::new(),
         started_fingerprint: 7,
         stopping: false,

@@ -205,6 +205,7 @@ fn what_others_started_at_the_same_time_is_adopted_not_started() {
         fingerprint: 1,
         restarts: 0,
         reboots: Vec::new(),
+        failures: Vec::new(),
         was_seen: true,
         follows: None,
         ready: None,

@@ -98,6 +98,7 @@ fn next_daemon(web: Guest, kept: Recollection, follows: Option<Follows>) -> Flee
     fleet.looks_around();
     fleet.load(rules(9), [(name("web"), Arc::new(web))].into(), at(100));
     let remembered = follows.map(|follows| Remembered {
+        failures: Vec::new(),
         fingerprint: 1,
         reboots: Vec::new(),
         restarts: 0,
@@ -174,6 +175,7 @@ fn reboots_that_are_told_of_twice_count_once() {
     fleet.recollect([(name("web"), kept)]);
     fleet.load(rules(9), [(name("web"), Arc::new(guest("web")))].into(), at(60));
     let remembered = Some(Remembered {
+        failures: Vec::new(),
         fingerprint: 1,
         reboots: vec![moment(1), moment(899), moment(2000)],
         restarts: 0,

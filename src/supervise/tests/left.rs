@@ -19,7 +19,8 @@ use crate::{
 fn remembered(follows: Option<Follows>, reboots: Vec<Instant>) -> Option<Remembered> {
     let was_seen = follows.is_none();
     let (fingerprint, restarts, ready, unwanted) = (1, 0, None, false);
-    Some(Remembered { fingerprint, reboots, restarts, was_seen, follows, unwanted, ready })
+    let failures = Vec::new();
+    Some(Remembered { fingerprint, reboots, failures, restarts, was_seen, follows, unwanted, ready })
 }
 
 fn begun() -> Found {

@@ -2,6 +2,7 @@
 
 mod bulk;
 mod chaos;
+mod disorder;
 mod ends;
 mod fleet;
 mod holds;

@@ -96,6 +96,7 @@ fn known(probe: Probe, follows: Option<Follows>) -> Found {
         fingerprint: 1,
         restarts: 4,
         reboots: Vec::new(),
+        failures: Vec::new(),
         was_seen: true,
         follows,
         ready: None,
@@ -320,4 +321,16 @@ fn what_contradicts_itself_is_no_job() {
         let error = left(&changed, at(2)).unwrap_err();
         assert!(error.contains(words), "{error}");
     }
+}
+
+#[test]
+fn whoever_is_to_be_stopped_is_wanted_down_under_the_next_daemon_too() {
+    let guests = [guest("a"), requiring("b", "a")];
+    let mut world = World::up(guests.clone());
+    world.operate(1, Verb::Stop, "a").unwrap();
+    assert_eq!(world.begun(), ["stop b"]);
+    let stored = Stored::of(&mut world, 2);
+    let mut world = stored.next(5, &guests, &[("a", up(101, 0)), ("b", up(102, 0))]);
+    assert_eq!(world.begun(), ["stop b"]);
+    assert!(!world.published().guests["a"].intent_up);
 }
