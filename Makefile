@@ -36,7 +36,7 @@ ZSHDIR   = $(DESTDIR)$(PREFIX)/share/zsh/vendor-completions
 FISHDIR  = $(DESTDIR)$(PREFIX)/share/fish/vendor_completions.d
 
 .DEFAULT_GOAL := help
-.PHONY: help setup build demo check test bench deb generated install uninstall clean
+.PHONY: help setup build demo check test torture bench deb generated install uninstall clean
 
 help: ## Show this
 	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "  make %-10s %s\n", $$1, $$2 }' $(firstword $(MAKEFILE_LIST))
@@ -61,6 +61,9 @@ check: setup ## Format and lints, warnings denied
 test: check deb ## Everything: format, lints, unit, property, bus, real-container and booted-host tests (as root)
 	@scripts/setup vm
 	$(CARGO) test --locked
+
+torture: ## Kill guestd at every boundary and 200 random moments, with real containers (as root)
+	$(CARGO) test --locked --test torture -- --ignored --nocapture --test-threads=1
 
 bench: deb ## Measure beside the real tools, and print the ratios (as root)
 	$(CARGO) bench --locked --no-fail-fast

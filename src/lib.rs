@@ -18,6 +18,7 @@
 //! | [`daemon`] | the composition root: load, manager, workers, store, watcher | yes |
 //! | [`dbus`] | translation of the daemon's [handle](daemon::handle) to D-Bus and back, and who may act | yes |
 //! | [`systemd`] | readiness and journal | yes |
+//! | [`kill_point`] | where a test kills the daemon; nothing in a release build | yes |
 //! | [`cli`] | `autostart` and `guestctl`, over [`dbus::proxy`] and the pure rooms | yes |
 //!
 //! `tests/architecture.rs` holds the walls up. Start reading with [`supervise::state`] and [`supervise::machine`], then
@@ -31,6 +32,7 @@ pub mod dbus;
 pub mod engine;
 pub mod helper;
 pub mod import;
+pub mod kill_point;
 pub mod launch;
 pub mod model;
 pub mod plan;

@@ -14,6 +14,7 @@ use tokio::{
 };
 
 use super::{
+    boundary,
     clock::Clock,
     handle::Command,
     load::{Directories, Inventory},
@@ -26,6 +27,7 @@ use crate::{
     checks::Checks,
     engine::{Observation, Observed},
     helper::wire::Answer,
+    kill_point::KillPoint,
     model::{
         GuestName, Instant,
         status::{DaemonStatus, Snapshot},
@@ -154,9 +156,12 @@ impl Manager {
             self.drain(&mut inbox);
             self.settle();
         }
+        KillPoint::LookedAround.pass();
         self.store.restore_jobs(&mut self.fleet, self.clock.now());
         self.fleet.has_looked_around(self.clock.now());
+        KillPoint::JobsRestored.pass();
         self.settle();
+        KillPoint::Recovered.pass();
         let fleet = &self.fleet;
         self.checks.retain(|guest| fleet.state(guest).is_some_and(State::may_run));
         Recovered { manager: self, inbox }
@@ -222,12 +227,15 @@ impl Manager {
         if matches!(observed.what, Observation::Running(_) | Observation::Gone) {
             self.take_spool();
         }
+        let seen = boundary::seen(&observed.what);
         self.fleet.observed(&observed.guest, observed.epoch, observed.what, self.clock.now());
+        seen.into_iter().for_each(KillPoint::pass);
     }
 
     fn report(&mut self, report: Report) {
         if let Some((guest, event)) = self.workers.finished(report) {
             self.fleet.happened(&guest, event, self.clock.now());
+            KillPoint::Reported.pass();
         }
     }
 
@@ -272,11 +280,16 @@ impl Manager {
     fn settle(&mut self) {
         self.look_at_pressure();
         let now = self.clock.now();
+        KillPoint::Settling.pass();
         self.store.record(&self.fleet, now);
+        KillPoint::PoliciesStored.pass();
         self.store.record_jobs(&mut self.fleet, now);
+        KillPoint::JobsStored.pass();
         let absent = self.state.record(&self.fleet, now);
         self.fleet.recollect(absent);
+        KillPoint::StateHandedOver.pass();
         self.store.record_booted(self.fleet.booted());
+        KillPoint::Dispatching.pass();
         for name in self.fleet.changed() {
             // Before a start makes its socket anew.
             if self.fleet.state(name).is_none_or(is_down) {
@@ -284,12 +297,14 @@ impl Manager {
             }
         }
         self.dispatch();
+        KillPoint::Dispatched.pass();
         // Their last hooks have what they need of them.
         if self.fleet.retire(now) {
             return self.settle();
         }
         if self.fleet.publish(&self.daemon) {
             self.snapshots.send_replace(Arc::new(self.fleet.published().clone()));
+            KillPoint::Published.pass();
         }
     }
 
@@ -301,6 +316,7 @@ impl Manager {
             match effect {
                 Effect::Log(line) => message::of_guest(&guest, &line),
                 Effect::Answer(id, answer) => {
+                    KillPoint::AnswerBegins.pass();
                     if let Some(waiting) = self.waiting_helpers.remove(&id)
                         && waiting.send(answer).is_err()
                     {
@@ -350,6 +366,7 @@ impl Recovered {
     pub async fn run(mut self, ready: oneshot::Receiver<()>) {
         // A bus that takes long must not keep guests waiting.
         let _ = timeout(READY_WITHIN, ready).await;
+        KillPoint::HeldBack.pass();
         for (guest, work) in self.manager.held_back.take().unwrap_or_default() {
             self.manager.give(&guest, work);
         }

@@ -2,10 +2,11 @@
 
 use std::{path::Path, sync::Arc, time::Duration};
 
-use super::{clock::Clock, hook, store, worker::Work};
+use super::{boundary, clock::Clock, hook, store, worker::Work};
 use crate::{
     checks::notify::Places,
     engine::{Engine, EngineError, EngineResult, Epoch, ErrorKind, Probe},
+    kill_point::KillPoint,
     launch::Launcher,
     model::{Guest, Resources},
     supervise::event::{Event, Found},
@@ -40,17 +41,27 @@ impl Means {
         Some(match work {
             Work::Start(epoch) => self.start(guest, epoch).await,
             Work::Hook(stage, reason) => {
+                let (begins, ended) = boundary::around_hook(stage);
+                begins.pass();
                 hook::run_all(&*self.launcher, &guest, stage, &reason).await;
+                ended.pass();
                 return None;
             }
             Work::Request(epoch, request) => {
-                Event::RequestReturned(epoch, request, engine.request(&guest, request).await)
+                let (begins, ended) = boundary::around_request(request);
+                begins.pass();
+                let result = engine.request(&guest, request).await;
+                ended.pass();
+                Event::RequestReturned(epoch, request, result)
             }
-            Work::Kill(epoch) => Event::KillReturned(epoch, engine.kill(&guest).await),
+            Work::Kill(epoch) => {
+                KillPoint::KillBegins.pass();
+                let result = engine.kill(&guest).await;
+                KillPoint::KillEnded.pass();
+                Event::KillReturned(epoch, result)
+            }
             Work::Watch(epoch) => {
-                engine.watch(guest.clone(), epoch);
-                // They may have changed while no guestd was there.
-                adjust(engine, &guest, &guest.resources).await;
+                self.watch(guest, epoch).await;
                 // Nothing is to be reported: the watch does that.
                 Event::Probed(Found::Nothing)
             }
@@ -58,13 +69,27 @@ impl Means {
                 adjust(engine, &guest, &resources).await;
                 return None;
             }
-            Work::Probe => Event::Probed(self.look(&guest).await),
+            Work::Probe => {
+                KillPoint::ProbeBegins.pass();
+                let found = self.look(&guest).await;
+                KillPoint::ProbeEnded.pass();
+                Event::Probed(found)
+            }
         })
+    }
+
+    async fn watch(&self, guest: Arc<Guest>, epoch: Epoch) {
+        KillPoint::WatchBegins.pass();
+        self.engine.watch(guest.clone(), epoch);
+        KillPoint::WatchEnded.pass();
+        // They may have changed while no guestd was there.
+        adjust(&*self.engine, &guest, &guest.resources).await;
     }
 
     /// Starts a guest, unless others have started it meanwhile: LXC would fail, and clearing up behind that failure would
     /// hit what the others started.
     async fn start(&self, guest: Arc<Guest>, epoch: Epoch) -> Event {
+        KillPoint::StartBegins.pass();
         self.machines.release(&guest.name).await;
         let engine = &*self.engine;
         let result = match settled(engine, &guest).await {
@@ -72,9 +97,13 @@ impl Means {
                 return Event::Probed(Found::State { probe, remembered: None });
             }
             Ok(Probe::Down | Probe::Ended(_) | Probe::Changing) => {
-                match hook::pre_start(&*self.launcher, &guest).await {
+                KillPoint::PreStartBegins.pass();
+                let prepared = hook::pre_start(&*self.launcher, &guest).await;
+                KillPoint::PreStartEnded.pass();
+                match prepared {
                     Ok(()) => {
                         self.places.open(&guest);
+                        KillPoint::EngineBegins.pass();
                         engine.start(&guest).await
                     }
                     Err(error) => Err(error),
@@ -83,7 +112,9 @@ impl Means {
             Err(error) => Err(error),
         };
         if result.is_ok() {
+            KillPoint::Started.pass();
             engine.watch(guest, epoch);
+            KillPoint::StartWatched.pass();
         }
         Event::StartReturned(epoch, result)
     }

@@ -1,6 +1,7 @@
 //! The composition root: puts settings, engine, launcher, manager, helper socket and D-Bus together, and runs until a
 //! signal says stop. Guests outlive it.
 
+mod boundary;
 pub mod clock;
 pub mod disk;
 pub mod handle;
@@ -45,6 +46,7 @@ use crate::{
     dbus,
     engine::lxc::{Hook, LxcEngine},
     helper::server,
+    kill_point::KillPoint,
     launch::{self, Launcher},
     model::{
         GuestName, Severity,
@@ -107,6 +109,7 @@ pub async fn run(directories: Directories) -> Result<(), DaemonError> {
     // SAFETY: nothing else takes files over by their numbers, and a process runs one daemon.
     let kept = unsafe { fdstore::take_over() };
     let _alone = lock(&directories).await?;
+    KillPoint::Locked.pass();
     dbus::is_alone_on_system_bus().await.map_err(DaemonError::Bus)?;
     // Watched before anything is read, so that nothing falls in between.
     let watcher = manager::watch(&settings::load(&directories, &disk::Disk).0.lxc_paths);
@@ -115,6 +118,7 @@ pub async fn run(directories: Directories) -> Result<(), DaemonError> {
     tracing::info!("guestd {}: {} guests defined", env!("CARGO_PKG_VERSION"), inventory.guests.len());
     let listener =
         server::bind(&directories.runtime.join(server::SOCKET_NAME)).map_err(DaemonError::Helper)?;
+    KillPoint::Listening.pass();
     let runtime_dir = directories.runtime.clone();
     let (machines, releases) = machined::machines();
     let (handle, manager, inbox) =
@@ -125,6 +129,7 @@ pub async fn run(directories: Directories) -> Result<(), DaemonError> {
     tokio::spawn(server::serve(listener, handle.clone(), Arc::new(Deciding(handle.clone()))));
     let bus = dbus::serve_system_bus(handle.clone()).await.map_err(DaemonError::Bus)?;
     notify::ready();
+    KillPoint::Ready.pass();
     // The manager may have gone on without.
     let _ = tell_ready.send(());
     let took = clock.now().instant.since(started).as_millis();

@@ -22,6 +22,7 @@ use crate::{
         policy::{self, StoredPolicy},
         record, spool,
     },
+    kill_point::KillPoint,
     model::{Follows, GroupName, Guest, GuestName, Instant, Now, ProcessId},
     supervise::{
         event::Remembered,
@@ -118,11 +119,15 @@ impl Store {
             Ok(()) => self.is_booted_bad = false,
             Err(error) => tracing::warn!("{}; {BOOT_AGAIN}", in_full(&error)),
         }
+        KillPoint::BootedWritten.pass();
     }
 
     /// What was answered while no daemon was there; each request is handed out once.
     pub fn spooled(&mut self) -> Vec<Recalled> {
         let lying = spool::look(&self.runtime, &self.taken.keys().cloned().collect());
+        if !lying.is_empty() {
+            KillPoint::SpoolRead.pass();
+        }
         self.taken.extend(lying.iter().map(|lying| (lying.file.clone(), lying.request.guest.clone())));
         let requests = lying.into_iter().map(|lying| lying.request);
         requests
@@ -149,6 +154,7 @@ impl Store {
                 message::warn(guest, format_args!("{}; this request may be read twice", in_full(&error)));
                 return true;
             }
+            KillPoint::SpoolCleared.pass();
             false
         });
     }
@@ -184,6 +190,7 @@ impl Store {
             message::warn(&policy.guest, format_args!("{}", in_full(&error)));
         }
         self.written.insert(policy.guest.clone(), Written { policy, reboots, is_kept });
+        KillPoint::PolicyWritten.pass();
     }
 
     fn remove(&mut self, name: &GuestName, fleet: &Fleet) {
@@ -199,6 +206,7 @@ impl Store {
         if let Err(error) = removed {
             message::warn(name, format_args!("{}", in_full(&error)));
         }
+        KillPoint::PolicyRemoved.pass();
     }
 }
 

@@ -16,6 +16,7 @@ use super::means::Means;
 use crate::{
     engine::{EngineError, Epoch, ErrorKind, Request, lxc},
     helper::{script, wire},
+    kill_point::KillPoint,
     launch::HookEnd,
     model::{Guest, GuestName, HookStage, Resources},
     supervise::event::{Event, HelperId},
@@ -186,6 +187,7 @@ impl Workers {
         let script = script.to_owned();
         tokio::spawn(async move {
             let shown = script.display();
+            KillPoint::ScriptBegins.pass();
             let end = match script::program(&script, &guest, wire::Event::Reboot, timeout) {
                 Ok(program) => launcher.run_hook(&guest, &program).await,
                 Err(error) => HookEnd::Failed(error),
@@ -204,6 +206,7 @@ impl Workers {
                     None
                 }
             };
+            KillPoint::ScriptEnded.pass();
             let event = Event::ScriptEnded(id, code);
             let _ = reports.send(Report::unasked(&guest, event));
         });

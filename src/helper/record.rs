@@ -10,6 +10,8 @@ use std::{
 use rustix::{fs::RenameFlags, io::Errno};
 use serde::{Serialize, de::DeserializeOwned};
 
+use crate::kill_point::KillPoint;
+
 /// Why a file could not be written, read or removed.
 #[derive(Debug, thiserror::Error)]
 pub enum RecordError {
@@ -112,6 +114,7 @@ pub fn write_bytes(folder: &Path, name: &str, bytes: &[u8], max: u64) -> Result<
     let written = create(&temporary).and_then(|mut file| {
         file.write_all(bytes)?;
         file.sync_all()?;
+        KillPoint::TemporaryWritten.pass();
         fs::rename(&temporary, &path)
     });
     written.map_err(|error| {

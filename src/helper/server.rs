@@ -18,6 +18,7 @@ pub use super::listener::{BindError, Listener, SOCKET_NAME, bind};
 use super::wire::{About, Answer, ContextEvent, Decision, Event, PACKET_MAX, Reply, Request, RequestError};
 use crate::{
     daemon::handle::{Handle, HelperRequest},
+    kill_point::KillPoint,
     model::GuestName,
     systemd::message,
 };
@@ -215,7 +216,11 @@ impl Asked<'_> {
     /// leaves its request in the spool.
     async fn serve(&self, handle: &Handle, facts: &dyn Facts) {
         let handed_over = match self.answer(handle, facts).await {
-            Some(answer) => send(self.socket, &Reply::Answer(answer)).await,
+            Some(answer) => {
+                let sent = send(self.socket, &Reply::Answer(answer)).await;
+                KillPoint::AnswerSent.pass();
+                sent
+            }
             None => false,
         };
         if !handed_over {

@@ -24,6 +24,7 @@ use tokio::{
 use super::{Cgroups, HookEnd, Launch, LaunchError, Launched, Launcher, Program, cgroup, hook};
 use crate::{
     engine::BoxFuture,
+    kill_point::KillPoint,
     model::{GuestName, end::SignalName},
 };
 
@@ -138,6 +139,7 @@ async fn run_unless_let_go(launch: &Program, let_go: &AtomicBool) -> Result<(), 
     let program = launch.name();
     let mut child =
         spawn(launch).map_err(|source| LaunchError::Spawn { program: program.clone(), source })?;
+    KillPoint::Launched.pass();
     let group = Group::unless(child.id(), let_go);
     let mut tail = Tail::default();
     let Ok(ended) = timeout(launch.timeout, wait(&mut child, &mut tail)).await else {

@@ -23,6 +23,7 @@ use super::{
 };
 use crate::{
     engine::BoxFuture,
+    kill_point::KillPoint,
     model::{GuestName, Resources},
 };
 
@@ -124,7 +125,10 @@ impl Systemd {
                         Present::Passes => sleep(RECHECK).await,
                     }
                 }
-                result => return result.map(|job| Some((job, ends))),
+                result => {
+                    KillPoint::Launched.pass();
+                    return result.map(|job| Some((job, ends)));
+                }
             }
         }
     }

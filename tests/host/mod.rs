@@ -89,20 +89,9 @@ impl Host {
     /// The same, with more in its environment.
     pub fn start_daemon_with(&mut self, environment: &[(&str, &str)]) {
         assert!(self.daemon.is_none(), "it runs already");
-        let log = fs::File::options().create(true).append(true).open(self.at("log")).expect("a log");
-        let daemon =
-            self.command(env!("CARGO_BIN_EXE_guestd"))
-                .args(["--config-dir", "etc", "--runtime-dir", "run", "--state-dir", "state"].map(|word| {
-                    if word.starts_with('-') { word.into() } else { self.at(word).into_os_string() }
-                }))
-                .env("NOTIFY_SOCKET", self.at("notify"))
-                // How hard pressed the machine is that runs the tests is no matter of theirs.
-                .env("GUESTD_PRESSURE", self.at("pressure"))
-                .env("GUESTD_HELPER", env!("CARGO_BIN_EXE_guest-helper"))
-                .envs(environment.iter().copied())
-                .stderr(log)
-                .spawn()
-                .expect("guestd");
+        let mut daemon = self.daemon_command();
+        daemon.env("NOTIFY_SOCKET", self.at("notify")).envs(environment.iter().copied());
+        let daemon = daemon.spawn().expect("guestd");
         self.daemon = Some(daemon);
         wait_for("the daemon to be ready", || {
             let ended = self.daemon.as_mut().and_then(|daemon| daemon.try_wait().expect("a look"));
@@ -111,6 +100,20 @@ impl Host {
             let length = self.notify.recv(&mut buffer).ok()?;
             buffer[..length].starts_with(b"READY=1").then_some(())
         });
+    }
+
+    /// The daemon as a command; it adds to the log.
+    pub fn daemon_command(&self) -> Command {
+        let log = fs::File::options().create(true).append(true).open(self.at("log")).expect("a log");
+        let mut command = self.command(env!("CARGO_BIN_EXE_guestd"));
+        for (option, folder) in [("--config-dir", "etc"), ("--runtime-dir", "run"), ("--state-dir", "state")]
+        {
+            command.arg(option).arg(self.at(folder));
+        }
+        // How hard pressed the machine is that runs the tests is no matter of theirs.
+        command.env("GUESTD_PRESSURE", self.at("pressure"));
+        command.env("GUESTD_HELPER", env!("CARGO_BIN_EXE_guest-helper")).stderr(log);
+        command
     }
 
     /// Waits until the daemon tells its service manager something with these words; the whole message.

@@ -5,12 +5,13 @@ use std::sync::Arc;
 use tokio::{sync::oneshot, time::timeout};
 
 use super::{super::state::DURABLE_WITHIN, Manager};
-use crate::model::status::DaemonStatus;
+use crate::{kill_point::KillPoint, model::status::DaemonStatus};
 
 impl Manager {
     /// Answers an operator once what was asked for is on the disk: whatever happens then, it is not forgotten. The loop does
     /// not wait for that.
     pub(super) fn answer<T: Send + 'static>(&self, reply: oneshot::Sender<T>, answer: T) {
+        KillPoint::JobAccepted.pass();
         let Some(written) = self.state.durable() else {
             let _ = reply.send(answer);
             return;
@@ -18,6 +19,7 @@ impl Manager {
         tokio::spawn(async move {
             // A disk that does not answer is told of by its writer.
             let _ = timeout(DURABLE_WITHIN, written).await;
+            KillPoint::Durable.pass();
             let _ = reply.send(answer);
         });
     }

@@ -6,6 +6,7 @@ use super::Manager;
 use crate::{
     daemon::handle::HelperRequest,
     helper::wire::{self, Answer, Decision},
+    kill_point::KillPoint,
     model::Now,
     supervise::{effect::Topic, event::HelperId, state::State},
     systemd::message,
@@ -35,6 +36,7 @@ impl Manager {
             self.reread(&request.guest);
         }
         self.fleet.reported(&request.guest, id, request.event, now);
+        KillPoint::HelperTaken.pass();
     }
 
     /// Takes in what helpers decided by themselves.
@@ -47,6 +49,7 @@ impl Manager {
             let text = format!("while guestd was away: {event}; decision: {decision}: {reason}");
             message::info(guest, topic, format!("sent a helper request {text}"));
             self.fleet.recall(recalled, now);
+            KillPoint::SpoolTaken.pass();
         }
     }
 }

@@ -21,6 +21,7 @@ use crate::{
         in_full,
         record::{self, RecordError},
     },
+    kill_point::KillPoint,
     model::GuestName,
 };
 
@@ -275,7 +276,9 @@ fn carry_out(folder: &Path, name: &GuestName, what: &Write, is_sound: bool) -> R
             if !is_sound && let Some(aside) = record::set_aside(&path)? {
                 tracing::warn!("{} is kept as {}", path.display(), aside.display());
             }
-            stored::write(folder, stored)
+            stored::write(folder, stored)?;
+            KillPoint::StateWritten.pass();
+            Ok(())
         }
         Write::Nothing if is_sound => record::remove(&path),
         // Nobody has read it.

@@ -17,6 +17,7 @@ use crate::{
         in_full,
         record::{self, RecordError},
     },
+    kill_point::KillPoint,
     model::{JobId, Now},
     supervise::restore::{Change, Contradiction, LeftJob, Record, StoredJob},
 };
@@ -149,12 +150,15 @@ impl Jobs {
         let mut lines = self.line(job.id, job)?;
         lines.extend(self.line(job.id, change)?);
         record::write_bytes(&self.folder, &file_name(job.id), &lines, FILE_MAX)?;
+        KillPoint::JobWritten.pass();
         self.stored.insert(job.id);
         Ok(())
     }
 
     fn add(&self, id: JobId, change: &Change) -> Result<(), RecordError> {
-        record::append(&self.path(id), &self.line(id, change)?, FILE_MAX)
+        record::append(&self.path(id), &self.line(id, change)?, FILE_MAX)?;
+        KillPoint::JobChanged.pass();
+        Ok(())
     }
 
     fn line(&self, id: JobId, value: &impl Serialize) -> Result<Vec<u8>, RecordError> {

@@ -13,6 +13,7 @@ use super::{
 };
 use crate::{
     engine::{EngineError, EngineResult, ErrorKind},
+    kill_point::KillPoint,
     launch::{Cgroups, cgroup::remove_same},
     model::{Guest, LxcSpec},
 };
@@ -40,6 +41,7 @@ pub(super) async fn kill(lxc: &Lxc, guest: &Guest, spec: &LxcSpec) -> EngineResu
         lxc.launcher.abandon(&guest.name).await;
     }
     let killed = if politely(lxc, guest, spec).await {
+        KillPoint::KillUncleared.pass();
         clear(lxc, guest, spec).await
     } else {
         sweep(lxc, guest, spec, Listening::Hangs).await

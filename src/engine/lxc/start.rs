@@ -22,6 +22,7 @@ use super::{
 };
 use crate::{
     engine::{EngineError, EngineResult, ErrorKind},
+    kill_point::KillPoint,
     launch::{Launch, LaunchError, Launched, Program, Unit, unit},
     model::{Guest, GuestName, LxcSpec},
 };
@@ -50,6 +51,7 @@ pub(super) async fn start(lxc: &Lxc, guest: &Guest, spec: &LxcSpec) -> EngineRes
         }
         Err(error) => {
             expected.failed();
+            KillPoint::StartFailed.pass();
             let listening = match error {
                 LaunchError::TimedOut { .. } => Listening::Hangs,
                 LaunchError::Spawn { .. } | LaunchError::Unit { .. } | LaunchError::Exited { .. } => {
