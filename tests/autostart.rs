@@ -88,7 +88,7 @@ fn partial_and_total_failures_have_their_exit_statuses_and_reasons() {
     let some = host.autostart(&["-g", "mixed"]);
     assert_eq!(some.status.code(), Some(2));
     let stderr = String::from_utf8_lossy(&some.stderr).into_owned();
-    assert!(stderr.contains("bad: could not start it"), "{stderr}");
+    assert!(stderr.contains("bad: gave up") && stderr.contains("could not start it"), "{stderr}");
     assert!(stderr.contains("pre-start"), "LXC's own words are there: {stderr}");
     assert_eq!(host.autostart(&["-g", "bad"]).status.code(), Some(1));
     assert_eq!(host.autostart(&["-g", "nobody"]).status.code(), Some(0), "nothing to do");
