@@ -20,6 +20,7 @@ mod console;
 mod fifo;
 mod foreground;
 mod freeze;
+mod ground;
 mod kill;
 mod locate;
 mod monitord;

@@ -18,6 +18,7 @@ use tokio::{
 use super::{
     cgroup,
     command::{ANSWER, CommandError, Inits, Monitor, StateClient},
+    ground::{Ground, tidy},
     locate::{self, Located},
     locked,
     process::{Process, SIGKILL, ended},
@@ -29,13 +30,7 @@ use super::{
 };
 use crate::{
     engine::{Epoch, Init, Observation, Observed, Sink},
-    launch::{
-        Cgroups,
-        cgroup::{Folders, folders, remove_same},
-        freezer::is_frozen,
-        memory::{self, KernelLog},
-        unit,
-    },
+    launch::{freezer::is_frozen, memory::KernelLog, unit},
     model::{Guest, LxcSpec, Timestamp, WaitStatus},
 };
 
@@ -253,47 +248,6 @@ impl Watch {
     }
 }
 
-/// Where a container runs.
-struct Ground {
-    /// The cgroups of its monitor and its init.
-    cgroups: Folders,
-    /// Those that tell of its processes that were killed for want of memory.
-    counting: Cgroups,
-    /// How many these were when that was first looked at, if it was.
-    kills: Option<u64>,
-    /// There were more when its end was seen.
-    starved: bool,
-}
-
-impl Ground {
-    fn of(monitor: Option<&Process>, init: &Process, name: &str, counts: bool) -> Self {
-        let of = |pids: &[i32]| cgroup::of_processes(pids.iter().copied(), name);
-        let all: Vec<i32> = monitor.into_iter().chain([init]).map(Process::pid).collect();
-        let all = Cgroups(of(&all).into_iter().collect());
-        // LXC removes the container's own as soon as its init has ended; that of its unit outlives its monitor.
-        let counting = of(&[init.pid()]).into_iter();
-        let counting = counting.map(|path| unit::cgroup_of(&path).map(Path::to_owned).unwrap_or(path));
-        let counting = Cgroups(counting.collect());
-        let kills = counts.then(|| memory::kills(&counting));
-        Self { cgroups: folders(&all).unwrap_or_default(), counting, kills, starved: false }
-    }
-
-    /// Its init has ended; looks at once, since these cgroups are about to be removed.
-    fn end(&mut self, init: &Process) -> Seen {
-        self.starved = self.is_starved();
-        Seen::Ended(init.exit_of_zombie())
-    }
-
-    /// Whether somebody was killed; its end may have been told before it was seen.
-    fn is_starved(&self) -> bool {
-        self.starved || self.kills.is_some_and(|before| memory::kills(&self.counting) > before)
-    }
-}
-
-fn tidy(cgroups: &Folders) {
-    remove_same(cgroups).unwrap_or_else(|error| tracing::warn!("cgroups of a guest that ended: {error}"));
-}
-
 /// Waits for a moment, or for ever.
 pub(super) async fn until(deadline: Option<Instant>) {
     match deadline {
@@ -318,16 +272,28 @@ async fn asked(
     }
 }
 
+/// Waits until a monitor whose init is dead has ended, or has another one.
 async fn monitor_or_next(socket: &Monitor, monitor: &Process) {
     let next = async {
-        match socket.register().await {
-            Ok(client) => client.changed().await,
-            Err(_) => false,
+        loop {
+            match socket.register().await {
+                Ok(client) => {
+                    // It may have one by now, of which no change would tell.
+                    let has_one = socket.inits().await.is_ok_and(|inits| Process::of(inits.init).is_ok());
+                    if has_one || client.changed().await {
+                        return;
+                    }
+                }
+                Err(CommandError::NotListening | CommandError::Foreign(_)) => return pending().await,
+                // It drops those whom it has not answered when it reboots.
+                Err(_) => {}
+            }
+            sleep(RECONNECT).await;
         }
     };
     tokio::select! {
         () = monitor.ended() => {}
-        changed = next => if !changed { monitor.ended().await },
+        () = next => {}
     }
 }
 
