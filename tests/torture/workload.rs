@@ -168,7 +168,9 @@ impl Workload {
         let name = self.names.of(guest);
         let went_well =
             client::ask(&self.host, || self.client(env!("CARGO_BIN_EXE_guestctl"), &[verb, &name]));
-        assert!(went_well, "guestctl {verb} {name}: {}", client::read(&self.host, &["jobs", "--json"]));
+        let seen = || client::read(&self.host, &["status", &name, "--json"]);
+        let (init, boots) = (self.host.lxc_init_pid(&name), guests::boots(&self.host, &name));
+        assert!(went_well, "guestctl {verb} {name}: init {init:?}, boots {boots}: {:#}", seen());
     }
 
     fn client(&self, program: &str, arguments: &[&str]) -> Command {
