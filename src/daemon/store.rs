@@ -291,15 +291,13 @@ pub fn remembered(runtime: &Path, guest: &GuestName, init: Option<Init>, now: No
         message::warn(guest, format_args!("{}", in_full(&error)));
         None
     })?;
-    // None is known from before its init was seen, and from earlier versions.
-    let is_of_this_run = |init: Init| stored.keeper.is_none_or(|keeper| init.keeper == Some(keeper));
-    // One that did not run was started by others, if it does.
-    let was_down = matches!(stored.follows, Some(Follows::Retry(_) | Follows::Failed(_)));
-    init.is_none_or(|init| !was_down && is_of_this_run(init)).then(|| of_stored(stored, now))
+    of_run(stored, init, now)
 }
 
-fn of_stored(stored: StoredPolicy, now: Now) -> Remembered {
-    Remembered {
+fn of_run(stored: StoredPolicy, init: Option<Init>, now: Now) -> Option<Remembered> {
+    // None is known from before its init was seen, and from earlier versions.
+    let is_of_this_run = |init: Init| stored.keeper.is_none_or(|keeper| init.keeper == Some(keeper));
+    init.is_none_or(is_of_this_run).then(|| Remembered {
         fingerprint: stored.started_fingerprint,
         restarts: stored.restarts,
         failures: stored.failures,
@@ -308,7 +306,7 @@ fn of_stored(stored: StoredPolicy, now: Now) -> Remembered {
         follows: stored.follows,
         unwanted: stored.unwanted,
         ready: stored.ready,
-    }
+    })
 }
 
 #[cfg(test)]

@@ -2,7 +2,7 @@
 
 use std::{path::Path, sync::Arc, time::Duration};
 
-use super::{of_stored, stored_policy};
+use super::{of_run, stored_policy};
 use crate::{
     engine::{EngineError, Epoch, ErrorKind, Init, Observation, Probe},
     model::{
@@ -20,17 +20,7 @@ use crate::{
 const POWEROFF: WaitStatus = WaitStatus(2);
 
 fn guest() -> Guest {
-    let engine = EngineSpec::Lxc(LxcSpec {
-        lxcpath: Arc::from(Path::new("/lxc")),
-        halt_signal: None,
-        reboot_signal: None,
-        stop_signal: None,
-        hook_version: 0,
-        ephemeral: false,
-        rootfs: None,
-        log_file: None,
-        own_console: false,
-    });
+    let engine = EngineSpec::Lxc(LxcSpec::new(Arc::from(Path::new("/lxc"))));
     Guest::new(GuestName::new("web").unwrap(), engine)
 }
 
@@ -78,7 +68,8 @@ impl Scene {
 
     /// The daemon is killed, and the next one finds this.
     fn next(self, probe: Probe) -> Self {
-        let remembered = self.stored().map(|policy| of_stored(policy, at(99)));
+        let init = if let Probe::Up(init) = probe { Some(init) } else { None };
+        let remembered = self.stored().and_then(|policy| of_run(policy, init, at(99)));
         let mut next = Self { state: State::new(at(99).wall), ..self };
         next.happens(100, Event::Probed(Found::State { probe, remembered }));
         next

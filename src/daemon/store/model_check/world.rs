@@ -7,7 +7,7 @@ use std::{
 };
 
 use super::{
-    super::{of_stored, stored_policy},
+    super::{of_run, stored_policy},
     Act, Budget, CRASH,
 };
 use crate::{
@@ -263,12 +263,9 @@ impl World {
             (Real::Coming, _) => Probe::Changing,
             (Real::Runs(pid), _) => Probe::Up(self.init(pid)),
         };
-        let is_of_this_run = |policy: &StoredPolicy| match probe {
-            Probe::Up(init) => policy.keeper.is_none_or(|keeper| init.keeper == Some(keeper)),
-            _ => probe != Probe::Changing,
-        };
-        let remembered = self.disk.clone().filter(is_of_this_run);
-        let remembered = remembered.map(|policy| of_stored(policy, self.now()));
+        let init = if let Probe::Up(init) = probe { Some(init) } else { None };
+        let stored = self.disk.clone().filter(|_| probe != Probe::Changing);
+        let remembered = stored.and_then(|policy| of_run(policy, init, self.now()));
         self.inbox.push_back(Event::Probed(Found::State { probe, remembered }));
     }
 }
