@@ -66,16 +66,13 @@ impl Jobs {
     /// The jobs that an earlier daemon left, and the highest number that any had. What cannot be used is moved aside.
     pub fn take_left(&mut self, now: Now) -> (Vec<LeftJob>, JobId) {
         let (mut left, mut last) = (Vec::new(), JobId(0));
+        // Their writers are gone, and had not done what they were about to store.
+        record::sweep(&self.folder);
         let names = listed(&self.folder).unwrap_or_else(|error| {
             tracing::warn!("cannot read {}: {error}; jobs of before are lost", self.folder.display());
             Vec::new()
         });
         for name in names {
-            if record::is_temporary(&name) {
-                // Its writer is gone, and had not done what it was about to store.
-                let _ = record::remove(&self.folder.join(&name));
-                continue;
-            }
             let number = |name: &str| name.strip_suffix(SUFFIX)?.parse().ok().map(JobId);
             last = last.max(number(name.split(record::ASIDE).next().unwrap_or_default()).unwrap_or(last));
             let Some(id) = number(&name) else { continue };

@@ -39,16 +39,7 @@ fn looks(world: &mut World, guest: &str, probe: Probe, remembered: Option<Rememb
 }
 
 fn left(follows: Follows) -> Option<Remembered> {
-    Some(Remembered {
-        fingerprint: 1,
-        reboots: Vec::new(),
-        failures: Vec::new(),
-        restarts: 0,
-        was_seen: false,
-        follows: Some(follows),
-        unwanted: false,
-        ready: None,
-    })
+    Some(Remembered { was_seen: false, follows: Some(follows), ..super::remembered() })
 }
 
 fn well(path: &str) -> Health {

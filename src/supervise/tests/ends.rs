@@ -9,7 +9,7 @@ use crate::{
     model::{Action, End, JobState, Outcome, RebootAction, Selection, StopWait, Verb, status::PhaseWord},
     supervise::{
         effect::Effect,
-        event::{Event, Found, HelperId, Remembered, StopKind},
+        event::{Event, Found, HelperId, StopKind},
         state::{Failure, Phase, Rung},
         tests::fleet::World,
     },
@@ -201,16 +201,7 @@ fn a_job_says_that_it_waits_for_a_stop() {
 fn what_others_started_at_the_same_time_is_adopted_not_started() {
     let mut scene = Scene::new();
     scene.happens(1, Event::StartRequested);
-    let remembered = Some(Remembered {
-        fingerprint: 1,
-        restarts: 0,
-        reboots: Vec::new(),
-        failures: Vec::new(),
-        was_seen: true,
-        follows: None,
-        ready: None,
-        unwanted: false,
-    });
+    let remembered = Some(super::remembered());
     let found = Found::State { probe: Probe::Up(super::init(7)), remembered };
     assert_eq!(scene.happens(2, Event::Probed(found)), [Effect::Watch(Epoch(2))]);
     let Phase::Up(run) = &scene.state.phase else { panic!("{:?}", scene.state) };

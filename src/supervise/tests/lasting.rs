@@ -97,16 +97,8 @@ fn next_daemon(web: Guest, kept: Recollection, follows: Option<Follows>) -> Flee
     fleet.recollect([(name("web"), kept)]);
     fleet.looks_around();
     fleet.load(rules(9), [(name("web"), Arc::new(web))].into(), at(100));
-    let remembered = follows.map(|follows| Remembered {
-        failures: Vec::new(),
-        fingerprint: 1,
-        reboots: Vec::new(),
-        restarts: 0,
-        unwanted: false,
-        was_seen: false,
-        follows: Some(follows),
-        ready: None,
-    });
+    let remembered =
+        follows.map(|follows| Remembered { was_seen: false, follows: Some(follows), ..super::remembered() });
     let found = Found::State { probe: Probe::Down, remembered };
     fleet.happened(&name("web"), Event::Probed(found), at(101));
     fleet
@@ -174,16 +166,8 @@ fn reboots_that_are_told_of_twice_count_once() {
     let mut fleet = Fleet::new(rules(9), BTreeSet::new());
     fleet.recollect([(name("web"), kept)]);
     fleet.load(rules(9), [(name("web"), Arc::new(guest("web")))].into(), at(60));
-    let remembered = Some(Remembered {
-        failures: Vec::new(),
-        fingerprint: 1,
-        reboots: vec![moment(1), moment(899), moment(2000)],
-        restarts: 0,
-        unwanted: false,
-        was_seen: true,
-        follows: None,
-        ready: None,
-    });
+    let remembered =
+        Some(Remembered { reboots: vec![moment(1), moment(899), moment(2000)], ..super::remembered() });
     let found = Found::State { probe: Probe::Up(super::init(100)), remembered };
     fleet.happened(&name("web"), Event::Probed(found), at(61));
     assert_eq!(fleet.state(&name("web")).unwrap().reboots, [moment(0), moment(900), moment(2000)]);

@@ -18,9 +18,7 @@ use crate::{
 
 fn remembered(follows: Option<Follows>, reboots: Vec<Instant>) -> Option<Remembered> {
     let was_seen = follows.is_none();
-    let (fingerprint, restarts, ready, unwanted) = (1, 0, None, false);
-    let failures = Vec::new();
-    Some(Remembered { fingerprint, reboots, failures, restarts, was_seen, follows, unwanted, ready })
+    Some(Remembered { reboots, was_seen, follows, ..super::remembered() })
 }
 
 fn begun() -> Found {

@@ -377,10 +377,8 @@ fn what_runs_already_is_adopted() {
     assert_eq!(status.since, Some(init(42).since));
 
     let mut ours = Scene::new();
-    let (fingerprint, restarts, reboots, was_seen) = (9, 0, vec![at(0).instant; 5], true);
-    let (follows, ready, unwanted, failures) = (None, None, false, Vec::new());
-    let remembered =
-        Some(Remembered { fingerprint, restarts, reboots, failures, was_seen, follows, ready, unwanted });
+    let reboots = vec![at(0).instant; 5];
+    let remembered = Some(Remembered { fingerprint: 9, reboots, ..super::remembered() });
     ours.happens(1, Event::Probed(Found::State { probe: Probe::Frozen(init(42)), remembered }));
     let status = status::of(&ours.guest, &ours.state, false);
     assert_eq!((status.phase, status.adopted, status.config_changed), (PhaseWord::Frozen, false, true));

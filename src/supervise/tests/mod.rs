@@ -22,7 +22,11 @@ mod told;
 
 use std::{sync::Arc, time::Duration};
 
-use super::{event::Event, machine::handle, state::State};
+use super::{
+    event::{Event, Remembered},
+    machine::handle,
+    state::State,
+};
 use crate::{
     engine::{EngineError, Epoch, ErrorKind, Init, Observation},
     model::{
@@ -58,6 +62,20 @@ pub(super) fn init(pid: i32) -> Init {
 
 pub(super) fn failed() -> EngineError {
     EngineError { operation: "start it", kind: ErrorKind::Failed, reason: "no rootfs".into() }
+}
+
+/// What an earlier daemon leaves of a run whose init it has seen, and with which nothing else is the matter.
+pub(super) fn remembered() -> Remembered {
+    Remembered {
+        fingerprint: 1,
+        restarts: 0,
+        reboots: Vec::new(),
+        failures: Vec::new(),
+        was_seen: true,
+        follows: None,
+        unwanted: false,
+        ready: None,
+    }
 }
 
 /// A guest and its state, to which things happen.

@@ -170,16 +170,7 @@ fn a_loop_guard_that_tripped_without_the_daemon_has_the_same_end() {
 
 /// A look finds that a run ended so, which the daemon before this one had started.
 fn found_ended(raw: i32, follows: Option<Follows>) -> Event {
-    let remembered = Some(Remembered {
-        fingerprint: 1,
-        restarts: 0,
-        reboots: Vec::new(),
-        failures: Vec::new(),
-        was_seen: true,
-        follows,
-        ready: None,
-        unwanted: false,
-    });
+    let remembered = Some(Remembered { follows, ..super::remembered() });
     Event::Probed(Found::State { probe: Probe::Ended(WaitStatus(raw)), remembered })
 }
 
@@ -212,16 +203,7 @@ fn what_was_begun_with_a_run_goes_on_with_the_next_daemon() {
         (None, 1, PhaseWord::Up),
     ] {
         let mut scene = Scene::new();
-        let remembered = Some(Remembered {
-            fingerprint: 1,
-            restarts: 0,
-            reboots: Vec::new(),
-            failures: Vec::new(),
-            was_seen: true,
-            follows: follows.clone(),
-            ready: None,
-            unwanted: false,
-        });
+        let remembered = Some(Remembered { follows: follows.clone(), ..super::remembered() });
         let told = scene.happens(7, Event::Probed(Found::State { probe: Probe::Up(init(42)), remembered }));
         assert_eq!(told.len(), effects, "{follows:?}: {told:?}");
         assert_eq!(status::of(&scene.guest, &scene.state, false).phase, word, "{follows:?}");
@@ -236,16 +218,7 @@ fn what_was_begun_with_a_run_goes_on_with_the_next_daemon() {
 #[test]
 fn an_end_of_which_nothing_is_known_is_told_as_such() {
     for (was_seen, reason) in [(true, "ended unobserved"), (false, "")] {
-        let remembered = Some(Remembered {
-            fingerprint: 1,
-            restarts: 0,
-            reboots: Vec::new(),
-            failures: Vec::new(),
-            was_seen,
-            follows: None,
-            ready: None,
-            unwanted: false,
-        });
+        let remembered = Some(Remembered { was_seen, ..super::remembered() });
         let mut scene = Scene::new();
         scene.happens(7, Event::Probed(Found::State { probe: Probe::Down, remembered }));
         assert_eq!(status::of(&scene.guest, &scene.state, false).reason, reason);

@@ -92,16 +92,7 @@ pub(super) fn up(pid: i32, since: u64) -> Found {
 }
 
 fn known(probe: Probe, follows: Option<Follows>) -> Found {
-    let remembered = Some(Remembered {
-        fingerprint: 1,
-        restarts: 4,
-        reboots: Vec::new(),
-        failures: Vec::new(),
-        was_seen: true,
-        follows,
-        ready: None,
-        unwanted: false,
-    });
+    let remembered = Some(Remembered { restarts: 4, follows, ..super::remembered() });
     Found::State { probe, remembered }
 }
 

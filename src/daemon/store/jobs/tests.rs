@@ -34,16 +34,20 @@ fn over(place: usize) -> Change {
     change(json!({"steps": [[place, {"over": {"outcome": "done"}}]]}))
 }
 
-/// What the next daemon finds: its jobs, and the number of a new one.
-fn found(runtime: &Path) -> (BTreeMap<JobId, Arc<JobStatus>>, JobId) {
-    let (left, last) = Jobs::new(runtime).take_left(now());
+fn fleet() -> Fleet {
     let rules = Rules {
         order: Order::HighestFirst,
         max_starting: 0,
         pressure: Pressure::NONE,
         boot_groups: Vec::new(),
     };
-    let mut fleet = Fleet::new(rules, BTreeSet::new());
+    Fleet::new(rules, BTreeSet::new())
+}
+
+/// What the next daemon finds: its jobs, and the number of a new one.
+fn found(runtime: &Path) -> (BTreeMap<JobId, Arc<JobStatus>>, JobId) {
+    let (left, last) = Jobs::new(runtime).take_left(now());
+    let mut fleet = fleet();
     fleet.restore(left, last, now());
     fleet.publish(&Arc::default());
     (fleet.published().jobs.clone(), last)
@@ -90,13 +94,7 @@ fn what_a_killed_daemon_had_not_written_to_the_end_does_not_count() {
     let mut next = Jobs::new(dir.path());
     let (left, _) = next.take_left(now());
     assert_eq!(files(dir.path()), ["1.jsonl".to_owned()].into(), "its writer is gone");
-    let rules = Rules {
-        order: Order::HighestFirst,
-        max_starting: 0,
-        pressure: Pressure::NONE,
-        boot_groups: Vec::new(),
-    };
-    let mut fleet = Fleet::new(rules, BTreeSet::new());
+    let mut fleet = fleet();
     fleet.restore(left, JobId(1), now());
     next.record(fleet.take_job_records(now()));
     assert!(fs::read(&path).unwrap().ends_with(b"\n"), "it is written whole again");
