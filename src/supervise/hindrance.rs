@@ -63,8 +63,10 @@ fn missing(name: &GuestName, look: Look<'_>) -> Option<Hindrance> {
         Phase::BackingOff { .. } => Some(Hindrance::Failing(name.clone())),
         Phase::Starting { .. } => Some(Hindrance::Passing(format!("the start of {name}"))),
         Phase::Stopping { .. } => Some(Hindrance::Passing(format!("the stop of {name}"))),
-        // It is looked at again, and may turn out to run.
-        Phase::Down(_) if state.doubt.is_some() => Some(Hindrance::Failing(name.clone())),
+        // It is yet to be looked at, or again, and may turn out to run.
+        Phase::Down(_) | Phase::Failed { .. } if state.is_in_doubt() => {
+            Some(Hindrance::Failing(name.clone()))
+        }
         Phase::Down(_) | Phase::Failed { .. } => {
             Some(Hindrance::Lasting(format!("{name}, which it requires, is not up: {}", down_words(state))))
         }

@@ -49,11 +49,6 @@ impl Fleet {
         if let Some(hold) = &state.held {
             return Some(Grant::Waits(format!("its release: it is held: {}", hold.reason)));
         }
-        // An earlier daemon may have begun their start.
-        let is_in_doubt = |name: &&GuestName| self.states.get(*name).is_some_and(State::is_in_doubt);
-        if let Some(unknown) = guest.start.requires.iter().find(is_in_doubt) {
-            return Some(Grant::Waits(format!("a look at {unknown}, which it requires")));
-        }
         let look = |name: &GuestName| Some((&**self.guests.get(name)?, self.states.get(name)?));
         Some(match hindrance::of(guest, state, &look) {
             Some(Hindrance::Passing(what)) => Grant::Waits(what),
