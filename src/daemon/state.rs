@@ -4,10 +4,10 @@
 //! disk holds up the loop. Of each guest only the newest is written, whole, with an fsync before it takes the place of the
 //! older one.
 //!
-//! What an operator asked for (holds, and what is wanted of a guest whose turn has come) is on the disk before the answer: the manager lets the
-//! answer wait for [`StateStore::durable`], but no longer than [`DURABLE_WITHIN`]. The rest (ends, counters, what a guest did
-//! by itself) follows when the disk has time, within milliseconds; a power cut may cost the last of it. What the next daemon
-//! of this boot must not miss (who has failed, who is to be started again) is in the runtime directory, written at once
+//! What an operator asked for (holds, and what is wanted of a guest whose turn has come) is on the disk before the answer: the
+//! manager lets the answer wait for [`StateStore::durable`], but no longer than [`DURABLE_WITHIN`]. Ends follow when the disk
+//! has time, within milliseconds, and what is wanted of guests that a job starts within a second, when they have started; a
+//! power cut may cost the last of it. What the next daemon of this boot must not miss (who has failed, who is to be started again) is in the runtime directory, written at once
 //! (`daemon/store.rs`).
 //!
 //! What cannot be kept is told once, and when it can be kept again; guests run on. A file that cannot be read, or is of a newer
@@ -30,7 +30,7 @@ use super::load::Directories;
 
 use self::{
     stored::StoredGuest,
-    writer::{Write, Writer},
+    writer::{Haste, Write, Writer},
 };
 use crate::{
     helper::{in_full, record},
@@ -112,7 +112,10 @@ impl StateStore {
         };
         if is_new {
             let stored = StoredGuest::new(name, &self.boot, &new.what, now);
-            self.writer.write(name, Write::Whole(stored.into()));
+            let is_quiet =
+                known.map_or(new.what.history.is_empty(), |known| known.history == new.what.history);
+            let haste = if is_quiet { Haste::Settled } else { Haste::Now };
+            self.writer.write(name, Write::Whole(stored.into()), haste);
         }
         if is_new || known.is_some() {
             self.kept.insert(name.clone(), new);
@@ -123,7 +126,7 @@ impl StateStore {
     fn forget(&mut self, name: &GuestName) -> Option<(GuestName, Recollection)> {
         let Kept { what, lxcpath } = self.kept.remove(name)?;
         if lxcpath.is_none_or(|lxcpath| is_there(&lxcpath)) {
-            self.writer.write(name, Write::Nothing);
+            self.writer.write(name, Write::Nothing, Haste::Now);
             return None;
         }
         Some((name.clone(), what))

@@ -27,6 +27,9 @@ use crate::{
 
 /// How long after a failure it is tried again.
 const TRY_AGAIN: Duration = Duration::from_secs(30);
+/// How long what nobody waits for may lie before it is written: those that change while others start cost these no disk, and
+/// what changes twice is written once.
+const SETTLE: Duration = Duration::from_secs(1);
 /// So many write at once, at most; each takes as many files as this at least.
 const THREADS: usize = 4;
 const SHARE: usize = 8;
@@ -42,11 +45,22 @@ pub(super) enum Write {
     Nothing,
 }
 
+/// How soon a file is written, where nobody waits for it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Haste {
+    /// As soon as the disk has time.
+    Now,
+    /// When it has lain for [`SETTLE`].
+    Settled,
+}
+
 type Batch = BTreeMap<GuestName, Write>;
 
 #[derive(Debug, Default)]
 struct Queue {
     pending: Batch,
+    /// When what is pending is to be written, though nobody waits for it.
+    due: Option<Instant>,
     /// What failed, and is tried again.
     failed: Batch,
     is_writing: bool,
@@ -89,16 +103,24 @@ impl Writer {
         Self(shared)
     }
 
-    /// Hands over what is to become of a guest's file.
-    pub(super) fn write(&self, name: &GuestName, what: Write) {
+    /// Hands over what is to become of a guest's file, and how soon.
+    pub(super) fn write(&self, name: &GuestName, what: Write, haste: Haste) {
         let mut queue = self.0.lock();
         if queue.ends {
             return;
         }
         queue.failed.remove(name);
         queue.pending.insert(name.clone(), what);
-        drop(queue);
-        self.0.wake.notify_one();
+        let due = match haste {
+            Haste::Now => Instant::now(),
+            Haste::Settled => Instant::now() + SETTLE,
+        };
+        let is_sooner = queue.due.is_none_or(|known| due < known);
+        if is_sooner {
+            queue.due = Some(due);
+            drop(queue);
+            self.0.wake.notify_one();
+        }
     }
 
     /// See [`super::StateStore::durable`].
@@ -109,6 +131,8 @@ impl Writer {
         }
         let (sender, receiver) = oneshot::channel();
         queue.waiting.push(sender);
+        drop(queue);
+        self.0.wake.notify_one();
         Some(receiver)
     }
 
@@ -141,6 +165,20 @@ impl Drop for Writer {
     }
 }
 
+impl Queue {
+    /// How long until what is pending is to be written; none where nothing is.
+    fn left(&self, now: Instant) -> Option<Duration> {
+        if !self.waiting.is_empty() {
+            return Some(Duration::ZERO);
+        }
+        if self.pending.is_empty() {
+            return None;
+        }
+        let due = self.due.filter(|_| !self.ends);
+        Some(due.map_or(Duration::ZERO, |due| due.saturating_duration_since(now)))
+    }
+}
+
 impl Shared {
     /// A thread that panicked has left the queue as good as it was.
     fn lock(&self) -> MutexGuard<'_, Queue> {
@@ -152,22 +190,26 @@ impl Shared {
         let mut queue = self.lock();
         let mut is_time = false;
         loop {
-            if is_time {
-                let failed = std::mem::take(&mut queue.failed);
-                queue.pending.extend(failed);
+            if is_time && queue.pending.is_empty() {
+                queue.pending = std::mem::take(&mut queue.failed);
+                queue.due = None;
             }
-            if !queue.pending.is_empty() || !queue.waiting.is_empty() {
+            let left = queue.left(Instant::now());
+            if left == Some(Duration::ZERO) {
                 queue.is_writing = true;
+                queue.due = None;
                 return Some((std::mem::take(&mut queue.pending), std::mem::take(&mut queue.waiting)));
             }
             if queue.ends {
                 return None;
             }
-            (queue, is_time) = if queue.failed.is_empty() {
-                (self.wake.wait(queue).unwrap_or_else(PoisonError::into_inner), false)
-            } else {
-                let waited = self.wake.wait_timeout(queue, TRY_AGAIN).unwrap_or_else(PoisonError::into_inner);
-                (waited.0, waited.1.timed_out())
+            let again = (!queue.failed.is_empty()).then_some(TRY_AGAIN);
+            (queue, is_time) = match left.or(again) {
+                None => (self.wake.wait(queue).unwrap_or_else(PoisonError::into_inner), false),
+                Some(left) => {
+                    let waited = self.wake.wait_timeout(queue, left).unwrap_or_else(PoisonError::into_inner);
+                    (waited.0, waited.1.timed_out())
+                }
             };
         }
     }
