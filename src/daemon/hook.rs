@@ -73,8 +73,14 @@ fn environment(guest: &Guest, stage: HookStage, reason: &str) -> Vec<(OsString, 
         ("GUESTD_ENGINE".into(), guest.engine_kind().as_str().into()),
         ("GUESTD_REASON".into(), reason.into()),
     ];
-    let EngineSpec::Lxc(spec) = &guest.engine;
-    environment.push(("GUESTD_LXCPATH".into(), spec.lxcpath.as_os_str().to_owned()));
-    environment.extend(spec.rootfs.as_deref().map(|rootfs| ("GUESTD_ROOTFS".into(), rootfs.into())));
+    match &guest.engine {
+        EngineSpec::Lxc(spec) => {
+            environment.push(("GUESTD_LXCPATH".into(), spec.lxcpath.as_os_str().to_owned()));
+            environment.extend(spec.rootfs.as_deref().map(|rootfs| ("GUESTD_ROOTFS".into(), rootfs.into())));
+        }
+        EngineSpec::Native(spec) => {
+            environment.extend(spec.root.path().map(|path| ("GUESTD_ROOTFS".into(), path.into())));
+        }
+    }
     environment
 }

@@ -5,6 +5,7 @@ use std::{fmt, path::Path, sync::Arc};
 use super::{
     hook::Hooks,
     name::{GroupName, GuestName},
+    native::NativeSpec,
     readiness::{Health, Ready},
     resource::Resources,
     restart::Restart,
@@ -16,6 +17,8 @@ use super::{
 pub enum EngineKind {
     /// The host's LXC.
     Lxc,
+    /// The embedded one: namespaces and cgroups, with nothing to install.
+    Native,
 }
 
 impl EngineKind {
@@ -23,6 +26,7 @@ impl EngineKind {
     pub fn as_str(self) -> &'static str {
         match self {
             Self::Lxc => "lxc",
+            Self::Native => "native",
         }
     }
 }
@@ -38,6 +42,8 @@ impl fmt::Display for EngineKind {
 pub enum EngineSpec {
     /// A container of the host's LXC.
     Lxc(LxcSpec),
+    /// A guest of the embedded engine.
+    Native(Arc<NativeSpec>),
 }
 
 /// An LXC container, from its configuration.
@@ -138,6 +144,7 @@ impl Guest {
     pub fn engine_kind(&self) -> EngineKind {
         match &self.engine {
             EngineSpec::Lxc(_) => EngineKind::Lxc,
+            EngineSpec::Native(_) => EngineKind::Native,
         }
     }
 
@@ -145,6 +152,7 @@ impl Guest {
     pub fn is_ephemeral(&self) -> bool {
         match &self.engine {
             EngineSpec::Lxc(spec) => spec.ephemeral,
+            EngineSpec::Native(_) => false,
         }
     }
 
@@ -152,6 +160,7 @@ impl Guest {
     pub fn lxcpath(&self) -> Option<&Path> {
         match &self.engine {
             EngineSpec::Lxc(spec) => Some(&spec.lxcpath),
+            EngineSpec::Native(_) => None,
         }
     }
 

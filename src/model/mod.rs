@@ -2,13 +2,16 @@
 //!
 //! Pure: plain data and parsing. No room below this one is seen from here.
 
+pub mod capability;
 pub mod diagnostic;
 pub mod end;
 pub mod guest;
 pub mod hold;
 pub mod hook;
 pub mod job;
+pub mod lifecycle;
 pub mod name;
+pub mod native;
 pub mod path;
 pub mod process;
 pub mod readiness;
@@ -20,13 +23,16 @@ pub mod setting;
 pub mod status;
 pub mod time;
 
+pub use capability::{Capabilities, Capability};
 pub use diagnostic::{Diagnostic, Origin, Severity};
 pub use end::{End, Follows, PastEnd, WaitStatus};
 pub use guest::{EngineKind, EngineSpec, Guest, LxcSpec};
 pub use hold::{Hold, HoldWish};
 pub use hook::{Argv, ArgvError, HookStage, Hooks};
 pub use job::{Action, JobId, JobState, Outcome, Verb};
+pub use lifecycle::{Deed, Lifecycle, Mount, Place, Step};
 pub use name::{GroupName, GuestName, NameError};
+pub use native::NativeSpec;
 pub use process::ProcessId;
 pub use readiness::{Condition, Health, HealthAction, OnTimeout, Probe, Ready};
 pub use request::{Outlook, PlannedStep, Rejection, StopWait};

@@ -200,9 +200,12 @@ impl Engine for LxcEngine {
     }
 }
 
+/// # Panics
+/// For a guest of another engine: which engine a guest has is decided in one place, before any of them is called.
 fn spec(guest: &Guest) -> &LxcSpec {
     match &guest.engine {
         EngineSpec::Lxc(spec) => spec,
+        EngineSpec::Native(_) => unreachable!("{} is no LXC container", guest.name),
     }
 }
 
