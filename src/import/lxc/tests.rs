@@ -74,7 +74,7 @@ fn every_setting_reaches_the_guest() {
     let guest = guest(config);
     assert_eq!(guest.start.auto, Auto::Yes);
     assert_eq!((guest.start.order, guest.start.delay.as_secs()), (-16, 5));
-    let EngineSpec::Lxc(spec) = guest.engine;
+    let EngineSpec::Lxc(spec) = guest.engine else { panic!("no container") };
     assert_eq!((spec.halt_signal, spec.reboot_signal, spec.stop_signal), (Some(38), Some(15), Some(15)));
     assert_eq!((spec.hook_version, spec.ephemeral), (1, true));
     assert_eq!(spec.rootfs.as_deref(), Some("dir:/srv/c"));
@@ -135,7 +135,7 @@ fn each_bad_value_is_named_with_its_line_and_costs_only_itself() {
         assert_eq!(groups(&config), ["web"], "{line}");
         let guest = guest(config);
         assert_eq!((guest.start.order, guest.start.delay.as_secs()), (3, 9), "{line}");
-        let EngineSpec::Lxc(spec) = guest.engine;
+        let EngineSpec::Lxc(spec) = guest.engine else { panic!("no container") };
         assert_eq!(spec.hook_version, 0, "{line}");
     }
 }

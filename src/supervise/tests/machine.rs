@@ -218,7 +218,7 @@ fn a_changed_configuration_is_started_anew() {
     assert!(!status::of(&scene.guest, &scene.state, false).config_changed);
 
     let mut ephemeral = Scene::up();
-    let crate::model::EngineSpec::Lxc(spec) = &mut ephemeral.guest.engine;
+    let crate::model::EngineSpec::Lxc(spec) = &mut ephemeral.guest.engine else { panic!("no container") };
     spec.ephemeral = true;
     ephemeral.guest.fingerprint = 2;
     let answer = reports_reboot(&mut ephemeral, 5, 1).unwrap();
