@@ -200,7 +200,7 @@ async fn the_reason_is_found_in_the_containers_own_log() {
     fs::write(&log, "lxc-start x 1 ERROR    a - b.c:d:1 - an old error\n").unwrap();
     let more = format!("lxc.init.cmd = /bin/nope\nlxc.log.file = {}", log.display());
     let mut guest = Guest::clone(&bench.host.new_guest("log", &more));
-    let guestd::model::EngineSpec::Lxc(spec) = &mut guest.engine;
+    let guestd::model::EngineSpec::Lxc(spec) = &mut guest.engine else { panic!("no container") };
     spec.log_file = Some(log.to_str().unwrap().into());
     let error = bench.engine.start(&guest).await.unwrap_err();
     assert_eq!(error.reason, "No such file or directory - Failed to exec \"/bin/nope\"");
