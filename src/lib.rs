@@ -13,6 +13,7 @@
 //! | [`supervise`] | what follows from what happens: one guest's machine, all guests and jobs | no |
 //! | [`helper`] | a guest's own requests: packets (pure), the socket, `guest-helper`, policy and spool | yes |
 //! | [`engine`] | one trait, and [`engine::lxc`]: effects on single guests, observations of them | yes |
+//! | [`guest_run`] | the monitor of one native guest: namespaces, cgroups, init, console | yes |
 //! | [`launch`] | how a guest's first process comes to life; its cgroups | yes |
 //! | [`checks`] | readiness and health: probes, and what guests say themselves | yes |
 //! | [`daemon`] | the composition root: load, manager, workers, store, watcher | yes |
@@ -30,6 +31,7 @@ pub mod cli;
 pub mod daemon;
 pub mod dbus;
 pub mod engine;
+pub mod guest_run;
 pub mod helper;
 pub mod import;
 pub mod kill_point;

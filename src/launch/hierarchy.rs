@@ -14,14 +14,14 @@ use rustix::event::{PollFd, PollFlags, Timespec, poll};
 
 /// One mounted cgroup hierarchy.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(super) struct Hierarchy {
-    pub(super) mount: PathBuf,
-    pub(super) kind: Kind,
+pub(crate) struct Hierarchy {
+    pub(crate) mount: PathBuf,
+    pub(crate) kind: Kind,
 }
 
 /// Which version a hierarchy is of.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(super) enum Kind {
+pub(crate) enum Kind {
     /// With these controllers.
     V1(Vec<Box<str>>),
     /// With whatever controllers each cgroup has.
@@ -29,12 +29,12 @@ pub(super) enum Kind {
 }
 
 impl Hierarchy {
-    pub(super) fn is_v2(&self) -> bool {
+    pub(crate) fn is_v2(&self) -> bool {
         self.kind == Kind::V2
     }
 
     /// Whether a cgroup of it can have this controller.
-    pub(super) fn may_have(&self, controller: &str) -> bool {
+    pub(crate) fn may_have(&self, controller: &str) -> bool {
         match &self.kind {
             Kind::V1(controllers) => controllers.iter().any(|own| **own == *controller),
             Kind::V2 => true,
@@ -44,12 +44,12 @@ impl Hierarchy {
 
 /// Every cgroup hierarchy of this host, each once. Read again only when something was mounted or unmounted: it is needed
 /// several times for each guest that starts.
-pub(super) fn hierarchies() -> io::Result<Arc<[Hierarchy]>> {
+pub(crate) fn hierarchies() -> io::Result<Arc<[Hierarchy]>> {
     mounts(|mounts| mounts.hierarchies.clone())
 }
 
 /// Every mount point of this host, read as rarely.
-pub(super) fn mount_points() -> io::Result<Arc<BTreeSet<PathBuf>>> {
+pub(crate) fn mount_points() -> io::Result<Arc<BTreeSet<PathBuf>>> {
     mounts(|mounts| mounts.points.clone())
 }
 

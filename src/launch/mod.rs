@@ -14,7 +14,7 @@ use crate::{
 pub mod cgroup;
 pub mod direct;
 pub mod freezer;
-mod hierarchy;
+pub(crate) mod hierarchy;
 mod hook;
 mod jobs;
 pub mod memory;

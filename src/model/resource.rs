@@ -2,8 +2,10 @@
 
 use std::fmt;
 
+use serde::{Deserialize, Serialize};
+
 /// What is shared out.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 pub enum Resource {
     /// Memory that it never gets beyond: what would is killed.
     MemoryMax,
@@ -70,7 +72,7 @@ impl Resource {
 }
 
 /// How much.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 pub enum Amount {
     /// As much as there is.
     Infinity,
@@ -109,7 +111,7 @@ impl fmt::Display for Amount {
 }
 
 /// What a guest may use; of what is not said, the [usual](Resource::usual) amount.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
 pub struct Resources([Option<Amount>; Resource::ALL.len()]);
 
 impl Resources {

@@ -1,0 +1,310 @@
+//! A guest's cgroups: one folder of its own in each hierarchy, with `payload` for the guest and, in v2, `monitor` for the
+//! monitor, since there processes are at the leaves only (cgroups(7)).
+//!
+//! The first process that is written to a `cgroup.procs` waits for the kernel, 10 to 20 ms on an idle host. So the guest's
+//! process is made in its cgroup of v2 (`CLONE_INTO_CGROUP`), and puts itself, alone as it is, into those of v1 by `tasks`.
+
+use std::{
+    fs::{self, File, OpenOptions},
+    io::{self, Write},
+    os::{
+        fd::OwnedFd,
+        unix::fs::{OpenOptionsExt, chown},
+    },
+    path::{Path, PathBuf},
+};
+
+use super::{
+    devices,
+    spec::{Ids, Placement},
+    trouble::{Doing, Run, RunError},
+};
+use crate::{
+    launch::{
+        Cgroups, cgroup,
+        hierarchy::{Hierarchy, Kind, hierarchies},
+        memory,
+    },
+    model::{Amount, GuestName, Resource, Resources},
+};
+
+const PAYLOAD: &str = "payload";
+const MONITOR: &str = "monitor";
+/// What a guest can have of a cgroup of v2.
+const CONTROLLERS: [&str; 5] = ["cpu", "cpuset", "io", "memory", "pids"];
+/// What belongs to the guest's root in a cgroup that is delegated to it (systemd.resource-control(5), "Delegate=").
+const DELEGATED: [&str; 4] = ["", "cgroup.procs", "cgroup.threads", "cgroup.subtree_control"];
+
+/// The name at the top of the hierarchies, where a guest has no unit.
+pub fn top(guest: &GuestName) -> String {
+    format!("guestd.{guest}")
+}
+
+/// A guest's cgroups, as they were made.
+#[derive(Debug)]
+pub struct Group {
+    v1: Vec<PathBuf>,
+    v2: Option<PathBuf>,
+    /// Whose removal is ours.
+    is_ours: bool,
+    /// The path below the mounts.
+    path: PathBuf,
+}
+
+impl Group {
+    /// Makes them. What of an earlier run is left there, and empty, is used again.
+    ///
+    /// # Errors
+    /// When that is impossible, or a limit cannot be set.
+    pub fn make(placement: &Placement, resources: &Resources, ids: Option<Ids>) -> Run<Self> {
+        let found = hierarchies().doing("read what is mounted")?;
+        let group = match placement {
+            Placement::Unit => Self::of_unit(&found)?,
+            Placement::Top(name) => Self::at_top(&found, name, resources)?,
+        };
+        for base in &group.v1 {
+            make(&base.join(PAYLOAD))?;
+        }
+        if let Some(base) = &group.v2 {
+            let payload = base.join(PAYLOAD);
+            make(&payload)?;
+            for file in DELEGATED.iter().filter(|_| ids.is_some()) {
+                let owner = ids.map(|ids| ids.first);
+                chown(payload.join(file), owner, owner)
+                    .doing(format_args!("delegate {}", payload.display()))?;
+            }
+        }
+        Ok(group)
+    }
+
+    /// Those of a guest that runs, by its init; none where they cannot be found.
+    pub fn find(placement: &Placement, init: i32) -> Option<Self> {
+        let found = hierarchies().ok()?;
+        let (path, is_ours) = match placement {
+            Placement::Top(name) => (PathBuf::from(name), true),
+            Placement::Unit => {
+                let table = fs::read_to_string(format!("/proc/{init}/cgroup")).ok()?;
+                let path = table.lines().find_map(|line| line.strip_prefix("0::/"))?;
+                // The init may have made cgroups of its own below.
+                let mut above = Path::new(path).ancestors();
+                (above.find(|path| path.ends_with(PAYLOAD))?.parent()?.to_owned(), false)
+            }
+        };
+        let bases = |is_v2: bool| {
+            let of_kind = found.iter().filter(move |hierarchy| hierarchy.is_v2() == is_v2);
+            of_kind.map(|hierarchy| hierarchy.mount.join(&path)).filter(|base| base.join(PAYLOAD).is_dir())
+        };
+        let v2 = bases(true).next();
+        Some(Self { v1: bases(false).filter(|_| is_ours).collect(), v2, is_ours, path: path.clone() })
+    }
+
+    /// Those of the unit that we are in. PID 1 limits the unit as a whole.
+    fn of_unit(found: &[Hierarchy]) -> Run<Self> {
+        let table = fs::read_to_string("/proc/self/cgroup").doing("read /proc/self/cgroup")?;
+        let path = table.lines().find_map(|line| line.strip_prefix("0::/")).unwrap_or_default();
+        // One that took over after an exec is in it already.
+        let path = PathBuf::from(path.strip_suffix("/monitor").unwrap_or(path));
+        let v2 =
+            found.iter().find(|hierarchy| hierarchy.is_v2()).filter(|_| path.components().next().is_some());
+        let v2 = v2.map(|hierarchy| hierarchy.mount.join(&path));
+        if let Some(base) = &v2 {
+            let monitor = base.join(MONITOR);
+            make(&monitor)?;
+            write(&monitor.join("cgroup.procs"), "0")?;
+            delegate(base);
+        }
+        Ok(Self { v1: Vec::new(), v2, is_ours: false, path })
+    }
+
+    fn at_top(found: &[Hierarchy], name: &str, resources: &Resources) -> Run<Self> {
+        let (mut v1, mut v2) = (Vec::new(), None);
+        for hierarchy in found {
+            let base = hierarchy.mount.join(name);
+            match &hierarchy.kind {
+                // Nobody can be in one of its cgroups before processors are named there.
+                Kind::V1(controllers) if controllers.iter().any(|one| &**one == "cpuset") => {}
+                Kind::V1(_) => {
+                    make(&base)?;
+                    v1.push(base);
+                }
+                Kind::V2 => {
+                    delegate(&hierarchy.mount);
+                    make(&base)?;
+                    delegate(&base);
+                    make(&base.join(MONITOR))?;
+                    v2 = Some(base);
+                }
+            }
+        }
+        let group = Self { v1, v2, is_ours: true, path: name.into() };
+        group.limit(resources)?;
+        Ok(group)
+    }
+
+    fn limit(&self, resources: &Resources) -> Run<()> {
+        for (resource, amount) in resources.iter() {
+            let v2 = self.v2.iter().filter_map(|base| Some((base, v2_setting(resource, amount)?)));
+            let v1 = self.v1.iter().filter_map(|base| Some((base, v1_setting(resource, amount)?)));
+            let mut fits = v2.chain(v1).filter(|(base, (file, _))| base.join(file).exists()).peekable();
+            if fits.peek().is_none() && amount != Amount::Infinity {
+                let text = format!("this host has no cgroup controller for {}", resource.setting());
+                return Err(RunError::Configuration(text));
+            }
+            for (base, (file, value)) in fits {
+                write(&base.join(file), &value)?;
+            }
+        }
+        Ok(())
+    }
+
+    /// Lets only these devices be used by the guest.
+    ///
+    /// # Errors
+    /// When they cannot be limited.
+    pub fn limit_devices(&self, extra: &[PathBuf]) -> Run<()> {
+        let by_v1 = self.v1.iter().find(|base| base.join("devices.deny").exists());
+        match (self.payload()?, by_v1) {
+            (None, Some(base)) => devices::limit_v1(&base.join(PAYLOAD), extra),
+            (payload, _) => devices::limit_v2(payload.as_ref(), extra),
+        }
+    }
+
+    /// The guest's cgroup of v2, for clone3(2).
+    ///
+    /// # Errors
+    /// When it cannot be opened.
+    pub fn payload(&self) -> Run<Option<OwnedFd>> {
+        self.v2.as_ref().map(|base| folder(&base.join(PAYLOAD))).transpose()
+    }
+
+    /// The monitor's.
+    ///
+    /// # Errors
+    /// When it cannot be opened.
+    pub fn monitor(&self) -> Run<Option<OwnedFd>> {
+        let base = self.v2.as_ref().filter(|_| self.is_ours);
+        base.map(|base| folder(&base.join(MONITOR))).transpose()
+    }
+
+    /// The files by which the guest's process joins those of v1.
+    ///
+    /// # Errors
+    /// When one cannot be opened.
+    pub fn tasks(&self) -> Run<Vec<File>> {
+        let open = |base: &PathBuf| {
+            let path = base.join(PAYLOAD).join("tasks");
+            OpenOptions::new().write(true).open(&path).doing(format_args!("open {}", path.display()))
+        };
+        self.v1.iter().map(open).collect()
+    }
+
+    /// The monitor joins those of v1.
+    ///
+    /// # Errors
+    /// When it is refused.
+    pub fn join(&self) -> Run<()> {
+        self.v1.iter().try_for_each(|base| write(&base.join("tasks"), "0"))
+    }
+
+    /// How many of the guest's processes the kernel has killed for want of memory.
+    pub fn memory_kills(&self) -> u64 {
+        memory::kills(&self.cgroups())
+    }
+
+    fn cgroups(&self) -> Cgroups {
+        Cgroups(vec![self.path.join(PAYLOAD)])
+    }
+
+    /// Every process of the guest.
+    pub fn processes(&self) -> Vec<i32> {
+        cgroup::processes(&self.cgroups()).unwrap_or_default().into_iter().collect()
+    }
+
+    /// Removes what is ours of them; the monitor leaves them first.
+    pub fn remove(&self) {
+        // What is left of them shows as such, and is used again by the next run.
+        if self.is_ours {
+            for base in self.v1.iter().chain(&self.v2) {
+                let above = base.parent().unwrap_or(base);
+                let file = if self.v2.as_ref() == Some(base) { "cgroup.procs" } else { "tasks" };
+                let _ = write(&above.join(file), "0");
+            }
+            let _ = cgroup::remove_empty(&Cgroups(vec![self.path.clone()]));
+        } else {
+            let _ = cgroup::remove_empty(&self.cgroups());
+        }
+    }
+}
+
+fn folder(path: &Path) -> Run<OwnedFd> {
+    let open = OpenOptions::new().read(true).custom_flags(libc::O_DIRECTORY).open(path);
+    open.map(OwnedFd::from).doing(format_args!("open {}", path.display()))
+}
+
+fn make(path: &Path) -> Run<()> {
+    match fs::create_dir(path) {
+        Err(error) if error.kind() == io::ErrorKind::AlreadyExists => Ok(()),
+        result => result.doing(format_args!("make the cgroup {}", path.display())),
+    }
+}
+
+/// One write(2), which is how the kernel takes settings.
+fn write(path: &Path, value: &str) -> Run<()> {
+    let open = OpenOptions::new().write(true).open(path);
+    open.and_then(|mut file| file.write_all(value.as_bytes()))
+        .doing(format_args!("write {value} to {}", path.display()))
+}
+
+/// Lets cgroups below have what this one has. Those that are refused are not there or are kept by others.
+fn delegate(base: &Path) {
+    for controller in CONTROLLERS {
+        let _ = write(&base.join("cgroup.subtree_control"), &format!("+{controller}"));
+    }
+}
+
+fn number(amount: Amount) -> String {
+    match amount {
+        Amount::Infinity => "max".to_owned(),
+        Amount::Bytes(number) | Amount::Number(number) => number.to_string(),
+        // So much of each tenth of a second, in microseconds: a hundredth of a percent is ten of them.
+        Amount::Processor(hundredths) => (u64::from(hundredths) * 10).to_string(),
+        Amount::Idle => "1".to_owned(),
+    }
+}
+
+/// The period of processor quotas, in microseconds: the kernel's usual one.
+const PERIOD: &str = "100000";
+
+fn v2_setting(resource: Resource, amount: Amount) -> Option<(&'static str, String)> {
+    let value = number(amount);
+    Some(match resource {
+        Resource::MemoryMax => ("memory.max", value),
+        Resource::MemoryHigh => ("memory.high", value),
+        Resource::MemorySwapMax => ("memory.swap.max", value),
+        Resource::CpuWeight if amount == Amount::Idle => ("cpu.idle", value),
+        Resource::CpuWeight => ("cpu.weight", value),
+        Resource::CpuQuota => ("cpu.max", format!("{value} {PERIOD}")),
+        Resource::TasksMax => ("pids.max", value),
+        Resource::IoWeight => ("io.weight", value),
+    })
+}
+
+/// The nearest of v1; none where there is none (as systemd has it, systemd.resource-control(5)).
+fn v1_setting(resource: Resource, amount: Amount) -> Option<(&'static str, String)> {
+    let value = number(amount);
+    let or_none = if amount == Amount::Infinity { "-1".to_owned() } else { value.clone() };
+    match (resource, amount) {
+        (Resource::MemoryMax, _) => Some(("memory.limit_in_bytes", or_none)),
+        (Resource::MemoryHigh, _) => Some(("memory.soft_limit_in_bytes", or_none)),
+        (Resource::MemorySwapMax, _) => None,
+        (Resource::CpuWeight, Amount::Idle) => Some(("cpu.shares", "2".to_owned())),
+        // The usual weight is 100 there and 1024 here.
+        (Resource::CpuWeight, Amount::Number(weight)) => {
+            Some(("cpu.shares", (weight * 1024 / 100).max(2).to_string()))
+        }
+        (Resource::CpuWeight, _) => None,
+        (Resource::CpuQuota, _) => Some(("cpu.cfs_quota_us", or_none)),
+        (Resource::TasksMax, _) => Some(("pids.max", value)),
+        (Resource::IoWeight, _) => Some(("blkio.weight", value)),
+    }
+}

@@ -1,0 +1,102 @@
+//! A guest's console: a pseudo-terminal, whose other end is copied to where it is read.
+
+use std::{
+    fs::{File, OpenOptions},
+    io::{self, Read, Write},
+    os::{
+        fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd},
+        unix::fs::OpenOptionsExt,
+    },
+    path::PathBuf,
+};
+
+/// How much of the last output is kept in the file, at least; it holds twice as much at most.
+pub const KEPT: usize = 32 * 1024;
+
+/// The monitor's end.
+#[derive(Debug)]
+pub struct Console {
+    terminal: File,
+    kept: PathBuf,
+    length: usize,
+}
+
+impl Console {
+    /// Takes the terminal over, and keeps its last output in a file.
+    ///
+    /// # Errors
+    /// When it cannot be read without waiting.
+    pub fn new(terminal: OwnedFd, kept: PathBuf) -> io::Result<Self> {
+        let flags = rustix::fs::fcntl_getfl(&terminal)?;
+        rustix::fs::fcntl_setfl(&terminal, flags | rustix::fs::OFlags::NONBLOCK)?;
+        let length = std::fs::metadata(&kept).map_or(0, |file| usize::try_from(file.len()).unwrap_or(0));
+        Ok(Self { terminal: terminal.into(), kept, length })
+    }
+
+    /// Takes what the guest has written. None when nobody in it has the console open: it may be opened again.
+    pub fn read<'b>(&mut self, buffer: &'b mut [u8]) -> Option<&'b [u8]> {
+        match self.terminal.read(buffer) {
+            Ok(0) => None,
+            Ok(length) => {
+                let text = &buffer[..length];
+                self.keep(text);
+                // Where this is a unit, it is the journal. Nobody may be there, or too slow: the guest does not wait.
+                let _ = rustix::io::write(rustix::stdio::stdout(), text);
+                Some(text)
+            }
+            Err(error) if error.kind() == io::ErrorKind::WouldBlock => Some(&[]),
+            Err(_) => None,
+        }
+    }
+
+    /// What somebody types. What the guest does not take is lost, as on every terminal.
+    pub fn write(&mut self, text: &[u8]) {
+        let _ = self.terminal.write(text);
+    }
+
+    /// Sets its size, as whoever looks at it has it.
+    pub fn resize(&self, rows: u16, columns: u16) {
+        let size = rustix::termios::Winsize { ws_row: rows, ws_col: columns, ws_xpixel: 0, ws_ypixel: 0 };
+        let _ = rustix::termios::tcsetwinsize(self.terminal.as_fd(), size);
+    }
+
+    fn keep(&mut self, text: &[u8]) {
+        let mut options = OpenOptions::new();
+        options.create(true).append(true).mode(0o600);
+        if self.length > 2 * KEPT {
+            let old = std::fs::read(&self.kept).unwrap_or_default();
+            let tail = &old[old.len().saturating_sub(KEPT)..];
+            if std::fs::write(&self.kept, tail).is_ok() {
+                self.length = tail.len();
+            }
+        }
+        // A full file system costs the log, nothing else.
+        if let Ok(mut file) = options.open(&self.kept)
+            && file.write_all(text).is_ok()
+        {
+            self.length += text.len();
+        }
+    }
+}
+
+impl AsFd for Console {
+    fn as_fd(&self) -> BorrowedFd<'_> {
+        self.terminal.as_fd()
+    }
+}
+
+/// A new terminal in the guest's own `/dev/pts`: the end that is kept, and the number of the other.
+///
+/// # Errors
+/// When it cannot be made.
+pub fn open_terminal() -> io::Result<(OwnedFd, u32)> {
+    let mut options = OpenOptions::new();
+    let terminal = options.read(true).write(true).custom_flags(libc::O_NOCTTY).open("/dev/pts/ptmx")?;
+    rustix::pty::unlockpt(&terminal)?;
+    let mut number: libc::c_uint = 0;
+    // SAFETY: TIOCGPTN writes one unsigned int (ioctl_tty(2)).
+    if unsafe { libc::ioctl(terminal.as_raw_fd(), libc::TIOCGPTN, &raw mut number) } != 0 {
+        return Err(io::Error::last_os_error());
+    }
+    Ok((terminal.into(), number))
+}

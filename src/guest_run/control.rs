@@ -1,0 +1,215 @@
+//! The monitor's socket: guestd asks there how the guest stands, and hears what happens.
+
+use std::{
+    io,
+    os::{
+        fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd},
+        unix::fs::PermissionsExt,
+    },
+};
+
+use nix::sys::socket::{
+    AddressFamily, Backlog, MsgFlags, SockFlag, SockType, UnixAddr, accept4, bind, getsockopt, listen, recv,
+    send, socket, sockopt::PeerCredentials,
+};
+
+use super::{
+    mounts::open_root,
+    spec::{Ask, PACKET_MAX, Place, SOCKET, Told},
+    trouble::{Doing, Run, RunError},
+};
+
+/// The most connections at once; guestd needs two or three.
+const CLIENTS_MAX: usize = 16;
+
+/// What a packet of a console's reader begins with: what was typed, or the terminal's size as two numbers of 16 bits, the low
+/// byte first: rows, then columns.
+pub const TYPED: u8 = 0;
+/// See [`TYPED`].
+pub const SIZE: u8 = 1;
+
+/// The socket, and who is connected.
+#[derive(Debug)]
+pub struct Control {
+    listener: OwnedFd,
+    clients: Vec<Client>,
+}
+
+#[derive(Debug)]
+struct Client {
+    connection: OwnedFd,
+    role: Role,
+}
+
+/// What a connection is for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Role {
+    /// Nothing was asked yet.
+    New,
+    /// It hears what happens.
+    Watch,
+    /// It sees the console.
+    Console,
+}
+
+/// What the monitor has to do.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Wish {
+    /// Shut the guest down.
+    Stop,
+    /// Have it reboot.
+    Reboot,
+    /// End it at once.
+    Kill,
+    /// This was typed at the console.
+    Typed(Vec<u8>),
+    /// The console's size is this: rows and columns.
+    Size(u16, u16),
+}
+
+impl Control {
+    /// Begins to listen, in place of an earlier run.
+    ///
+    /// # Errors
+    /// When the socket cannot be made.
+    pub fn listen(place: &Place) -> Run<Self> {
+        let made = || -> io::Result<OwnedFd> {
+            let folder = open_root(place.folder())?;
+            // The runtime directory's own path may be longer than a socket's address.
+            let path = format!("/proc/self/fd/{}/{SOCKET}", folder.as_raw_fd());
+            match std::fs::remove_file(&path) {
+                Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error),
+                _ => {}
+            }
+            let flags = SockFlag::SOCK_CLOEXEC | SockFlag::SOCK_NONBLOCK;
+            let listener = socket(AddressFamily::Unix, SockType::SeqPacket, flags, None)?;
+            bind(listener.as_raw_fd(), &UnixAddr::new(path.as_str())?)?;
+            std::fs::set_permissions(&path, std::fs::Permissions::from_mode(0o600))?;
+            listen(&listener, Backlog::new(16)?)?;
+            Ok(listener)
+        };
+        let listener = made().doing(format_args!("listen at {}", place.socket().display()))?;
+        Ok(Self { listener, clients: Vec::new() })
+    }
+
+    /// The files to wait for, the listener first.
+    pub fn files(&self) -> impl Iterator<Item = BorrowedFd<'_>> {
+        std::iter::once(self.listener.as_fd())
+            .chain(self.clients.iter().map(|client| client.connection.as_fd()))
+    }
+
+    /// Takes whoever connects. Others than root are sent away: the socket's mode keeps them out already.
+    pub fn accept(&mut self) {
+        let flags = SockFlag::SOCK_CLOEXEC | SockFlag::SOCK_NONBLOCK;
+        while let Ok(raw) = accept4(self.listener.as_raw_fd(), flags) {
+            // SAFETY: the kernel has just made it for us.
+            let connection = unsafe { <OwnedFd as std::os::fd::FromRawFd>::from_raw_fd(raw) };
+            let own = rustix::process::geteuid().as_raw();
+            let is_own =
+                getsockopt(&connection, PeerCredentials).is_ok_and(|peer| [0, own].contains(&peer.uid()));
+            if is_own && self.clients.len() < CLIENTS_MAX {
+                self.clients.push(Client { connection, role: Role::New });
+            }
+        }
+    }
+
+    /// Reads what a client says: the one with this place in [`Control::files`] behind the listener. `now` is told to who begins to
+    /// watch.
+    pub fn hear(&mut self, at: usize, now: Told) -> Option<Wish> {
+        let client = self.clients.get_mut(at)?;
+        let mut buffer = [0; PACKET_MAX];
+        let length = match recv(client.connection.as_raw_fd(), &mut buffer, MsgFlags::empty()) {
+            Ok(0) => None,
+            Ok(length) => Some(length),
+            Err(nix::errno::Errno::EAGAIN | nix::errno::Errno::EINTR) => return None,
+            Err(_) => None,
+        };
+        let packet = &buffer[..length.unwrap_or(0)];
+        let (Some(_), false) = (length, packet.is_empty()) else {
+            self.clients.remove(at);
+            return None;
+        };
+        if client.role == Role::Console {
+            return match *packet {
+                [TYPED, ref text @ ..] => Some(Wish::Typed(text.to_vec())),
+                [SIZE, a, b, c, d] => {
+                    Some(Wish::Size(u16::from_le_bytes([a, b]), u16::from_le_bytes([c, d])))
+                }
+                _ => None,
+            };
+        }
+        match serde_json::from_slice(packet) {
+            Ok(Ask::Watch) => {
+                client.role = Role::Watch;
+                if !tell(client, now) {
+                    self.clients.remove(at);
+                }
+                None
+            }
+            Ok(Ask::Console) => {
+                client.role = Role::Console;
+                None
+            }
+            Ok(Ask::Stop) => Some(Wish::Stop),
+            Ok(Ask::Reboot) => Some(Wish::Reboot),
+            Ok(Ask::Kill) => Some(Wish::Kill),
+            Err(_) => {
+                self.clients.remove(at);
+                None
+            }
+        }
+    }
+
+    /// Tells all who watch.
+    pub fn tell(&mut self, what: Told) {
+        self.clients.retain(|client| client.role != Role::Watch || tell(client, what));
+    }
+
+    /// Shows all who look at the console what was written there. Who is too slow misses it.
+    pub fn show(&mut self, text: &[u8]) {
+        for client in self.clients.iter().filter(|client| client.role == Role::Console) {
+            for packet in text.chunks(PACKET_MAX) {
+                let _ = send(
+                    client.connection.as_raw_fd(),
+                    packet,
+                    MsgFlags::MSG_DONTWAIT | MsgFlags::MSG_NOSIGNAL,
+                );
+            }
+        }
+    }
+}
+
+fn tell(client: &Client, what: Told) -> bool {
+    let Ok(packet) = serde_json::to_vec(&what) else { return false };
+    send(client.connection.as_raw_fd(), &packet, MsgFlags::MSG_DONTWAIT | MsgFlags::MSG_NOSIGNAL).is_ok()
+}
+
+/// Connects to a guest's monitor.
+///
+/// # Errors
+/// When there is none.
+pub fn connect(place: &Place) -> io::Result<OwnedFd> {
+    let folder = open_root(place.folder())?;
+    let path = format!("/proc/self/fd/{}/{SOCKET}", folder.as_raw_fd());
+    let connection = socket(AddressFamily::Unix, SockType::SeqPacket, SockFlag::SOCK_CLOEXEC, None)?;
+    nix::sys::socket::connect(connection.as_raw_fd(), &UnixAddr::new(path.as_str())?)?;
+    Ok(connection)
+}
+
+/// The init of a guest that runs, by what its monitor says.
+///
+/// # Errors
+/// When it does not run.
+pub fn running(place: &Place) -> Run<i32> {
+    let down = || RunError::Inside("it does not run".into());
+    let connection = connect(place).map_err(|_| down())?;
+    let ask = serde_json::to_vec(&Ask::Watch).unwrap_or_default();
+    send(connection.as_raw_fd(), &ask, MsgFlags::MSG_NOSIGNAL).doing("ask its monitor")?;
+    let mut buffer = [0; PACKET_MAX];
+    let length =
+        recv(connection.as_raw_fd(), &mut buffer, MsgFlags::empty()).doing("hear from its monitor")?;
+    match serde_json::from_slice(&buffer[..length]) {
+        Ok(Told::Running(pid)) => Ok(pid),
+        _ => Err(down()),
+    }
+}

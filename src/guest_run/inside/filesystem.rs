@@ -1,0 +1,234 @@
+//! The file systems that every guest finds, as systemd expects them of a container's manager
+//! (https://systemd.io/CONTAINER_INTERFACE). Everything here happens in the guest's root.
+
+use std::{
+    fs, io,
+    os::{
+        fd::{AsFd, OwnedFd},
+        unix::fs::{PermissionsExt, symlink},
+    },
+    path::{Path, PathBuf},
+};
+
+use rustix::{
+    fs::{CWD, FileType, Mode, OFlags, makedev, mknodat},
+    mount::MountAttrFlags,
+};
+
+use crate::{
+    engine::lxc::notify,
+    guest_run::{
+        devices::USUAL,
+        mounts,
+        spec::Spec,
+        tree::{self, Change},
+        trouble::{Doing, Run, RunError},
+    },
+};
+
+const SUID: MountAttrFlags = MountAttrFlags::MOUNT_ATTR_NOSUID;
+const EXEC: MountAttrFlags = MountAttrFlags::MOUNT_ATTR_NOEXEC;
+const DEV: MountAttrFlags = MountAttrFlags::MOUNT_ATTR_NODEV;
+const READ_ONLY: MountAttrFlags = MountAttrFlags::MOUNT_ATTR_RDONLY;
+
+/// What of `/proc` and `/sys` tells of the host, or changes it, and is hidden.
+const HIDDEN: [&str; 10] = [
+    "/proc/acpi",
+    "/proc/asound",
+    "/proc/kcore",
+    "/proc/keys",
+    "/proc/latency_stats",
+    "/proc/sched_debug",
+    "/proc/scsi",
+    "/proc/timer_list",
+    "/sys/firmware",
+    "/sys/devices/virtual/powercap",
+];
+/// What can be read only.
+const READABLE: [&str; 5] = ["/proc/bus", "/proc/fs", "/proc/irq", "/proc/sys", "/proc/sysrq-trigger"];
+
+/// Where the guest learns who manages it.
+const MANAGER: &str = "/run/host/container-manager";
+
+/// A device of the guest: its path, and the host's node where the guest's root may make none.
+pub type Node = (PathBuf, u64, Option<OwnedFd>);
+
+/// The devices, as long as the host's can be seen.
+pub fn device_nodes(spec: &Spec) -> Run<Vec<Node>> {
+    let usual =
+        USUAL.iter().map(|(name, major, minor)| (Path::new("/dev").join(name), makedev(*major, *minor)));
+    let extra = spec.native.security.devices.iter().map(|path| {
+        let number = rustix::fs::stat(path).map(|found| found.st_rdev);
+        number
+            .doing(format_args!("look at the device {}", path.display()))
+            .map(|number| (path.clone(), number))
+    });
+    let nodes = usual.map(Ok).chain(extra).map(|node| {
+        let (path, number) = node?;
+        let shown = spec.ids.is_some().then(|| tree::copy(&path));
+        let shown = shown.transpose().doing(format_args!("take the device {}", path.display()))?;
+        Ok((path, number, shown))
+    });
+    nodes.collect()
+}
+
+/// Mounts what every guest has.
+pub fn build(spec: &Spec, nodes: Vec<Node>) -> Run<()> {
+    put("proc", "/proc", &[], SUID | EXEC | DEV)?;
+    system(spec)?;
+    put("tmpfs", "/dev", &[("mode", "0755"), ("size", "64k"), ("nr_inodes", "16k")], SUID | EXEC)?;
+    for folder in ["/dev/pts", "/dev/shm", "/dev/mqueue"] {
+        fs::create_dir(folder).doing(format_args!("make {folder}"))?;
+    }
+    let terminals = [("newinstance", ""), ("ptmxmode", "0666"), ("mode", "0620"), ("gid", "5")];
+    put("devpts", "/dev/pts", &terminals, SUID | EXEC)?;
+    put("tmpfs", "/dev/shm", &[("mode", "1777")], SUID | DEV)?;
+    put("mqueue", "/dev/mqueue", &[], SUID | EXEC | DEV)?;
+    for (path, number, shown) in nodes {
+        node(&path, number, shown).doing(format_args!("make the device {}", path.display()))?;
+    }
+    for (target, link) in [
+        ("/proc/self/fd", "/dev/fd"),
+        ("/proc/self/fd/0", "/dev/stdin"),
+        ("/proc/self/fd/1", "/dev/stdout"),
+        ("/proc/self/fd/2", "/dev/stderr"),
+        ("/proc/kcore", "/dev/core"),
+        ("pts/ptmx", "/dev/ptmx"),
+    ] {
+        symlink(target, link).doing(format_args!("make {link}"))?;
+    }
+    put("tmpfs", "/run", &[("mode", "0755"), ("size", "20%")], SUID | DEV)?;
+    put("tmpfs", "/tmp", &[("mode", "1777"), ("size", "10%")], SUID | DEV)?;
+    fs::create_dir("/run/host").doing("make /run/host")?;
+    fs::write(MANAGER, "guestd\n").doing(format_args!("write {MANAGER}"))
+}
+
+/// `/sys` and the cgroups in it.
+fn system(spec: &Spec) -> Run<()> {
+    match put("sysfs", "/sys", &[], SUID | EXEC | DEV | READ_ONLY) {
+        // Only who owns the network namespace may mount it: it shows its interfaces.
+        Err(_) if spec.ids.is_some() => return Ok(()),
+        result => result?,
+    }
+    // Where the host has none of v2, or the guest's root is no root of them.
+    match put(
+        "cgroup2",
+        "/sys/fs/cgroup",
+        &[("nsdelegate", ""), ("memory_recursiveprot", "")],
+        SUID | EXEC | DEV,
+    ) {
+        Err(_) => drop(put("cgroup2", "/sys/fs/cgroup", &[], SUID | EXEC | DEV)),
+        Ok(()) => {}
+    }
+    Ok(())
+}
+
+fn put(kind: &str, at: &str, options: &[(&str, &str)], attributes: MountAttrFlags) -> Run<()> {
+    let mounted = || -> io::Result<()> {
+        if !Path::new(at).is_dir() {
+            fs::create_dir(at)?;
+        }
+        let tree = tree::new(kind, Some(kind), options, attributes)?;
+        tree::attach(tree.as_fd(), Path::new(at))
+    };
+    mounted().doing(format_args!("mount {kind} at {at}"))
+}
+
+fn node(path: &Path, number: u64, shown: Option<OwnedFd>) -> io::Result<()> {
+    if let Some(above) = path.parent() {
+        fs::create_dir_all(above)?;
+    }
+    match shown {
+        Some(tree) => {
+            fs::write(path, "")?;
+            tree::attach(tree.as_fd(), path)
+        }
+        None => {
+            mknodat(CWD, path, FileType::CharacterDevice, Mode::from_raw_mode(0o666), number)?;
+            fs::set_permissions(path, fs::Permissions::from_mode(0o666))
+        }
+    }
+}
+
+/// Makes `/dev/console` of a terminal in the guest's `/dev/pts`, and opens it.
+pub fn console(number: u32) -> Run<OwnedFd> {
+    let terminal = format!("/dev/pts/{number}");
+    let made = || -> io::Result<OwnedFd> {
+        fs::set_permissions(&terminal, fs::Permissions::from_mode(0o600))?;
+        fs::write("/dev/console", "")?;
+        let tree = tree::copy(Path::new(&terminal))?;
+        tree::attach(tree.as_fd(), Path::new("/dev/console"))?;
+        let flags = OFlags::RDWR | OFlags::NOCTTY | OFlags::CLOEXEC;
+        Ok(rustix::fs::open("/dev/console", flags, Mode::empty())?)
+    };
+    made().doing("make /dev/console")
+}
+
+/// Mounts what the guest's settings say; `outside` are those that the monitor has made, in order.
+pub fn mount_own(spec: &Spec, mut outside: impl Iterator<Item = OwnedFd>) -> Run<()> {
+    let root = mounts::open_root(Path::new("/")).doing("open its root")?;
+    let mut next =
+        || outside.next().ok_or_else(|| RunError::Inside("the monitor sent too few mounts".into()));
+    if spec.notify.is_some() {
+        let attached = mounts::attach_beneath(root.as_fd(), next()?.as_fd(), notify::INSIDE);
+        attached.doing(format_args!("mount guestd's socket at {}", notify::INSIDE))?;
+    }
+    for mount in &spec.native.mounts {
+        let tree = match mounts::made_inside(mount)? {
+            Some(tree) => tree,
+            None => next()?,
+        };
+        let attached = mounts::attach_beneath(root.as_fd(), tree.as_fd(), &mount.target);
+        attached.doing(format_args!("mount {} at {}", mount.source, mount.target))?;
+    }
+    Ok(())
+}
+
+/// The rest, once everything is mounted: names, settings of the kernel, and what is hidden or read-only.
+pub fn settle(spec: &Spec) -> Run<()> {
+    let name = spec.native.hostname.as_deref().unwrap_or(spec.guest.as_str());
+    rustix::system::sethostname(name.as_bytes()).doing("set its host name")?;
+    if let Some(domain) = &spec.native.domainname {
+        rustix::system::setdomainname(domain.as_bytes()).doing("set its domain name")?;
+    }
+    for (key, value) in &spec.native.process.sysctl {
+        let path = format!("/proc/sys/{}", key.replace('.', "/"));
+        fs::write(&path, value).doing(format_args!("set {key} to {value}"))?;
+    }
+    for path in READABLE {
+        protect(path).doing(format_args!("make {path} read-only"))?;
+    }
+    for path in HIDDEN {
+        hide(path).doing(format_args!("hide {path}"))?;
+    }
+    if spec.native.read_only {
+        let root = mounts::open_root(Path::new("/")).doing("open its root")?;
+        let change = Change { set: libc::MOUNT_ATTR_RDONLY, ..Change::default() };
+        tree::change(root.as_fd(), change).doing("make its root read-only")?;
+    }
+    Ok(())
+}
+
+/// Covers a path with itself, read-only; the network's settings under it stay the guest's.
+fn protect(path: &str) -> io::Result<()> {
+    if !Path::new(path).exists() {
+        return Ok(());
+    }
+    let tree = tree::copy(Path::new(path))?;
+    let change = Change { set: libc::MOUNT_ATTR_RDONLY, recursive: true, ..Change::default() };
+    tree::change(tree.as_fd(), change)?;
+    let network = (path == "/proc/sys").then(|| tree::copy(Path::new("/proc/sys/net")));
+    tree::attach(tree.as_fd(), Path::new(path))?;
+    network.map_or(Ok(()), |network| tree::attach(network?.as_fd(), Path::new("/proc/sys/net")))
+}
+
+/// Covers a file with `/dev/null`, or a folder with an empty one.
+fn hide(path: &str) -> io::Result<()> {
+    let Ok(found) = fs::symlink_metadata(path) else { return Ok(()) };
+    let cover = if found.is_dir() {
+        tree::new("tmpfs", Some("tmpfs"), &[("mode", "0000"), ("size", "4k")], READ_ONLY | SUID | EXEC | DEV)?
+    } else {
+        tree::copy(Path::new("/dev/null"))?
+    };
+    tree::attach(cover.as_fd(), Path::new(path))
+}

@@ -1,0 +1,194 @@
+//! Who the guest's init is, and what it may do: the last steps before its program.
+
+use std::{ffi::CString, io, os::fd::OwnedFd};
+
+use rustix::{
+    fs::Mode,
+    process::{Gid, Signal, Uid, chdir, set_parent_process_death_signal, setsid, umask},
+    thread::{set_no_new_privs, set_thread_groups},
+};
+
+use crate::{
+    guest_run::{
+        spec::Spec,
+        trouble::{Doing, Run, RunError},
+    },
+    model::{Capabilities, Capability},
+};
+
+/// The search path of an init and of whatever enters a guest: that of a login as root.
+const PATH: &str = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin";
+
+/// The monitor's end is the guest's (prctl(2), PR_SET_PDEATHSIG).
+pub fn die_with_parent() -> Run<()> {
+    set_parent_process_death_signal(Some(Signal::KILL)).doing("be killed with its monitor")
+}
+
+/// Takes the console as its terminal.
+pub fn take_terminal(terminal: &OwnedFd) -> Run<()> {
+    setsid().doing("begin a session")?;
+    rustix::process::ioctl_tiocsctty(terminal).doing("take its console")?;
+    for (number, dup) in [
+        (0, rustix::stdio::dup2_stdin(terminal)),
+        (1, rustix::stdio::dup2_stdout(terminal)),
+        (2, rustix::stdio::dup2_stderr(terminal)),
+    ] {
+        dup.doing(format_args!("use its console as file {number}"))?;
+    }
+    Ok(())
+}
+
+/// Becomes the guest's root among its own users.
+///
+/// # Errors
+/// When the kernel refuses.
+pub fn become_root() -> Run<()> {
+    let refused = "become root of its user namespace";
+    set_thread_groups(&[]).doing(refused)?;
+    set_ids(0, 0).doing(refused)
+}
+
+/// All ids of the calling process, which is its only thread.
+fn set_ids(user: u32, group: u32) -> io::Result<()> {
+    let (user, group) = (Uid::from_raw(user), Gid::from_raw(group));
+    rustix::thread::set_thread_res_gid(group, group, group)?;
+    Ok(rustix::thread::set_thread_res_uid(user, user, user)?)
+}
+
+/// Whether it is the guest's init or somebody who enters it later.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Entry {
+    /// With the guest's own user, working directory and priorities.
+    Init,
+    /// As its root.
+    Visitor,
+}
+
+/// Takes the guest's limits and rights on, in an order in which each step is still allowed.
+///
+/// # Errors
+/// When the kernel refuses one.
+pub fn become_member(spec: &Spec, entry: Entry) -> Run<()> {
+    let (process, security) = (&spec.native.process, &spec.native.security);
+    let (user, group, groups) = match entry {
+        Entry::Init => spec.native.init.user.clone(),
+        Entry::Visitor => (0, 0, Vec::new()),
+    };
+    if let Some(mask) = process.umask {
+        umask(Mode::from_raw_mode(mask));
+    }
+    if let Some(domain) = process.personality {
+        // SAFETY: it takes a number.
+        let result = unsafe { libc::personality(domain) };
+        (if result < 0 { Err(io::Error::last_os_error()) } else { Ok(()) }).doing("set its personality")?;
+    }
+    let groups: Vec<Gid> = groups.into_iter().map(Gid::from_raw).collect();
+    set_thread_groups(&groups).doing("set its groups")?;
+    drop_bounding(security.capabilities)?;
+    if security.no_new_privileges {
+        set_no_new_privs(true).doing("give up new privileges")?;
+    }
+    // While it still may.
+    filter(&spec.filter)?;
+    set_ids(user, group).doing(format_args!("become user {user}"))?;
+    set_capabilities(if user == 0 { security.capabilities } else { Capabilities::NONE })?;
+    let directory = if entry == Entry::Init { spec.native.init.directory.as_str() } else { "/" };
+    chdir(directory).doing(format_args!("enter {directory}"))
+}
+
+/// Runs the init's program. Returns when that fails.
+pub fn execute(spec: &Spec, argv: &[String]) -> RunError {
+    match become_member(spec, Entry::Init).and_then(|()| run(spec, argv)) {
+        Ok(never) => match never {},
+        Err(error) => error,
+    }
+}
+
+fn run(spec: &Spec, argv: &[String]) -> Run<std::convert::Infallible> {
+    let text =
+        |text: String| CString::new(text).map_err(|_| RunError::Configuration("its init has a NUL".into()));
+    let words = argv.iter().cloned().map(text).collect::<Run<Vec<_>>>()?;
+    let program = words.first().ok_or_else(|| RunError::Configuration("its init is empty".into()))?;
+    let variables =
+        environment(spec).map(|(name, value)| text(format!("{name}={value}"))).collect::<Run<Vec<_>>>()?;
+    reset_signals();
+    // SAFETY: it takes numbers; every file but the first three is closed by the execution.
+    unsafe { libc::close_range(3, libc::c_uint::MAX, libc::CLOSE_RANGE_CLOEXEC.cast_signed()) };
+    let error = nix::unistd::execve(program, &words, &variables).err().unwrap_or(nix::errno::Errno::EINVAL);
+    let missing =
+        matches!(error, nix::errno::Errno::ENOENT | nix::errno::Errno::EACCES | nix::errno::Errno::ENOEXEC);
+    let reason = format!("cannot run its init {}: {}", argv[0], error.desc());
+    Err(if missing { RunError::Configuration(reason) } else { RunError::Inside(reason) })
+}
+
+/// What every process of the guest begins with.
+pub fn environment(spec: &Spec) -> impl Iterator<Item = (&str, String)> {
+    let notify = spec.notify.as_ref().map(|_| {
+        use crate::engine::lxc::notify::{INSIDE, SOCKET};
+        ("NOTIFY_SOCKET", format!("{INSIDE}/{SOCKET}"))
+    });
+    let usual = [
+        ("PATH", PATH.to_owned()),
+        ("TERM", "linux".to_owned()),
+        ("HOME", "/root".to_owned()),
+        ("container", "guestd".to_owned()),
+    ];
+    let own = &spec.native.environment;
+    let is_own = |name: &str| own.iter().any(|(known, _)| known == name);
+    let usual = usual.into_iter().filter(move |(name, _)| !is_own(name));
+    usual.chain(notify).chain(own.iter().map(|(name, value)| (name.as_str(), value.clone())))
+}
+
+/// As a new process has them: nothing blocked, nothing ignored.
+fn reset_signals() {
+    for number in 1..=64 {
+        // SAFETY: the default is no function of ours; numbers that cannot be set are refused, which changes nothing.
+        unsafe { libc::signal(number, libc::SIG_DFL) };
+    }
+    let empty = nix::sys::signal::SigSet::empty();
+    let _ = empty.thread_set_mask();
+}
+
+fn drop_bounding(kept: Capabilities) -> Run<()> {
+    for capability in Capability::all().filter(|capability| !kept.contains(*capability)) {
+        // SAFETY: it takes numbers.
+        let result =
+            unsafe { libc::prctl(libc::PR_CAPBSET_DROP, libc::c_ulong::from(capability.number()), 0, 0, 0) };
+        // A kernel that does not know it has nothing to drop.
+        if result != 0 && io::Error::last_os_error().raw_os_error() != Some(libc::EINVAL) {
+            return Err(io::Error::last_os_error()).doing(format_args!("drop {capability}"));
+        }
+    }
+    Ok(())
+}
+
+fn set_capabilities(kept: Capabilities) -> Run<()> {
+    /// `_LINUX_CAPABILITY_VERSION_3`.
+    const VERSION: u32 = 0x2008_0522;
+    #[repr(C)]
+    struct Header {
+        version: u32,
+        pid: i32,
+    }
+    let header = Header { version: VERSION, pid: 0 };
+    let known = kept.0;
+    let (low, high) = (known as u32, (known >> 32) as u32);
+    // Effective, permitted and inheritable: the low halves, then the high ones.
+    let sets = [low, low, 0, high, high, 0];
+    // SAFETY: version 3 takes a header and two groups of three numbers.
+    let result = unsafe { libc::syscall(libc::SYS_capset, &raw const header, sets.as_ptr()) };
+    (if result == 0 { Ok(()) } else { Err(io::Error::last_os_error()) }).doing("set its capabilities")
+}
+
+fn filter(instructions: &[u64]) -> Run<()> {
+    if instructions.is_empty() {
+        return Ok(());
+    }
+    let length = u16::try_from(instructions.len())
+        .map_err(|_| RunError::Configuration("the filter of its system calls is too long".into()))?;
+    let program = libc::sock_fprog { len: length, filter: instructions.as_ptr().cast_mut().cast() };
+    // SAFETY: an instruction has eight bytes, as each number has; the kernel copies them.
+    let result =
+        unsafe { libc::syscall(libc::SYS_seccomp, libc::SECCOMP_SET_MODE_FILTER, 0, &raw const program) };
+    (if result == 0 { Ok(()) } else { Err(io::Error::last_os_error()) }).doing("filter its system calls")
+}

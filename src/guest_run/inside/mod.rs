@@ -1,0 +1,135 @@
+//! The guest's process between clone3(2) and execve(2): it builds the guest's view of the host around itself.
+//!
+//! It runs as the monitor's copy, so it has its open files (none of which the init gets) and none of its rights outside where
+//! the guest has users of its own. Whatever it does to the guest's file system it does in a chroot(2) there, so that no link
+//! in it leads to the host.
+
+use std::{
+    fs::File,
+    io::{self, Write},
+    os::fd::{AsFd, OwnedFd},
+    path::Path,
+};
+
+use rustix::{
+    mount::{MountPropagationFlags, UnmountFlags, mount_change, unmount},
+    process::{chdir, chroot, fchdir, pivot_root},
+    thread::{UnshareFlags, unshare_unsafe},
+};
+
+mod filesystem;
+mod identity;
+mod once;
+
+pub use identity::{Entry, become_member, become_root, die_with_parent, environment};
+
+use super::{
+    console,
+    link::Link,
+    mounts,
+    spec::{Place, Spec},
+    tree,
+    trouble::{Doing, Run, RunError},
+};
+use crate::model::native::InitProgram;
+
+/// What the child is told and tells by the [`Link`], as the first byte of a packet.
+pub mod word {
+    /// To the child: its users have their ids; with the guest's root, and each mount made outside, in order.
+    pub const GO: u8 = b'g';
+    /// To the child: its network is there.
+    pub const EXECUTE: u8 = b'x';
+    /// From the child: everything is mounted; with both ends of its console.
+    pub const CONSOLE: u8 = b'c';
+    /// From the child: it failed; the reason follows.
+    pub const FAILED: u8 = b'e';
+    /// The same, where another try changes nothing.
+    pub const WRONG: u8 = b'w';
+}
+
+/// What the child takes over from the monitor.
+pub struct Means<'a> {
+    /// The guest.
+    pub spec: &'a Spec,
+    /// Its files.
+    pub place: &'a Place,
+    /// The line to the monitor.
+    pub link: Link,
+    /// The cgroups of v1 that it joins.
+    pub tasks: Vec<File>,
+}
+
+/// Becomes the guest's init. Returns only when that fails, with the exit status: the monitor has been told why.
+pub fn run(means: Means<'_>) -> i32 {
+    let spec = means.spec;
+    let error = match prepare(&means) {
+        Ok(()) => match &spec.native.init.program {
+            InitProgram::Exec(argv) => identity::execute(spec, argv),
+            InitProgram::Once(argv) => return once::run(spec, argv, means.link),
+        },
+        Err(error) => error,
+    };
+    let kind = if error.trouble().is_permanent { word::WRONG } else { word::FAILED };
+    // Without a monitor there is nobody to tell.
+    let _ = means.link.send(&[&[kind], error.to_string().as_bytes()].concat(), &[]);
+    1
+}
+
+fn prepare(means: &Means<'_>) -> Run<()> {
+    identity::die_with_parent()?;
+    for mut tasks in &means.tasks {
+        tasks.write_all(b"0").doing("join its cgroups")?;
+    }
+    let mut trees = wait(&means.link, word::GO)?.into_iter();
+    let root = trees.next().ok_or_else(|| RunError::Inside("the monitor sent no root".into()))?;
+    mount_change("/", MountPropagationFlags::DOWNSTREAM | MountPropagationFlags::REC)
+        .doing("keep its mounts from the host")?;
+    let host = mounts::open_root(Path::new("/")).doing("open /")?;
+    // Still by the ids of the monitor, to whom the folders above belong.
+    let at = means.place.root();
+    tree::attach(root.as_fd(), &at).doing(format_args!("mount its root at {}", at.display()))?;
+    chdir(&at).doing("enter its root")?;
+    let nodes = filesystem::device_nodes(means.spec)?;
+    if means.spec.ids.is_some() {
+        identity::become_root()?;
+    }
+    chroot(".").doing("enter its root")?;
+    // SAFETY: no other thread counts on sharing what this parts.
+    unsafe { unshare_unsafe(UnshareFlags::NEWCGROUP) }.doing("enter a cgroup namespace")?;
+    filesystem::build(means.spec, nodes)?;
+    let (terminal, number) = console::open_terminal().doing("make its console")?;
+    let slave = filesystem::console(number)?;
+    let keep = slave.try_clone().doing("keep its console")?;
+    filesystem::mount_own(means.spec, trees)?;
+    filesystem::settle(means.spec)?;
+    means.link.send(&[word::CONSOLE], &[terminal, keep]).doing("hand its console over")?;
+    leave_host(&host)?;
+    wait(&means.link, word::EXECUTE)?;
+    identity::take_terminal(&slave)
+}
+
+/// Waits for the monitor's word.
+fn wait(link: &Link, expected: u8) -> Run<Vec<OwnedFd>> {
+    match link.receive().doing("hear from the monitor")? {
+        Some((packet, files)) if packet == [expected] => Ok(files),
+        _ => Err(RunError::Inside("the monitor has given up".into())),
+    }
+}
+
+/// Makes the root the only file system there is (pivot_root(2)): back out of the chroot, then round. The host's tree goes.
+fn leave_host(host: &OwnedFd) -> Run<()> {
+    let root = mounts::open_root(Path::new("/")).doing("open its root")?;
+    let steps = || -> io::Result<()> {
+        fchdir(host)?;
+        chroot(".")?;
+        fchdir(&root)?;
+        // The old root lies over the new one then, and can be taken away by the working directory.
+        pivot_root(".", ".")?;
+        fchdir(host)?;
+        mount_change(".", MountPropagationFlags::DOWNSTREAM | MountPropagationFlags::REC)?;
+        unmount(".", UnmountFlags::DETACH)?;
+        chdir("/")?;
+        Ok(())
+    };
+    steps().doing("leave the host's file system")
+}

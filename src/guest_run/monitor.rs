@@ -1,0 +1,261 @@
+//! The life of a guest: runs of its init, one after the other, until one is not followed by another.
+
+use std::{
+    fs::File,
+    os::fd::{AsFd, OwnedFd},
+    path::PathBuf,
+    process::{Command, Stdio},
+};
+
+use nix::sys::{
+    signal::{SigSet, Signal},
+    signalfd::{SfdFlags, SignalFd},
+};
+use rustix::event::{PollFd, PollFlags, poll};
+
+use super::{
+    cgroup::Group,
+    console::Console,
+    control::{Control, Wish},
+    halt,
+    launch::{Launch, Launched, launch, reap},
+    mounts, root,
+    spec::{Ended, FILE_MAX, Outcome, Place, Spec, Told},
+    steps::{self, Stage},
+    trouble::{Doing, Run, RunError},
+};
+use crate::{
+    helper::record,
+    model::{Deed, WaitStatus, native::Helper},
+};
+
+/// SIGKILL.
+const SIGKILL: i32 = 9;
+
+/// A monitor at work.
+pub struct Monitor {
+    place: Place,
+    /// Held for as long as it lives.
+    _lock: File,
+    control: Control,
+    signals: SignalFd,
+    group: Group,
+    /// Told once, when the first init runs.
+    started: Option<Box<dyn FnOnce()>>,
+}
+
+/// What follows a run.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Next {
+    Again,
+    End,
+}
+
+/// The signals by which a monitor is asked to stop its guest, taken as files from now on.
+///
+/// # Errors
+/// When the kernel refuses.
+pub fn take_signals() -> Run<SignalFd> {
+    let asked: SigSet = [Signal::SIGTERM, Signal::SIGINT, Signal::SIGHUP].into_iter().collect();
+    asked.thread_block().doing("take its signals")?;
+    SignalFd::with_flags(&asked, SfdFlags::SFD_CLOEXEC | SfdFlags::SFD_NONBLOCK).doing("take its signals")
+}
+
+impl Monitor {
+    /// A monitor of the guest with these files.
+    pub fn new(
+        place: Place,
+        (lock, control): (File, Control),
+        signals: SignalFd,
+        group: Group,
+        started: Box<dyn FnOnce()>,
+    ) -> Self {
+        Self { place, _lock: lock, control, signals, group, started: Some(started) }
+    }
+
+    /// Runs the guest to its last end.
+    pub fn live(&mut self) -> Outcome {
+        let outcome = loop {
+            match self.run() {
+                Ok((_, Next::Again)) => {}
+                Ok((ended, Next::End)) => break Outcome::Ended(ended),
+                Err(error) => break Outcome::Failed(error.trouble()),
+            }
+        };
+        self.group.remove();
+        outcome
+    }
+
+    /// One run, with everything around it.
+    fn run(&mut self) -> Run<(Ended, Next)> {
+        let mut spec = read(&self.place)?;
+        mounts::retain_present(&mut spec.native.mounts);
+        let root = root::prepare(&spec, &self.place);
+        let mut mounted = Vec::new();
+        let result = root.and_then(|root| self.run_in(&spec, root, &mut mounted));
+        root::clear(&spec, &self.place, &mut mounted);
+        result
+    }
+
+    fn run_in(&mut self, spec: &Spec, root: PathBuf, mounted: &mut Vec<String>) -> Run<(Ended, Next)> {
+        let lifecycle = &spec.native.lifecycle;
+        let has_network_step = lifecycle.before.iter().any(|step| step.what == Deed::Network);
+        let mut stage = Stage {
+            spec,
+            place: &self.place,
+            root: &root,
+            group: &self.group,
+            init: None,
+            mounted,
+            network: &mut || Ok(()),
+        };
+        stage.carry_out(&lifecycle.before)?;
+        let kills = self.group.memory_kills();
+        let plan =
+            Launch { spec, place: &self.place, group: &self.group, root: &root, network: !has_network_step };
+        let launched = launch(&plan, &mut |_| Ok(()))?;
+        stage.init = Some(&launched.init);
+        stage.trace("init", &Ok(()));
+        self.control.tell(Told::Running(launched.init.pid));
+        if let Some(started) = self.started.take() {
+            started();
+        }
+        let after = stage.carry_out(&lifecycle.after);
+        if let Err(error) = after {
+            let _ = steps::signal(&launched.init, SIGKILL);
+            reap(&launched.init);
+            return Err(error);
+        }
+        let Launched { init, terminal, slave } = launched;
+        let console = Console::new(terminal, self.place.console()).doing("read its console")?;
+        let status = self.watch(spec, &root, mounted, &init, (console, slave))?;
+        let out_of_memory = status.signal() == Some(SIGKILL) && self.group.memory_kills() > kills;
+        let ended = Ended { status, out_of_memory };
+        self.control.tell(Told::Ended(ended));
+        let next = decide(spec, status);
+        let mut stage = Stage {
+            spec,
+            place: &self.place,
+            root: &root,
+            group: &self.group,
+            init: None,
+            mounted,
+            network: &mut || Ok(()),
+        };
+        stage.carry_out(&lifecycle.ended)?;
+        Ok((ended, next))
+    }
+
+    /// Serves everybody until the init has ended.
+    fn watch(
+        &mut self,
+        spec: &Spec,
+        root: &std::path::Path,
+        mounted: &mut Vec<String>,
+        init: &super::namespace::Child,
+        (mut console, _slave): (Console, OwnedFd),
+    ) -> Run<WaitStatus> {
+        let mut buffer = [0; 4096];
+        loop {
+            let (ended, asked, written, heard) = self.wait(init, &console)?;
+            if written && let Some(text) = console.read(&mut buffer) {
+                self.control.show(text);
+            }
+            if ended {
+                // What it wrote last.
+                while let Some(text) = console.read(&mut buffer).filter(|text| !text.is_empty()) {
+                    self.control.show(text);
+                }
+                return Ok(WaitStatus(reap(init)));
+            }
+            let mut wishes = Vec::new();
+            if asked {
+                while let Ok(Some(_)) = self.signals.read_signal() {
+                    wishes.push(Wish::Stop);
+                }
+            }
+            // The last first: who has gone is taken out of the list.
+            for at in heard.into_iter().rev() {
+                match at.checked_sub(1) {
+                    None => self.control.accept(),
+                    Some(client) => wishes.extend(self.control.hear(client, Told::Running(init.pid))),
+                }
+            }
+            for wish in wishes {
+                match wish {
+                    Wish::Typed(text) => console.write(&text),
+                    Wish::Size(rows, columns) => console.resize(rows, columns),
+                    Wish::Kill => drop(steps::signal(init, SIGKILL)),
+                    Wish::Stop | Wish::Reboot => {
+                        let mut stage = Stage {
+                            spec,
+                            place: &self.place,
+                            root,
+                            group: &self.group,
+                            init: Some(init),
+                            mounted,
+                            network: &mut || Ok(()),
+                        };
+                        // What goes wrong with it was told; guestd sees that it goes on, and kills it in time.
+                        let _ = halt::ask(&mut stage, wish == Wish::Stop);
+                    }
+                }
+            }
+        }
+    }
+
+    /// Waits until something happens: the init ended, a signal, output, and which of the control's files.
+    fn wait(&self, init: &super::namespace::Child, console: &Console) -> Run<(bool, bool, bool, Vec<usize>)> {
+        let first = [init.pidfd.as_fd(), self.signals.as_fd(), console.as_fd()];
+        let files: Vec<_> = first.into_iter().chain(self.control.files()).collect();
+        let mut polled: Vec<PollFd<'_>> = files.iter().map(|file| PollFd::new(file, PollFlags::IN)).collect();
+        loop {
+            match poll(&mut polled, None) {
+                Err(rustix::io::Errno::INTR) => continue,
+                result => result.doing("wait for its guest")?,
+            };
+            break;
+        }
+        let ready: Vec<bool> = polled.iter().map(|file| !file.revents().is_empty()).collect();
+        let heard = (3..ready.len()).filter(|at| ready[*at]).map(|at| at - 3).collect();
+        Ok((ready[0], ready[1], ready[2], heard))
+    }
+}
+
+/// Reads what there is to know.
+///
+/// # Errors
+/// When the file is missing or is no [`Spec`].
+pub fn read(place: &Place) -> Run<Spec> {
+    let found = record::read(&place.spec(), FILE_MAX)?;
+    found.ok_or_else(|| RunError::Configuration(format!("{} does not exist", place.spec().display())))
+}
+
+/// Asks what follows the end of an init. Only a reboot can be followed by another run; a halt is told, and is one.
+fn decide(spec: &Spec, status: WaitStatus) -> Next {
+    let event = match status {
+        status if status.is_reboot() => "reboot",
+        status if status.is_halt() => "halt",
+        _ => return Next::End,
+    };
+    let mut command = match &spec.native.helper {
+        Helper::Guestd => {
+            let Some((program, arguments)) = spec.helper.split_first() else { return Next::Again };
+            let mut command = Command::new(program);
+            command.args(arguments).arg(event).env_clear();
+            command
+        }
+        Helper::Vshelper { program, context, .. } => {
+            super::vshelper::command(spec, program.as_deref(), *context, event)
+        }
+    };
+    let status = command.stdin(Stdio::null()).status();
+    match status {
+        Ok(status) if event == "reboot" && status.code() != Some(1) => Next::Again,
+        Err(error) if event == "reboot" => {
+            eprintln!("cannot ask what is to become of its reboot: {error}; it starts again");
+            Next::Again
+        }
+        _ => Next::End,
+    }
+}

@@ -1,0 +1,88 @@
+//! A new process in namespaces of its own.
+
+use std::{
+    fs, io,
+    os::fd::{AsRawFd, FromRawFd, OwnedFd},
+};
+
+use super::spec::Ids;
+
+/// `CLONE_INTO_CGROUP` (linux/sched.h); `libc` has it in a type that cannot hold it.
+const INTO_CGROUP: u64 = 0x2_0000_0000;
+
+/// Which namespaces a guest has of its own. Those for processes, mounts, host name and IPC always.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Namespaces {
+    /// For users.
+    pub user: bool,
+    /// For the network.
+    pub network: bool,
+}
+
+/// Which of two processes returns from [`fork`].
+#[derive(Debug)]
+pub enum Fork {
+    /// The caller, with its child.
+    Parent(Child),
+    /// The child.
+    Child,
+}
+
+/// A child, before anybody has waited for it: its number is its own.
+#[derive(Debug)]
+pub struct Child {
+    /// Its number.
+    pub pid: i32,
+    /// It, as a file.
+    pub pidfd: OwnedFd,
+}
+
+/// Makes a process in new namespaces, and where given in this cgroup of v2 (clone3(2)).
+///
+/// # Safety
+/// The caller has no other threads: the child goes on with a copy of its memory.
+///
+/// # Errors
+/// That of clone3(2).
+pub unsafe fn fork(namespaces: Option<Namespaces>, cgroup: Option<&OwnedFd>) -> io::Result<Fork> {
+    let mut flags = libc::CLONE_PIDFD;
+    if let Some(Namespaces { user, network }) = namespaces {
+        flags |= libc::CLONE_NEWPID | libc::CLONE_NEWNS | libc::CLONE_NEWUTS | libc::CLONE_NEWIPC;
+        flags |= if user { libc::CLONE_NEWUSER } else { 0 };
+        flags |= if network { libc::CLONE_NEWNET } else { 0 };
+    }
+    let into = if cgroup.is_some() { INTO_CGROUP } else { 0 };
+    let mut pidfd: libc::c_int = -1;
+    let mut arguments = libc::clone_args {
+        flags: u64::from(flags.cast_unsigned()) | into,
+        pidfd: (&raw mut pidfd) as u64,
+        child_tid: 0,
+        parent_tid: 0,
+        exit_signal: u64::from(libc::SIGCHLD.cast_unsigned()),
+        stack: 0,
+        stack_size: 0,
+        tls: 0,
+        set_tid: 0,
+        set_tid_size: 0,
+        cgroup: cgroup.map_or(0, |fd| u64::from(fd.as_raw_fd().cast_unsigned())),
+    };
+    // SAFETY: without a stack of its own the child goes on as after fork(2); the structure is as large as is said, and the
+    // kernel writes the pidfd's number where there is room for it.
+    let pid = unsafe { libc::syscall(libc::SYS_clone3, &raw mut arguments, size_of::<libc::clone_args>()) };
+    match i32::try_from(pid).unwrap_or(-1) {
+        -1 => Err(io::Error::last_os_error()),
+        0 => Ok(Fork::Child),
+        // SAFETY: the kernel has just made it for us.
+        pid => Ok(Fork::Parent(Child { pid, pidfd: unsafe { OwnedFd::from_raw_fd(pidfd) } })),
+    }
+}
+
+/// Gives the users in a child's namespace their ids outside (user_namespaces(7)).
+///
+/// # Errors
+/// When the kernel refuses them.
+pub fn map(pid: i32, ids: Ids) -> io::Result<()> {
+    let line = format!("0 {} {}\n", ids.first, ids.count);
+    fs::write(format!("/proc/{pid}/uid_map"), &line)?;
+    fs::write(format!("/proc/{pid}/gid_map"), &line)
+}

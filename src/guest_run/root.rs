@@ -1,0 +1,100 @@
+//! A guest's root file system, as the monitor prepares it in a mount namespace of its own: whatever it mounts there goes with
+//! the monitor.
+
+use std::{
+    fs,
+    os::fd::{AsFd, OwnedFd},
+    path::{Path, PathBuf},
+};
+
+use rustix::{
+    mount::{MountAttrFlags, MountPropagationFlags, UnmountFlags, mount_change, unmount},
+    thread::{UnshareFlags, unshare_unsafe},
+};
+
+use super::{
+    mounts::unmapped,
+    spec::{Place, Spec},
+    tree::{self, Change},
+    trouble::{Doing, Run, RunError},
+};
+
+/// The layer over the host's own root may grow to so much of the memory.
+const VOLATILE: &str = "25%";
+
+/// Enters a mount namespace that hears of the host's mounts, and of which the host hears nothing.
+///
+/// # Errors
+/// When the kernel refuses.
+pub fn set_apart() -> Run<()> {
+    // SAFETY: there are no other threads, which might count on sharing their file systems' state.
+    unsafe { unshare_unsafe(UnshareFlags::NEWNS) }.doing("enter a mount namespace")?;
+    let flags = MountPropagationFlags::DOWNSTREAM | MountPropagationFlags::REC;
+    mount_change("/", flags).doing("keep its mounts from the host")
+}
+
+/// The folder of the guest's root, before anything is mounted in it.
+///
+/// # Errors
+/// When it is not there, or the layer cannot be made.
+pub fn prepare(spec: &Spec, place: &Place) -> Run<PathBuf> {
+    match &spec.root {
+        Some(root) => {
+            let found = fs::metadata(root).map_err(|error| missing(root, &error))?;
+            if !found.is_dir() {
+                return Err(RunError::Configuration(format!("the root {} is no folder", root.display())));
+            }
+            Ok(root.clone())
+        }
+        None => volatile(place),
+    }
+}
+
+fn missing(root: &Path, error: &std::io::Error) -> RunError {
+    RunError::Configuration(format!("the root {} cannot be used: {error}", root.display()))
+}
+
+/// The host's root under a layer in memory.
+fn volatile(place: &Place) -> Run<PathBuf> {
+    let at = place.root();
+    let memory =
+        tree::new("tmpfs", Some("tmpfs"), &[("size", VOLATILE), ("mode", "0755")], MountAttrFlags::empty());
+    let memory = memory.doing("make a file system in memory")?;
+    tree::attach(memory.as_fd(), &at).doing(format_args!("mount at {}", at.display()))?;
+    let [upper, work, merged] = ["upper", "work", "merged"].map(|name| at.join(name));
+    for folder in [&upper, &work, &merged] {
+        fs::create_dir(folder).doing(format_args!("make {}", folder.display()))?;
+    }
+    let [upper, work] = [upper, work].map(|path| path.display().to_string());
+    let options = [("lowerdir", "/"), ("upperdir", upper.as_str()), ("workdir", work.as_str())];
+    let layered = tree::new("overlay", Some("overlay"), &options, MountAttrFlags::empty());
+    let layered = layered.doing("lay a file system in memory over the host's (overlay)")?;
+    tree::attach(layered.as_fd(), &merged).doing(format_args!("mount at {}", merged.display()))?;
+    Ok(merged)
+}
+
+/// The root with everything that is mounted in it, ready to be attached by the guest's process.
+///
+/// # Errors
+/// When it cannot be copied, or not shown by the ids of the guest's users.
+pub fn detach(root: &Path, ids: Option<&OwnedFd>) -> Run<OwnedFd> {
+    let doing = format!("use {} as root", root.display());
+    let tree = tree::copy(root).doing(&doing)?;
+    if let Some(ids) = ids {
+        let change = Change { ids: Some(ids.as_fd()), recursive: true, ..Change::default() };
+        tree::change(tree.as_fd(), change).map_err(|error| unmapped(&doing, &error))?;
+    }
+    Ok(tree)
+}
+
+/// Takes away what [`prepare`] and the steps of a run have mounted.
+pub fn clear(spec: &Spec, place: &Place, mounted: &mut Vec<String>) {
+    // What is still in use goes with the monitor.
+    for target in mounted.drain(..).rev() {
+        let _ = unmount(target.as_str(), UnmountFlags::DETACH);
+    }
+    if spec.root.is_none() {
+        let _ = unmount(place.root().join("merged"), UnmountFlags::DETACH);
+        let _ = unmount(place.root(), UnmountFlags::DETACH);
+    }
+}

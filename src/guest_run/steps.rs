@@ -1,0 +1,231 @@
+//! The steps around a guest's init, carried out one by one and recorded.
+
+use std::{
+    fs::{self, OpenOptions},
+    io::{self, Write},
+    os::{fd::AsFd, unix::fs::OpenOptionsExt},
+    path::Path,
+    process::{Command, Stdio},
+    time::Duration,
+};
+
+use rustix::{
+    event::{PollFd, PollFlags, Timespec, poll},
+    fs::{AtFlags, Dir, FileType, Mode, OFlags, ResolveFlags, openat2, unlinkat},
+};
+
+use super::{
+    cgroup::Group,
+    enter::{self, as_exit},
+    mounts,
+    namespace::Child,
+    spec::{Place, Spec},
+    trouble::{Run, RunError},
+};
+use crate::model::{Deed, Place as Where, Step};
+
+/// The search path of programs on the host.
+const PATH: &str = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin";
+/// How deep a folder is emptied.
+const DEPTH_MAX: usize = 32;
+
+/// What steps work on.
+pub struct Stage<'a> {
+    /// The guest.
+    pub spec: &'a Spec,
+    /// Its files.
+    pub place: &'a Place,
+    /// Its root, on the host.
+    pub root: &'a Path,
+    /// Its cgroups.
+    pub group: &'a Group,
+    /// Its init, while one runs.
+    pub init: Option<&'a Child>,
+    /// What was mounted, to be taken away later.
+    pub mounted: &'a mut Vec<String>,
+    /// Makes its interfaces.
+    pub network: &'a mut dyn FnMut() -> Run<()>,
+}
+
+impl Stage<'_> {
+    /// Carries steps out, in order, until one fails that must succeed.
+    ///
+    /// # Errors
+    /// That one.
+    pub fn carry_out(&mut self, steps: &[Step]) -> Run<()> {
+        for step in steps {
+            let result = self.one(step).map_err(|error| match error {
+                error @ RunError::Configuration(_) => error.to_string(),
+                error => error.to_string(),
+            });
+            self.trace(&step.name, &result);
+            match result {
+                Ok(()) => {}
+                Err(reason) if step.must_succeed => {
+                    return Err(RunError::Step { name: step.name.clone(), reason });
+                }
+                Err(reason) => eprintln!("{}: {reason}", step.name),
+            }
+        }
+        Ok(())
+    }
+
+    /// Notes a step.
+    pub fn trace(&self, name: &str, result: &Result<(), String>) {
+        let outcome = match result {
+            Ok(()) => "done",
+            Err(reason) => reason,
+        };
+        let mut options = OpenOptions::new();
+        let open = options.create(true).append(true).mode(0o600).open(self.place.trace());
+        // Without it everything is done all the same.
+        let _ = open.and_then(|mut file| {
+            file.write_all(format!("{name}: {}\n", outcome.replace('\n', "; ")).as_bytes())
+        });
+    }
+
+    fn one(&mut self, step: &Step) -> Run<()> {
+        let failed = |error: io::Error| RunError::Inside(error.to_string());
+        match &step.what {
+            Deed::Run { argv, directory, success } => self.program(argv, directory, success),
+            Deed::Mount(mount) => {
+                let tree = mounts::make(mount).map_err(failed)?;
+                let root = mounts::open_root(self.root).map_err(failed)?;
+                mounts::attach_beneath(root.as_fd(), tree.as_fd(), &mount.target).map_err(failed)?;
+                self.mounted.push(self.root.join(mount.target.trim_start_matches('/')).display().to_string());
+                Ok(())
+            }
+            Deed::Network => (self.network)(),
+            Deed::Empty(path) => self.empty(path).map_err(failed),
+            Deed::Create(path) => self.create(path).map_err(failed),
+            Deed::Remove(path) => self.remove(path).map_err(failed),
+            Deed::Inside { argv } => self.inside(argv),
+            Deed::Signal(number) => self.signal(*number),
+            Deed::KillSequence(sequence) => {
+                self.kill(sequence);
+                Ok(())
+            }
+        }
+    }
+
+    fn program(&self, argv: &[String], directory: &Where, success: &[i32]) -> Run<()> {
+        let Some((program, arguments)) = argv.split_first() else {
+            return Err(RunError::Configuration("there is no program".into()));
+        };
+        let directory = match directory {
+            Where::Root => self.root,
+            Where::Folder(folder) => folder,
+        };
+        let mut command = Command::new(program);
+        command.args(arguments).env_clear().env("PATH", PATH).current_dir(directory).stdin(Stdio::null());
+        let status =
+            command.status().map_err(|error| RunError::Inside(format!("cannot run {program}: {error}")))?;
+        if status.success() || status.code().is_some_and(|code| success.contains(&code)) {
+            return Ok(());
+        }
+        Err(RunError::Inside(format!("{program} ended with {}", crate::launch::in_words(status))))
+    }
+
+    fn inside(&self, argv: &[String]) -> Run<()> {
+        let Some(init) = self.init else { return Err(RunError::Inside("it does not run".into())) };
+        match as_exit(enter::run(self.spec, init.pid, Some(self.group), argv, &[])?) {
+            0 => Ok(()),
+            code => Err(RunError::Inside(format!("{} ended with status {code}", argv.join(" ")))),
+        }
+    }
+
+    fn signal(&self, number: i32) -> Run<()> {
+        let Some(init) = self.init else { return Ok(()) };
+        signal(init, number).map_err(|error| RunError::Inside(error.to_string()))
+    }
+
+    /// Until nothing is left, or the sequence is at its end.
+    fn kill(&self, sequence: &[(i32, u64)]) {
+        for (number, seconds) in sequence {
+            if self.group.processes().is_empty() {
+                return;
+            }
+            for pid in self.group.processes() {
+                // SAFETY: it takes numbers.
+                unsafe { libc::kill(pid, *number) };
+            }
+            if let Some(init) = self.init {
+                wait_for(init, Duration::from_secs(*seconds));
+            }
+        }
+    }
+
+    fn empty(&self, path: &str) -> io::Result<()> {
+        let root = mounts::open_root(self.root)?;
+        let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::CLOEXEC;
+        match openat2(&root, path.trim_start_matches('/'), flags, Mode::empty(), ResolveFlags::IN_ROOT) {
+            Ok(folder) => empty(&folder, DEPTH_MAX),
+            Err(rustix::io::Errno::NOENT) => Ok(()),
+            Err(error) => Err(error.into()),
+        }
+    }
+
+    fn create(&self, path: &str) -> io::Result<()> {
+        let root = mounts::open_root(self.root)?;
+        let flags = OFlags::WRONLY | OFlags::CREATE | OFlags::CLOEXEC | OFlags::NOCTTY | OFlags::NONBLOCK;
+        let mode = Mode::from_raw_mode(0o644);
+        openat2(&root, path.trim_start_matches('/'), flags, mode, ResolveFlags::IN_ROOT)?;
+        Ok(())
+    }
+
+    fn remove(&self, path: &str) -> io::Result<()> {
+        let root = mounts::open_root(self.root)?;
+        let (above, name) = path.rsplit_once('/').unwrap_or(("", path));
+        let above = mounts::open_beneath(root.as_fd(), if above.is_empty() { "." } else { above });
+        match above.and_then(|above| Ok(unlinkat(&above, name, AtFlags::empty())?)) {
+            Err(error) if error.kind() != io::ErrorKind::NotFound => Err(error),
+            _ => Ok(()),
+        }
+    }
+}
+
+/// Removes every file below a folder, no folder, and nothing by a link.
+fn empty(folder: &impl AsFd, depth: usize) -> io::Result<()> {
+    let mut entries = Dir::read_from(folder)?;
+    while let Some(entry) = entries.next().transpose()? {
+        let name = entry.file_name();
+        if name == c"." || name == c".." {
+            continue;
+        }
+        if entry.file_type() == FileType::Directory {
+            if depth > 0 {
+                let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::NOFOLLOW | OFlags::CLOEXEC;
+                empty(&rustix::fs::openat(folder, name, flags, Mode::empty())?, depth - 1)?;
+            }
+        } else {
+            unlinkat(folder, name, AtFlags::empty())?;
+        }
+    }
+    Ok(())
+}
+
+/// Sends a child a signal; one that has ended is no error.
+///
+/// # Errors
+/// When there is no such signal.
+pub fn signal(child: &Child, number: i32) -> io::Result<()> {
+    // SAFETY: it takes numbers; the child has not been waited for, so its number is its own.
+    match unsafe { libc::kill(child.pid, number) } {
+        0 => Ok(()),
+        _ => match io::Error::last_os_error() {
+            error if error.raw_os_error() == Some(libc::ESRCH) => Ok(()),
+            error => Err(error),
+        },
+    }
+}
+
+/// Waits until it has ended, no longer than this. Whether it has.
+pub fn wait_for(child: &Child, within: Duration) -> bool {
+    let seconds = Timespec { tv_sec: i64::try_from(within.as_secs()).unwrap_or(i64::MAX), tv_nsec: 0 };
+    poll(&mut [PollFd::new(&child.pidfd, PollFlags::IN)], Some(&seconds)).is_ok_and(|ready| ready > 0)
+}
+
+/// Empties a file, if it is there.
+pub fn forget(path: &Path) {
+    let _ = fs::remove_file(path);
+}
