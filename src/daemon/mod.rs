@@ -11,6 +11,7 @@ pub mod load;
 pub mod manager;
 mod means;
 mod presence;
+mod programs;
 pub mod settings;
 pub mod state;
 pub mod store;
@@ -44,7 +45,11 @@ use self::{
 use crate::{
     checks::{Checks, Tell, notify::Places},
     dbus,
-    engine::lxc::{Hook, LxcEngine},
+    engine::{
+        Engines,
+        lxc::{Hook, LxcEngine},
+        native::{Ground, NativeEngine},
+    },
     helper::server,
     kill_point::KillPoint,
     launch::{self, Launcher},
@@ -59,8 +64,6 @@ use crate::{
     },
 };
 
-/// Names the helper where it lies elsewhere than it is looked for.
-const HELPER_VARIABLE: &str = "GUESTD_HELPER";
 /// How long a daemon that is about to be gone may keep the runtime directory, and how often that is looked at.
 const LEAVES_WITHIN: Duration = Duration::from_secs(1);
 const RETRY: Duration = Duration::from_millis(20);
@@ -191,7 +194,15 @@ fn compose(
     let (report, reports) = mpsc::unbounded_channel();
     let (command, commands) = mpsc::unbounded_channel();
     let (snapshots, snapshot) = watch::channel(Arc::new(Snapshot::default()));
-    let hook = Hook { helper: find_helper(), runtime_dir: directories.runtime.clone() };
+    let (helper, runtime_dir) = (programs::helper(), directories.runtime.clone());
+    let ground = Ground {
+        runtime_dir: runtime_dir.clone(),
+        state_dir: directories.state.clone(),
+        monitor: programs::monitor(),
+        helper: helper.clone(),
+    };
+    let native = NativeEngine::new(launcher.clone(), ground, sink.clone());
+    let hook = Hook { helper, runtime_dir };
     let paths = inventory.settings.lxc_paths.clone();
     let found = report.clone();
     // Without a receiver the daemon is ending, and nobody needs to know.
@@ -199,41 +210,19 @@ fn compose(
     let (places, kept) = Places::new(&directories.runtime, tell.clone(), kept);
     let places = Arc::new(places);
     let checks = Checks::new(launcher.clone(), places.clone(), tell);
-    let engine = Arc::new(LxcEngine::new(paths, launcher.clone(), hook, sink, kept));
+    let lxc = LxcEngine::new(paths, launcher.clone(), hook, sink, kept);
+    let engine = Arc::new(Engines { lxc, native });
     let (runtime_dir, launcher_of_workers) = (directories.runtime.as_path().into(), launcher.clone());
     let means =
         Means { engine: engine.clone(), launcher: launcher_of_workers, places, machines, runtime_dir, clock };
     let workers = Workers::new(means, report);
     let daemon = DaemonStatus { launcher: launcher.name().to_owned(), ..DaemonStatus::default() };
-    let set_paths = Box::new(move |paths: &[Arc<Path>]| engine.set_paths(paths.to_vec()));
+    let set_paths = Box::new(move |paths: &[Arc<Path>]| engine.lxc.set_paths(paths.to_vec()));
     let parts =
         Parts { clock, directories, inventory, watcher, workers, checks, daemon, snapshots, set_paths };
     let inbox = Inbox { observed, reports, commands };
     let handle = Handle::new(command, snapshot).on(HostState::told_by(launcher.clone()));
     (handle, Manager::new(parts), inbox)
-}
-
-/// The helper that guests' hooks run: the one named in the environment, else the one installed with this daemon, below
-/// the same prefix or beside it.
-fn find_helper() -> Option<PathBuf> {
-    if let Some(named) = std::env::var_os(HELPER_VARIABLE) {
-        return Some(named.into());
-    }
-    let own = std::env::current_exe().ok();
-    let beside = own.as_deref().and_then(Path::parent);
-    let places = [
-        beside.and_then(Path::parent).map(|prefix| prefix.join("lib/guestd/guest-helper")),
-        Some("/usr/lib/guestd/guest-helper".into()),
-        beside.map(|folder| folder.join("guest-helper")),
-    ];
-    let found = places.into_iter().flatten().find(|place| place.is_file());
-    if found.is_none() {
-        tracing::warn!(
-            "guest-helper is not installed: reboots of guests are decided only after they have happened; install it \
-             as /usr/lib/guestd/guest-helper, or name it in {HELPER_VARIABLE}"
-        );
-    }
-    found
 }
 
 /// Tells systemd and machined how things are, from now on.

@@ -14,7 +14,7 @@ use tokio::{sync::mpsc, task::AbortHandle};
 
 use super::means::Means;
 use crate::{
-    engine::{EngineError, Epoch, ErrorKind, Request, lxc},
+    engine::{EngineError, Epoch, ErrorKind, Request, lxc, native},
     helper::{script, wire},
     kill_point::KillPoint,
     launch::HookEnd,
@@ -177,7 +177,10 @@ impl Workers {
 
     /// Reads what a guest last wrote on its console, before a kill takes that away: a few kilobytes, in memory.
     pub fn keep_last_words(&self, guest: &GuestName) {
-        let lines = lxc::last_lines(&self.means.runtime_dir, guest);
+        let mut lines = lxc::last_lines(&self.means.runtime_dir, guest);
+        if lines.is_empty() {
+            lines = native::last_lines(&self.means.runtime_dir, guest);
+        }
         let _ = self.reports.send(Report::unasked(guest, Event::LastWords(lines)));
     }
 

@@ -4,13 +4,22 @@
 //! guest should run, and what an end means, is decided in `supervise`. Every call has a deadline of its own, so that
 //! one wedged guest delays nobody.
 
+mod engines;
 pub mod lxc;
+pub mod native;
+mod process;
+mod task;
+
+pub use engines::Engines;
 
 use std::{fmt, future::Future, pin::Pin, sync::Arc};
 
 use tokio::sync::mpsc;
 
-use crate::model::{Guest, GuestName, ProcessId, Resources, Timestamp, WaitStatus};
+use crate::{
+    launch::Launcher,
+    model::{Guest, GuestName, ProcessId, Resources, Timestamp, WaitStatus},
+};
 
 /// A boxed future, so that the trait is object-safe.
 pub type BoxFuture<'a, T> = Pin<Box<dyn Future<Output = T> + Send + 'a>>;
@@ -178,4 +187,16 @@ pub trait Engine: Send + Sync {
     /// Reports everything that happens to a running guest to the engine's [`Sink`] under `epoch`, until it is gone.
     /// Returns at once; a second watch of the same guest replaces the first.
     fn watch(&self, guest: Arc<Guest>, epoch: Epoch);
+}
+
+/// Gives a running guest's unit these amounts: what every engine of the host's own does.
+async fn adjust(launcher: &dyn Launcher, guest: &GuestName, resources: &Resources) -> EngineResult<()> {
+    launcher.adjust(guest, resources).await.map_err(|error| EngineError {
+        operation: "set its [resources]",
+        kind: match error.kind() {
+            std::io::ErrorKind::NotFound => ErrorKind::Missing,
+            _ => ErrorKind::Failed,
+        },
+        reason: error.to_string(),
+    })
 }

@@ -28,7 +28,8 @@ use crate::{
     model::{Amount, GuestName, Resource, Resources},
 };
 
-const PAYLOAD: &str = "payload";
+/// The guest's part of its cgroups.
+pub const PAYLOAD: &str = "payload";
 const MONITOR: &str = "monitor";
 /// What a guest can have of a cgroup of v2.
 const CONTROLLERS: [&str; 5] = ["cpu", "cpuset", "io", "memory", "pids"];

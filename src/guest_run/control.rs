@@ -6,6 +6,7 @@ use std::{
         fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd},
         unix::fs::PermissionsExt,
     },
+    time::Duration,
 };
 
 use nix::sys::socket::{
@@ -13,9 +14,11 @@ use nix::sys::socket::{
     send, socket, sockopt::PeerCredentials,
 };
 
+use rustix::event::{PollFd, PollFlags, Timespec, poll};
+
 use super::{
     mounts::open_root,
-    spec::{Ask, PACKET_MAX, Place, SOCKET, Told},
+    spec::{Ask, ENGINE, PACKET_MAX, Place, SOCKET, Told},
     trouble::{Doing, Run, RunError},
 };
 
@@ -27,6 +30,9 @@ const CLIENTS_MAX: usize = 16;
 pub const TYPED: u8 = 0;
 /// See [`TYPED`].
 pub const SIZE: u8 = 1;
+
+/// How long a monitor may take to end after its guest was killed.
+const AFTER_KILL: Duration = Duration::from_secs(10);
 
 /// The socket, and who is connected.
 #[derive(Debug)]
@@ -89,7 +95,9 @@ impl Control {
             Ok(listener)
         };
         let listener = made().doing(format_args!("listen at {}", place.socket().display()))?;
-        Ok(Self { listener, clients: Vec::new() })
+        // The engine that starts it, if one waits; another one connects later.
+        let engine = connect(place, ENGINE).ok().map(|connection| Client { connection, role: Role::Watch });
+        Ok(Self { listener, clients: engine.into_iter().collect() })
     }
 
     /// The files to wait for, the listener first.
@@ -184,16 +192,23 @@ fn tell(client: &Client, what: Told) -> bool {
     send(client.connection.as_raw_fd(), &packet, MsgFlags::MSG_DONTWAIT | MsgFlags::MSG_NOSIGNAL).is_ok()
 }
 
-/// Connects to a guest's monitor.
-///
-/// # Errors
-/// When there is none.
-pub fn connect(place: &Place) -> io::Result<OwnedFd> {
+/// Connects to a socket of a guest's.
+fn connect(place: &Place, name: &str) -> io::Result<OwnedFd> {
     let folder = open_root(place.folder())?;
-    let path = format!("/proc/self/fd/{}/{SOCKET}", folder.as_raw_fd());
+    let path = format!("/proc/self/fd/{}/{name}", folder.as_raw_fd());
     let connection = socket(AddressFamily::Unix, SockType::SeqPacket, SockFlag::SOCK_CLOEXEC, None)?;
     nix::sys::socket::connect(connection.as_raw_fd(), &UnixAddr::new(path.as_str())?)?;
     Ok(connection)
+}
+
+/// A connection to the monitor of a guest.
+fn dial(place: &Place) -> Run<OwnedFd> {
+    connect(place, SOCKET).map_err(|_| RunError::Inside("it does not run".into()))
+}
+
+fn ask(connection: &OwnedFd, ask: &Ask) -> Run<()> {
+    let ask = serde_json::to_vec(ask).unwrap_or_default();
+    send(connection.as_raw_fd(), &ask, MsgFlags::MSG_NOSIGNAL).map(drop).doing("ask its monitor")
 }
 
 /// The init of a guest that runs, by what its monitor says.
@@ -201,15 +216,34 @@ pub fn connect(place: &Place) -> io::Result<OwnedFd> {
 /// # Errors
 /// When it does not run.
 pub fn running(place: &Place) -> Run<i32> {
-    let down = || RunError::Inside("it does not run".into());
-    let connection = connect(place).map_err(|_| down())?;
-    let ask = serde_json::to_vec(&Ask::Watch).unwrap_or_default();
-    send(connection.as_raw_fd(), &ask, MsgFlags::MSG_NOSIGNAL).doing("ask its monitor")?;
+    let connection = dial(place)?;
+    ask(&connection, &Ask::Watch)?;
     let mut buffer = [0; PACKET_MAX];
     let length =
         recv(connection.as_raw_fd(), &mut buffer, MsgFlags::empty()).doing("hear from its monitor")?;
     match serde_json::from_slice(&buffer[..length]) {
         Ok(Told::Running(pid)) => Ok(pid),
-        _ => Err(down()),
+        _ => Err(RunError::Inside("it does not run".into())),
     }
+}
+
+/// Has a guest shut down, as guestd does, and kills it when that takes too long. Returns when it is gone.
+///
+/// # Errors
+/// When its monitor does not hear.
+pub fn stop(place: &Place, within: Duration) -> Run<()> {
+    let Ok(connection) = dial(place) else { return Ok(()) };
+    ask(&connection, &Ask::Stop)?;
+    if !hangs_up(&connection, within) {
+        ask(&connection, &Ask::Kill)?;
+        hangs_up(&connection, AFTER_KILL);
+    }
+    Ok(())
+}
+
+/// Waits until the monitor ends, no longer than this.
+fn hangs_up(connection: &OwnedFd, within: Duration) -> bool {
+    let time = Timespec { tv_sec: i64::try_from(within.as_secs()).unwrap_or(i64::MAX), tv_nsec: 0 };
+    // Who did not ask for news is told nothing: what comes is the end.
+    poll(&mut [PollFd::new(connection, PollFlags::IN)], Some(&time)).is_ok_and(|ready| ready > 0)
 }

@@ -17,6 +17,7 @@ use std::{
     io::{Read, Write},
     os::{fd::OwnedFd, unix::fs::OpenOptionsExt},
     process::ExitCode,
+    time::Duration,
 };
 
 mod cgroup;
@@ -40,7 +41,7 @@ mod tree;
 mod trouble;
 mod vshelper;
 
-pub use cgroup::top;
+pub use cgroup::{PAYLOAD, top};
 pub use control::{SIZE, TYPED};
 
 use self::{
@@ -53,21 +54,37 @@ use self::{
 };
 use crate::{helper::record, model::native::InitProgram};
 
-const USAGE: &str = "usage: guest-run [--foreground] FOLDER\n       guest-run attach FOLDER [NAME=VALUE ...] -- COMMAND [ARGUMENT ...]";
+const USAGE: &str = "usage: guest-run [--foreground] FOLDER\n       guest-run stop FOLDER SECONDS\n       guest-run attach FOLDER [NAME=VALUE ...] -- COMMAND [ARGUMENT ...]";
 
 /// The program.
 pub fn main() -> ExitCode {
     let arguments: Vec<OsString> = env::args_os().skip(1).collect();
     let words: Vec<&str> = arguments.iter().map(|word| word.to_str().unwrap_or_default()).collect();
     match words.as_slice() {
+        ["stop", folder, seconds] if !folder.is_empty() => match seconds.parse() {
+            Ok(seconds) => exit(control::stop(&Place::at(folder.into()), Duration::from_secs(seconds))),
+            Err(_) => misuse(),
+        },
         ["attach", folder, rest @ ..] if !folder.is_empty() => attach(Place::at(folder.into()), rest),
         ["--foreground", folder] if !folder.is_empty() => supervise(Place::at(folder.into()), true),
         [folder] if !folder.is_empty() && !folder.starts_with('-') => {
             supervise(Place::at(folder.into()), false)
         }
-        _ => {
-            eprintln!("{USAGE}");
-            ExitCode::from(2)
+        _ => misuse(),
+    }
+}
+
+fn misuse() -> ExitCode {
+    eprintln!("{USAGE}");
+    ExitCode::from(2)
+}
+
+fn exit(result: Run<()>) -> ExitCode {
+    match result {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            eprintln!("guest-run: {error}");
+            ExitCode::FAILURE
         }
     }
 }

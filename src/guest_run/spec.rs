@@ -89,6 +89,12 @@ impl Place {
         self.0.join(SOCKET)
     }
 
+    /// Where the engine waits for a monitor that starts, if it does: the monitor connects there, and tells what happens as to
+    /// everybody who watches.
+    pub fn engine(&self) -> PathBuf {
+        self.0.join(ENGINE)
+    }
+
     /// The [`Outcome`], once there is one.
     pub fn outcome(&self) -> PathBuf {
         self.0.join(OUTCOME)
@@ -118,6 +124,7 @@ impl Place {
 /// The names of files in a [`Place`].
 pub const SPEC: &str = "spec.json";
 pub(crate) const SOCKET: &str = "control";
+pub(crate) const ENGINE: &str = "engine";
 pub(crate) const OUTCOME: &str = "outcome.json";
 
 /// What came of a run, left by the monitor when it ends.

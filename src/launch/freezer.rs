@@ -57,6 +57,17 @@ pub fn begin_in_v1(cgroups: &Cgroups) -> io::Result<bool> {
     set(cgroups, |hierarchy| (!hierarchy.is_v2()).then_some((STATE, "FROZEN")))
 }
 
+/// Begins to freeze these cgroups: in v2 where they are there, else in v1.
+///
+/// # Errors
+/// When the mounts cannot be read, the kernel refuses, or neither is there.
+pub fn begin(cgroups: &Cgroups) -> io::Result<()> {
+    if set(cgroups, |hierarchy| hierarchy.is_v2().then_some((FREEZE, "1")))? || begin_in_v1(cgroups)? {
+        return Ok(());
+    }
+    Err(io::Error::new(io::ErrorKind::NotFound, "its cgroups are not there"))
+}
+
 /// Thaws these cgroups in every hierarchy, whoever froze them.
 ///
 /// # Errors

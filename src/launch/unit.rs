@@ -44,6 +44,8 @@ pub struct Unit {
     pub network_online: bool,
     /// How much of the host it may use.
     pub resources: Resources,
+    /// What its main process writes is the guest's console, and goes to the journal.
+    pub console: bool,
 }
 
 /// The object of a guest's unit on PID 1's bus.
@@ -85,6 +87,7 @@ pub type Properties = Vec<(String, OwnedVariant)>;
 pub fn properties(launch: &Launch, mounts: &BTreeSet<PathBuf>) -> zbus::Result<Properties> {
     let Launch { program, unit, .. } = launch;
     let texts = |words: &[&str]| words.iter().map(|word| (*word).to_owned()).collect::<Vec<_>>();
+    let output = if unit.console { "journal" } else { "null" };
     let online: &[&str] = if unit.network_online { &[ONLINE] } else { &[] };
     let mounts: Vec<String> = mounts.iter().map(|path| path.display().to_string()).collect();
     let values: Vec<(&str, Variant<'static>)> = vec![
@@ -111,9 +114,9 @@ pub fn properties(launch: &Launch, mounts: &BTreeSet<PathBuf>) -> zbus::Result<P
         ("KillMode", "mixed".into()),
         // One process that used up the memory is the guest's own affair.
         ("OOMPolicy", "continue".into()),
-        // LXC's words are in its log.
-        ("StandardOutput", "null".into()),
-        ("StandardError", "null".into()),
+        // LXC's words are in its log, and its console elsewhere.
+        ("StandardOutput", output.into()),
+        ("StandardError", output.into()),
     ];
     let mut owned = owned(values)?;
     // Said in any case: systemd's own default is made for services.

@@ -27,7 +27,7 @@ use tokio::{
 };
 
 use self::follower::Follower;
-pub use self::tail::last_lines;
+pub use self::tail::{last_lines, last_lines_of};
 use super::{locked, socket, task::Task, watch::until};
 use crate::model::GuestName;
 

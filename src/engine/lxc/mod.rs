@@ -26,7 +26,7 @@ mod locate;
 mod monitord;
 pub mod notify;
 mod probe;
-mod process;
+
 mod reason;
 mod record;
 mod request;
@@ -35,17 +35,17 @@ mod runs;
 mod socket;
 mod start;
 mod table;
-mod task;
 mod watch;
 
 pub use attach::attach;
 pub use process::{identified, ticks};
 pub use socket::running;
 
-pub use self::console::last_lines;
-use self::{console::Console, runs::OwnRun, task::Task};
+pub use self::console::{last_lines, last_lines_of};
+use self::{console::Console, runs::OwnRun};
 use super::{
-    BoxFuture, Capabilities, Engine, EngineError, EngineResult, Epoch, ErrorKind, Probe, Request, Sink,
+    BoxFuture, Capabilities, Engine, EngineResult, Epoch, Probe, Request, Sink, process,
+    task::{self, Task},
 };
 use crate::{
     launch::{Launcher, memory::KernelLog},
@@ -174,17 +174,7 @@ impl Engine for LxcEngine {
     }
 
     fn adjust<'a>(&'a self, guest: &'a Guest, resources: &'a Resources) -> BoxFuture<'a, EngineResult<()>> {
-        Box::pin(async move {
-            let result = self.0.launcher.adjust(&guest.name, resources).await;
-            result.map_err(|error| EngineError {
-                operation: "set its [resources]",
-                kind: match error.kind() {
-                    std::io::ErrorKind::NotFound => ErrorKind::Missing,
-                    _ => ErrorKind::Failed,
-                },
-                reason: error.to_string(),
-            })
-        })
+        Box::pin(super::adjust(&*self.0.launcher, &guest.name, resources))
     }
 
     fn kill<'a>(&'a self, guest: &'a Guest) -> BoxFuture<'a, EngineResult<()>> {

@@ -13,6 +13,7 @@ use std::{
 
 use tokio::net::UnixStream;
 
+use super::process;
 use crate::model::GuestName;
 
 /// The longest socket name that LXC uses as it is, in bytes without the leading NUL: `sun_path` has 108, LXC keeps
@@ -90,14 +91,9 @@ pub(super) struct Foreign {
     uid: u32,
 }
 
-/// Whether LXC's part is played by a user who may: root, or our own.
-pub(super) fn is_trusted(uid: u32) -> bool {
-    uid == 0 || uid == nix::unistd::geteuid().as_raw()
-}
-
 /// Whether the other end of a connection belongs to a user whom we believe.
 pub(super) fn has_trusted_peer(stream: &UnixStream) -> bool {
-    stream.peer_cred().is_ok_and(|peer| is_trusted(peer.uid()))
+    stream.peer_cred().is_ok_and(|peer| process::is_trusted_user(peer.uid()))
 }
 
 /// Connects to an abstract name. A listener whose queue is full counts as one that does not answer; one whom we do not

@@ -124,6 +124,7 @@ fn unit(guest: &Guest, spec: &LxcSpec) -> Unit {
         stop_timeout: guest.stop.timeout,
         network_online: guest.start.network_online,
         resources: guest.resources,
+        console: false,
     }
 }
 

@@ -151,7 +151,7 @@ fn holds(pid: i32, inode: u64) -> bool {
     let Ok(entries) = fs::read_dir(format!("/proc/{pid}/fd")) else { return false };
     let is_it = |path: &Path| fs::read_link(path).is_ok_and(|link| link.as_os_str() == &target[..]);
     let mut found = entries.flatten().map(|entry| entry.path()).filter(|path| is_it(path));
-    found.any(|path| fs::metadata(path).is_ok_and(|socket| socket::is_trusted(socket.uid())))
+    found.any(|path| fs::metadata(path).is_ok_and(|socket| process::is_trusted_user(socket.uid())))
 }
 
 fn namespace(pid: i32) -> Option<std::path::PathBuf> {

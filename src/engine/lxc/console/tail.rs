@@ -14,7 +14,12 @@ const LENGTH: usize = 200;
 /// The last lines that a guest that runs has written on its console, oldest first, escaped. None where its console is not
 /// followed: it has one of its own, or others have started it.
 pub fn last_lines(runtime_dir: &Path, guest: &GuestName) -> Vec<String> {
-    let Ok(file) = File::open(log(&runtime_dir.join(CONSOLE), guest)) else { return Vec::new() };
+    last_lines_of(&log(&runtime_dir.join(CONSOLE), guest))
+}
+
+/// The same of what is in a file.
+pub fn last_lines_of(path: &Path) -> Vec<String> {
+    let Ok(file) = File::open(path) else { return Vec::new() };
     let length = file.metadata().map_or(0, |found| found.len());
     let begin = length.saturating_sub(END);
     let mut end = vec![0; usize::try_from(length - begin).unwrap_or_default()];

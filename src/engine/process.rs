@@ -11,7 +11,6 @@ use std::{
 use rustix::process::{Pid, PidfdFlags, Signal, pidfd_open, pidfd_send_signal};
 use tokio::io::{Interest, unix::AsyncFd};
 
-use super::socket;
 use crate::{
     engine::Init,
     model::{ProcessId, Timestamp, WaitStatus},
@@ -20,41 +19,41 @@ use crate::{
 /// Clock ticks a second in `/proc/PID/stat`: what the kernel calls `USER_HZ`, 100 on every architecture of today.
 const TICKS: u64 = 100;
 /// SIGKILL.
-pub(super) const SIGKILL: i32 = 9;
+pub(in crate::engine) const SIGKILL: i32 = 9;
 
 /// A process on this host.
 #[derive(Debug)]
-pub(super) struct Process {
+pub(in crate::engine) struct Process {
     pid: i32,
     fd: AsyncFd<OwnedFd>,
 }
 
 impl Process {
     /// Opens a process by its number. Needs a Tokio runtime.
-    pub(super) fn open(pid: i32) -> io::Result<Self> {
+    pub(in crate::engine) fn open(pid: i32) -> io::Result<Self> {
         let number = Pid::from_raw(pid).ok_or(io::ErrorKind::InvalidInput)?;
         Ok(Self { pid, fd: watched(pidfd_open(number, PidfdFlags::empty())?)? })
     }
 
     /// Takes a pidfd that somebody else opened; its number is asked of the kernel.
-    pub(super) fn of(pidfd: OwnedFd) -> io::Result<Self> {
+    pub(in crate::engine) fn of(pidfd: OwnedFd) -> io::Result<Self> {
         let pid = pid_of(pidfd.as_fd())?;
         Ok(Self { pid, fd: watched(pidfd)? })
     }
 
     /// Its number on the host.
-    pub(super) fn pid(&self) -> i32 {
+    pub(in crate::engine) fn pid(&self) -> i32 {
         self.pid
     }
 
     /// Returns when it has ended; at once if it has already.
-    pub(super) async fn ended(&self) {
+    pub(in crate::engine) async fn ended(&self) {
         // An error would mean that the runtime is gone. The readiness is never cleared: an end is for ever.
         let _ = self.fd.readable().await;
     }
 
     /// Sends it a signal. A process that has ended is no error.
-    pub(super) fn signal(&self, number: i32) -> io::Result<()> {
+    pub(in crate::engine) fn signal(&self, number: i32) -> io::Result<()> {
         if !(1..=64).contains(&number) {
             return Err(io::ErrorKind::InvalidInput.into());
         }
@@ -68,7 +67,7 @@ impl Process {
     }
 
     /// It as a guest's init, whose parent is its monitor. None when it is gone.
-    pub(super) fn as_init(&self) -> Option<Init> {
+    pub(in crate::engine) fn as_init(&self) -> Option<Init> {
         let own = stat(self.pid)?;
         let keeper = identified(own.parent);
         Some(Init { pid: self.pid, since: own.since(), keeper })
@@ -77,7 +76,7 @@ impl Process {
     /// How it ended, as far as the kernel still tells: exactly while nobody has waited for it. The kernel looks at the
     /// status after the state; if it was waited for in between, a reboot(2) shows as SIGKILL. So it must still be a
     /// zombie afterwards.
-    pub(super) fn exit_of_zombie(&self) -> Option<WaitStatus> {
+    pub(in crate::engine) fn exit_of_zombie(&self) -> Option<WaitStatus> {
         let zombie = || stat(self.pid).filter(|stat| stat.state == b'Z');
         let status = zombie()?.exit.map(WaitStatus);
         zombie().and(status)
@@ -85,7 +84,7 @@ impl Process {
 
     /// How it ended, by its pidfd (Linux 6.15), after somebody has waited for it. None where that may be wrong: the
     /// kernel shows reboot(2), power-off and SIGKILL of a PID namespace's init alike, as death by SIGKILL.
-    pub(super) fn exit_by_pidfd(&self) -> Option<WaitStatus> {
+    pub(in crate::engine) fn exit_by_pidfd(&self) -> Option<WaitStatus> {
         exit_info(self.fd.as_fd()).filter(|status| status.signal() != Some(SIGKILL))
     }
 }
@@ -103,7 +102,7 @@ fn pid_of(pidfd: BorrowedFd<'_>) -> io::Result<i32> {
 }
 
 /// Waits for the end of a process that may not be known: then for ever.
-pub(super) async fn ended(process: Option<&Process>) {
+pub(in crate::engine) async fn ended(process: Option<&Process>) {
     match process {
         Some(process) => process.ended().await,
         None => pending().await,
@@ -129,11 +128,11 @@ fn exit_info(pidfd: BorrowedFd<'_>) -> Option<WaitStatus> {
 
 /// What `/proc/PID/stat` says.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) struct Stat {
+pub(in crate::engine) struct Stat {
     /// `R`, `S`, `D`, `T`, `Z`, …
-    pub(super) state: u8,
+    pub(in crate::engine) state: u8,
     /// Its parent.
-    pub(super) parent: i32,
+    pub(in crate::engine) parent: i32,
     /// When it started, in clock ticks since boot.
     started: u64,
     /// Its wait status, while it is a zombie.
@@ -142,7 +141,7 @@ pub(super) struct Stat {
 
 impl Stat {
     /// To the clock tick that the kernel counts in: every daemon that looks must come to the same time.
-    fn since(&self) -> Timestamp {
+    pub(in crate::engine) fn since(&self) -> Timestamp {
         let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
         let started = now.saturating_sub(uptime()) + Duration::from_millis(self.started * 1000 / TICKS);
         let tick = 1_000_000 / TICKS;
@@ -168,12 +167,12 @@ fn uptime() -> Duration {
 }
 
 /// Reads `/proc/PID/stat`; none when there is no such process.
-pub(super) fn stat(pid: i32) -> Option<Stat> {
+pub(in crate::engine) fn stat(pid: i32) -> Option<Stat> {
     parse_stat(&fs::read_to_string(format!("/proc/{pid}/stat")).ok()?)
 }
 
 /// The fields are counted from 1 in proc(5); the second, the name, can hold anything, so counting begins behind it.
-pub(super) fn parse_stat(text: &str) -> Option<Stat> {
+pub(in crate::engine) fn parse_stat(text: &str) -> Option<Stat> {
     let fields: Vec<&str> = text.rsplit_once(") ")?.1.split_ascii_whitespace().collect();
     let field = |number: usize| fields.get(number - 3).copied();
     Some(Stat {
@@ -184,8 +183,13 @@ pub(super) fn parse_stat(text: &str) -> Option<Stat> {
     })
 }
 
+/// Whether an engine's part is played by a user who may: root, or our own.
+pub(in crate::engine) fn is_trusted_user(uid: u32) -> bool {
+    uid == 0 || uid == nix::unistd::geteuid().as_raw()
+}
+
 /// Whether a process is, in all its user ids, one of those whom we believe.
-pub(super) fn is_trusted(pid: i32) -> bool {
+pub(in crate::engine) fn is_trusted(pid: i32) -> bool {
     fs::read_to_string(format!("/proc/{pid}/status")).is_ok_and(|status| has_trusted_ids(&status))
 }
 
@@ -193,19 +197,19 @@ pub(super) fn is_trusted(pid: i32) -> bool {
 fn has_trusted_ids(status: &str) -> bool {
     let ids = status.lines().find_map(|line| line.strip_prefix("Uid:")).unwrap_or_default();
     let mut ids = ids.split_ascii_whitespace().map(str::parse).peekable();
-    ids.peek().is_some() && ids.all(|id| id.is_ok_and(socket::is_trusted))
+    ids.peek().is_some() && ids.all(|id| id.is_ok_and(is_trusted_user))
 }
 
 /// Whether a process would hear a signal: it catches it, blocks it, or waits for signals.
 ///
 /// The kernel throws away what a PID namespace's init has no handler for. An init that fetches its signals blocks
 /// them (systemd), except while it sits in sigtimedwait(2), where the kernel lifts the block for the time (busybox).
-pub(super) fn hears(pid: i32, signal: i32) -> bool {
+pub(in crate::engine) fn hears(pid: i32, signal: i32) -> bool {
     mask(pid, "SigCgt", signal) || blocks(pid, signal) || waits_for_signals(pid)
 }
 
 /// Whether a process blocks a signal.
-pub(super) fn blocks(pid: i32, signal: i32) -> bool {
+pub(in crate::engine) fn blocks(pid: i32, signal: i32) -> bool {
     mask(pid, "SigBlk", signal)
 }
 
@@ -220,7 +224,7 @@ fn in_mask(status: &str, name: &str, signal: i32) -> bool {
 }
 
 /// Whether a process is the init of a PID namespace that lies right in ours.
-pub(super) fn is_first_inside(pid: i32) -> bool {
+pub(in crate::engine) fn is_first_inside(pid: i32) -> bool {
     fs::read_to_string(format!("/proc/{pid}/status")).is_ok_and(|status| in_namespaces(&status))
 }
 

@@ -1,0 +1,62 @@
+//! Which ids of the host a guest's users have.
+//!
+//! Each guest has 65536 of those that systemd sets aside for containers (https://systemd.io/UIDS-GIDS). Nothing on a disk has
+//! them: the root and the mounts of a guest are shown by them (idmapped), so a guest can have others the next time.
+
+use std::collections::BTreeSet;
+
+use crate::{guest_run::spec::Ids, model::GuestName};
+
+/// How many each guest has.
+const COUNT: u32 = 65536;
+/// The first of all, and behind the last of all.
+const FIRST: u32 = 524_288;
+const END: u32 = 1_879_048_192;
+
+/// Chooses those of a guest: by its name, so that they are mostly the same, and the next ones where these are taken.
+/// `taken` are ranges of others; none when there are no more.
+pub fn choose(guest: &GuestName, taken: &BTreeSet<(u32, u32)>) -> Option<Ids> {
+    let slots = (END - FIRST) / COUNT;
+    // FNV-1a: any hash that stays the same will do.
+    let hash = guest
+        .as_str()
+        .bytes()
+        .fold(0x811c_9dc5_u32, |hash, byte| (hash ^ u32::from(byte)).wrapping_mul(0x0100_0193));
+    let free = |first: u32| {
+        !taken.iter().any(|(start, count)| *start < first + COUNT && first < start.saturating_add(*count))
+    };
+    let firsts = (0..slots).map(|step| FIRST + (hash % slots + step) % slots * COUNT);
+    firsts.into_iter().find(|first| free(*first)).map(|first| Ids { first, count: COUNT })
+}
+
+/// The ranges in `/etc/subuid` or `/etc/subgid`: `NAME:FIRST:COUNT` (subuid(5)).
+pub fn delegated(text: &str) -> impl Iterator<Item = (u32, u32)> + '_ {
+    text.lines().filter_map(|line| {
+        let mut fields = line.trim().splitn(3, ':').skip(1);
+        Some((fields.next()?.parse().ok()?, fields.next()?.parse().ok()?))
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn no_two_guests_share_an_id() {
+        let mut taken = BTreeSet::from([(100_000, 65536), (524_288, 65536 * 1000)]);
+        for number in 0..2000 {
+            let ids = choose(&GuestName::new(format!("guest{number}")).unwrap(), &taken).unwrap();
+            assert!(ids.first >= FIRST + 65536 * 1000 && ids.first % COUNT == 0);
+            assert!(taken.insert((ids.first, ids.count)), "{ids:?} twice");
+        }
+        let name = GuestName::new("web").unwrap();
+        assert_eq!(choose(&name, &BTreeSet::new()), choose(&name, &BTreeSet::new()));
+        assert_eq!(choose(&name, &BTreeSet::from([(0, u32::MAX)])), None);
+    }
+
+    #[test]
+    fn what_users_have_is_read() {
+        let text = "root:100000:65536\n# x\nme:165536:65536\nbad:x:1\n";
+        assert_eq!(delegated(text).collect::<Vec<_>>(), [(100_000, 65536), (165_536, 65536)]);
+    }
+}
