@@ -1,0 +1,107 @@
+//! What a guest's root can reach: nothing of the host's.
+
+use std::{fs, os::unix::fs::MetadataExt};
+
+use guestd::{engine::Engine, model::native::Security};
+
+use super::native_host::{Bench, shell};
+
+/// Lines of shell that must fail inside.
+const FORBIDDEN: [(&str, &str); 16] = [
+    ("see the host's processes", "ps | grep -v grep | grep guest-run"),
+    ("signal the host's init", "kill -0 $(cat /proc/1/status | grep ^PPid | awk '{print $2}')"),
+    ("open the host's disk", "mknod /tmp/disk b 254 0 && head -c 1 /tmp/disk"),
+    ("open the kernel's memory", "mknod /tmp/mem c 1 1 && head -c 1 /tmp/mem"),
+    ("open the kernel's log", "mknod /tmp/kmsg c 1 11 && head -c 1 /tmp/kmsg"),
+    ("mount the host's disk", "mkdir -p /mnt && mknod /tmp/disk2 b 254 0 && mount -t ext4 /tmp/disk2 /mnt"),
+    ("change the kernel's settings", "echo 1 > /proc/sys/kernel/sysrq"),
+    ("have the host reboot", "echo b > /proc/sysrq-trigger"),
+    ("choose the host's core handler", "echo '|/bin/sh' > /proc/sys/kernel/core_pattern"),
+    ("load a module", "insmod /dev/null"),
+    ("set the host's clock", "date -s 2001-01-01"),
+    ("read the host's memory", "head -c 1 /proc/kcore | grep ."),
+    ("write to /sys", "echo x > /sys/kernel/uevent_helper"),
+    ("see guestd's socket", "ls /run/guestd"),
+    ("see another guest's files", "ls /proc/1/root/../../run/native"),
+    ("leave by its root", "ls /../../../proc/1/root/work"),
+];
+
+#[tokio::test]
+async fn a_guests_root_reaches_nothing_of_the_host() {
+    for user_namespace in [true, false] {
+        let mut bench = Bench::new();
+        let guest = bench.guest("isolated", |spec| {
+            spec.user_namespace = user_namespace;
+            spec.security = Security::usual(user_namespace);
+            spec.init.program = shell("while :; do sleep 1000; done");
+        });
+        let init = bench.up(&guest).await;
+        for (what, line) in FORBIDDEN {
+            let output = bench.inside(&guest, line);
+            assert!(!output.status.success(), "it can {what} (user namespace: {user_namespace}): {output:?}");
+        }
+        assert_eq!(bench.says(&guest, "ps -o pid | sed -n 2p | tr -d ' '"), "1");
+        // Its own namespaces, each of them another than ours.
+        for name in ["pid", "mnt", "uts", "ipc", "net", "cgroup"] {
+            let of = |pid: &str| fs::metadata(format!("/proc/{pid}/ns/{name}")).unwrap().ino();
+            assert_ne!(of(&init.pid.to_string()), of("self"), "{name}");
+        }
+        let owner = fs::metadata(format!("/proc/{}", init.pid)).unwrap().uid();
+        assert_eq!(owner == 0, !user_namespace, "its root is user {owner} outside");
+        // What it writes is root's in its root, whoever it is outside.
+        bench.says(&guest, "echo mine > /root/mine");
+        assert_eq!(fs::metadata(bench.root().join("root/mine")).unwrap().uid(), 0);
+        let capabilities = bench.says(&guest, "grep CapBnd /proc/self/status | awk '{print $2}'");
+        let expected = guestd::model::Capabilities::usual(user_namespace).0;
+        assert_eq!(u64::from_str_radix(&capabilities, 16).unwrap(), expected);
+        assert_eq!(bench.says(&guest, "grep ^Seccomp: /proc/1/status | awk '{print $2}'"), "2");
+    }
+}
+
+#[tokio::test]
+async fn links_in_a_root_lead_nowhere() {
+    for user_namespace in [true, false] {
+        let mut bench = Bench::new();
+        let victim = bench.folder().join("victim");
+        fs::create_dir(&victim).unwrap();
+        let root = bench.root();
+        for name in ["dev", "run", "tmp", "proc"] {
+            fs::remove_dir_all(root.join(name)).unwrap();
+            std::os::unix::fs::symlink(&victim, root.join(name)).unwrap();
+        }
+        let guest = bench.guest("links", |spec| {
+            spec.user_namespace = user_namespace;
+            spec.security = Security::usual(user_namespace);
+            spec.init.program = shell("while :; do sleep 1000; done");
+        });
+        let started = bench.engine.start(&guest).await;
+        assert!(started.is_err(), "its /proc is a link to nowhere");
+        assert_eq!(fs::read_dir(&victim).unwrap().count(), 0, "something was made on the host");
+    }
+}
+
+#[tokio::test]
+async fn no_file_of_the_host_is_open_in_it() {
+    let mut bench = Bench::new();
+    let guest = bench.guest("files", |spec| {
+        spec.user_namespace = false;
+        spec.security = Security::usual(false);
+        spec.init.program = shell("ls -l /proc/self/fd > /tmp/open; while :; do sleep 1000; done");
+    });
+    let init = bench.up(&guest).await;
+    let open: Vec<_> = fs::read_dir(format!("/proc/{}/fd", init.pid)).unwrap().flatten().collect();
+    let targets: Vec<_> = open.iter().filter_map(|entry| fs::read_link(entry.path()).ok()).collect();
+    assert!(targets.iter().all(|target| target.starts_with("/dev/console")), "{targets:?}");
+    // A monitor whose program can be seen inside runs from a copy that nobody can write.
+    let once = bench.guest("once", |spec| {
+        spec.user_namespace = false;
+        spec.security = Security::usual(false);
+        let script = ["/bin/sh", "-c", "sleep 1000 &"].map(str::to_owned).to_vec();
+        spec.init.program = guestd::model::native::InitProgram::Once(script);
+    });
+    bench.engine.start(&once).await.unwrap();
+    let written = bench.inside(&once, "echo x > /proc/1/exe");
+    assert!(!written.status.success(), "{written:?}");
+    let monitor = fs::read(super::native_host::MONITOR).unwrap();
+    assert!(monitor.starts_with(b"\x7fELF"));
+}

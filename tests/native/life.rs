@@ -1,0 +1,205 @@
+//! A guest's life: it starts, reboots, is asked, and ends; with and without an engine that watches.
+
+use std::fs;
+
+use guestd::{
+    engine::{Engine, Epoch, Observation, Probe, Request},
+    guest_run::spec::Outcome,
+    helper::record,
+    model::WaitStatus,
+};
+
+use super::native_host::{Bench, SOON, eventually};
+
+#[tokio::test]
+async fn a_guest_starts_in_milliseconds_and_shuts_down_when_it_is_asked() {
+    let mut bench = Bench::new();
+    let guest = bench.guest("start", |_| {});
+    assert_eq!(bench.engine.probe(&guest).await.unwrap(), Probe::Down);
+    let init = bench.up(&guest).await;
+    let Probe::Up(probed) = bench.engine.probe(&guest).await.unwrap() else { panic!("not up") };
+    assert_eq!((probed.pid, probed.keeper), (init.pid, init.keeper));
+    assert!(eventually(|| bench.console(&guest).contains("up")).await, "{}", bench.console(&guest));
+    assert_eq!(bench.says(&guest, "hostname"), guest.name.as_str());
+    bench.engine.request(&guest, Request::Stop).await.unwrap();
+    bench.ends(&guest, 0x2).await;
+    assert_eq!(bench.engine.probe(&guest).await.unwrap(), Probe::Down);
+    let asked = bench.asked();
+    assert!(asked.ends_with(&format!("--guest {} halt\n", guest.name)), "{asked}");
+}
+
+#[tokio::test]
+async fn a_reboot_inside_is_an_end_and_a_new_init_under_the_same_monitor() {
+    let mut bench = Bench::new();
+    let guest = bench.guest("reboot", |_| {});
+    let mut init = bench.up(&guest).await;
+    for number in 1..4 {
+        bench.inside(&guest, "reboot -f");
+        assert_eq!(bench.observes(&guest).await, Observation::InitExited(Some(WaitStatus(0x1))));
+        let next = bench.running(&guest).await;
+        assert_ne!(next.pid, init.pid);
+        assert_eq!(next.keeper, init.keeper);
+        assert_eq!(bench.asked().matches(" reboot\n").count(), number);
+        init = next;
+    }
+    bench.decide(1);
+    bench.inside(&guest, "reboot -f");
+    bench.ends(&guest, 0x1).await;
+}
+
+#[tokio::test]
+async fn a_guest_is_asked_to_reboot_from_outside() {
+    let mut bench = Bench::new();
+    let guest = bench.guest("ask", |_| {});
+    bench.up(&guest).await;
+    bench.engine.request(&guest, Request::Reboot).await.unwrap();
+    assert_eq!(bench.observes(&guest).await, Observation::InitExited(Some(WaitStatus(0x1))));
+    bench.running(&guest).await;
+}
+
+#[tokio::test]
+async fn how_an_init_ended_is_known_also_when_nobody_watched() {
+    for (line, status) in [("exit 7", 0x700), ("kill -SEGV $$; sleep 9", 0x0), ("poweroff -f; sleep 9", 0x2)] {
+        let mut bench = Bench::new();
+        let guest = bench.shell("code", &format!("read x < /go; {line}"));
+        let go = bench.root().join("go");
+        nix::unistd::mkfifo(&go, nix::sys::stat::Mode::S_IRWXU).unwrap();
+        // Readable for the guest's root, whose ids are others'.
+        if line.starts_with("kill") {
+            // A signal that init does not handle is nothing to it: it ends by itself.
+            bench.up(&guest).await;
+            fs::write(&go, "\n").unwrap();
+            assert!(bench.inside(&guest, "kill -0 1").status.success());
+            bench.engine.kill(&guest).await.unwrap();
+            bench.ends(&guest, 0x9).await;
+            continue;
+        }
+        bench.engine.start(&guest).await.unwrap();
+        let mut later = bench.successor();
+        fs::write(&go, "\n").unwrap();
+        let place = bench.place(&guest);
+        assert!(eventually(|| !place.socket().exists()).await);
+        assert_eq!(later.engine.probe(&guest).await.unwrap(), Probe::Ended(WaitStatus(status)));
+        assert_eq!(later.engine.probe(&guest).await.unwrap(), Probe::Down);
+        bench.engine.watch(guest.clone(), Epoch(1));
+        bench.ends(&guest, status).await;
+        later.seen.close();
+    }
+}
+
+#[tokio::test]
+async fn another_engine_takes_over_and_sees_what_happens() {
+    let mut bench = Bench::new();
+    let guest = bench.guest("adopt", |_| {});
+    let init = bench.up(&guest).await;
+    let mut later = bench.successor();
+    let Probe::Up(found) = later.engine.probe(&guest).await.unwrap() else { panic!("not up") };
+    assert_eq!(found, init);
+    later.engine.watch(guest.clone(), Epoch(1));
+    assert_eq!(later.running(&guest).await, init);
+    bench.inside(&guest, "poweroff -f");
+    later.ends(&guest, 0x2).await;
+}
+
+#[tokio::test]
+async fn the_death_of_a_monitor_is_its_guests_and_nobody_elses() {
+    let mut bench = Bench::new();
+    let (guest, other) = (bench.guest("victim", |_| {}), bench.guest("other", |_| {}));
+    let init = bench.up(&guest).await;
+    bench.engine.start(&other).await.unwrap();
+    let monitor = init.keeper.unwrap().pid;
+    nix::sys::signal::kill(nix::unistd::Pid::from_raw(monitor), nix::sys::signal::Signal::SIGKILL).unwrap();
+    assert_eq!(bench.observes(&guest).await, Observation::InitExited(None));
+    assert_eq!(bench.observes(&guest).await, Observation::Gone);
+    assert!(eventually(|| !std::path::Path::new(&format!("/proc/{}/root/bin", init.pid)).exists()).await);
+    assert_eq!(bench.engine.probe(&guest).await.unwrap(), Probe::Down);
+    assert!(matches!(bench.engine.probe(&other).await.unwrap(), Probe::Up(_)));
+    bench.engine.kill(&guest).await.unwrap();
+    bench.engine.start(&guest).await.unwrap();
+    assert!(matches!(bench.engine.probe(&guest).await.unwrap(), Probe::Up(_)));
+}
+
+#[tokio::test]
+async fn a_guest_that_hears_nothing_is_killed() {
+    let mut bench = Bench::new();
+    let guest = bench.shell("deaf", "trap '' TERM; while :; do sleep 1; done");
+    bench.up(&guest).await;
+    bench.engine.request(&guest, Request::Stop).await.unwrap();
+    assert!(matches!(bench.engine.probe(&guest).await.unwrap(), Probe::Up(_)));
+    bench.engine.kill(&guest).await.unwrap();
+    bench.ends(&guest, 0x9).await;
+    bench.engine.kill(&guest).await.unwrap();
+}
+
+#[tokio::test]
+async fn a_stopped_monitor_keeps_nobody_from_killing() {
+    let mut bench = Bench::new();
+    let guest = bench.guest("stuck", |_| {});
+    let init = bench.up(&guest).await;
+    let monitor = nix::unistd::Pid::from_raw(init.keeper.unwrap().pid);
+    nix::sys::signal::kill(monitor, nix::sys::signal::Signal::SIGSTOP).unwrap();
+    assert_eq!(bench.engine.probe(&guest).await.unwrap(), Probe::Changing);
+    tokio::time::timeout(2 * SOON, bench.engine.kill(&guest)).await.unwrap().unwrap();
+    assert_eq!(bench.observes(&guest).await, Observation::InitExited(None));
+    assert_eq!(bench.observes(&guest).await, Observation::Gone);
+}
+
+#[tokio::test]
+async fn a_guest_is_frozen_and_thawed_and_thawed_for_its_stop() {
+    let mut bench = Bench::new();
+    let guest = bench.guest("cold", |_| {});
+    let init = bench.up(&guest).await;
+    bench.engine.request(&guest, Request::Freeze).await.unwrap();
+    assert_eq!(bench.observes(&guest).await, Observation::Frozen);
+    assert_eq!(bench.engine.probe(&guest).await.unwrap(), Probe::Frozen(init));
+    bench.engine.request(&guest, Request::Thaw).await.unwrap();
+    assert_eq!(bench.observes(&guest).await, Observation::Thawed);
+    assert_eq!(bench.engine.probe(&guest).await.unwrap(), Probe::Up(init));
+    bench.engine.request(&guest, Request::Freeze).await.unwrap();
+    assert_eq!(bench.observes(&guest).await, Observation::Frozen);
+    bench.engine.request(&guest, Request::Stop).await.unwrap();
+    bench.ends(&guest, 0x2).await;
+}
+
+#[tokio::test]
+async fn a_kill_for_want_of_memory_is_known_for_what_it_is() {
+    let mut bench = Bench::new();
+    let guest = bench.shell("hungry", "read x < /go; tail /dev/zero");
+    nix::unistd::mkfifo(&bench.root().join("go"), nix::sys::stat::Mode::S_IRWXU).unwrap();
+    let mut limited = guestd::model::Guest::clone(&guest);
+    let memory = (guestd::model::Resource::MemoryMax, guestd::model::Amount::Bytes(16 << 20));
+    limited.resources = [memory].into_iter().collect();
+    let guest = std::sync::Arc::new(limited);
+    bench.up(&guest).await;
+    fs::write(bench.root().join("go"), "\n").unwrap();
+    match bench.observes(&guest).await {
+        // The init itself, or its child, whose end it passes on.
+        Observation::OutOfMemory => {}
+        Observation::InitExited(Some(status)) => assert_eq!(status.code(), Some(137), "{status:?}"),
+        other => panic!("{other:?}"),
+    }
+    assert_eq!(bench.observes(&guest).await, Observation::Gone);
+    let outcome = record::read::<Outcome>(&bench.place(&guest).outcome(), 4096).unwrap();
+    assert!(matches!(outcome, Some(Outcome::Ended(_))), "{outcome:?}");
+}
+
+#[tokio::test]
+async fn commands_inside_end_as_they_end_and_leave_with_the_guest() {
+    let mut bench = Bench::new();
+    let guest = bench.guest("enter", |_| {});
+    bench.up(&guest).await;
+    assert_eq!(bench.inside(&guest, "exit 7").status.code(), Some(7));
+    assert_eq!(bench.inside(&guest, "kill -TERM $$").status.code(), Some(128 + 15));
+    let missing = std::process::Command::new(super::native_host::MONITOR)
+        .arg("attach")
+        .arg(bench.place(&guest).folder())
+        .args(["--", "no-such-program"])
+        .output()
+        .unwrap();
+    assert_eq!(missing.status.code(), Some(127));
+    assert!(String::from_utf8_lossy(&missing.stderr).contains("no-such-program"), "{missing:?}");
+    // In the guest's cgroup, and with none of the host's files.
+    let open = bench.says(&guest, "ls /proc/self/fd | wc -l");
+    assert_eq!(open, "4", "more than three files, and the folder that is listed");
+    assert_eq!(bench.says(&guest, "grep -c ^Cap /proc/self/status"), "5");
+}

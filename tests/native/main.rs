@@ -1,0 +1,11 @@
+//! The native engine and its monitor, with real guests: starting, watching, asking, and what is left of it.
+// Support functions of tests fail by panicking, as tests do.
+#![allow(clippy::unwrap_used)]
+
+#[path = "../native_host/mod.rs"]
+mod native_host;
+
+mod failure;
+mod isolation;
+mod life;
+mod settings;

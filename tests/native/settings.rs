@@ -1,0 +1,185 @@
+//! What a guest's settings do, seen from inside.
+
+use guestd::model::{
+    Amount, Deed, Guest, Mount, Place, Resource, Step,
+    native::{InitProgram, LimitKind, ResourceLimit, Root, Scheduler},
+};
+
+use super::native_host::{Bench, eventually, shell};
+
+#[tokio::test]
+async fn limits_and_priorities_are_those_that_were_set() {
+    let mut bench = Bench::new();
+    let guest = bench.guest("limits", |spec| {
+        spec.process.limits = vec![
+            ResourceLimit { kind: LimitKind::Nofile, soft: Some(1000), hard: Some(2000) },
+            ResourceLimit { kind: LimitKind::Core, soft: Some(0), hard: None },
+        ];
+        spec.process.nice = Some(-3);
+        spec.process.oom_score_adjust = Some(-200);
+        spec.process.scheduler = Some(Scheduler::Batch);
+        spec.process.processors = Some("0".into());
+        spec.process.umask = Some(0o077);
+        spec.process.sysctl.push(("net.ipv4.ip_forward".into(), "1".into()));
+        spec.environment.push(("COLOUR".into(), "blue".into()));
+        spec.domainname = Some("example".into());
+        spec.init.program = shell("umask > /tmp/umask; env > /tmp/env; while :; do sleep 1000; done");
+    });
+    let mut counted = Guest::clone(&guest);
+    counted.resources = [(Resource::TasksMax, Amount::Number(50))].into_iter().collect();
+    let guest = std::sync::Arc::new(counted);
+    bench.up(&guest).await;
+    assert!(eventually(|| bench.inside(&guest, "test -s /tmp/env").status.success()).await);
+    for (line, expected) in [
+        ("grep 'open files' /proc/1/limits | awk '{print $4, $5}'", "1000 2000"),
+        ("grep 'core file' /proc/1/limits | awk '{print $5, $6}'", "0 unlimited"),
+        ("awk '{print $19}' /proc/1/stat", "-3"),
+        ("awk '{print $41}' /proc/1/stat", "3"),
+        ("cat /proc/1/oom_score_adj", "-200"),
+        ("grep Cpus_allowed_list /proc/1/status | awk '{print $2}'", "0"),
+        ("cat /tmp/umask", "0077"),
+        ("cat /proc/sys/net/ipv4/ip_forward", "1"),
+        ("cat /proc/sys/kernel/domainname", "example"),
+        ("grep -c -e ^COLOUR=blue$ -e ^container=guestd$ /tmp/env", "2"),
+        ("cat /run/host/container-manager", "guestd"),
+        ("cat /proc/sys/kernel/hostname", guest.name.as_str()),
+    ] {
+        assert_eq!(bench.says(&guest, line), expected, "{line}");
+    }
+    let top = format!("/sys/fs/cgroup/pids/{}/pids.max", guestd::guest_run::top(&guest.name));
+    if let Ok(limit) = std::fs::read_to_string(&top) {
+        assert_eq!(limit.trim(), "50");
+    }
+}
+
+#[tokio::test]
+async fn mounts_are_there_as_they_were_asked_for() {
+    let mut bench = Bench::new();
+    let shared = bench.folder().join("shared");
+    std::fs::create_dir(&shared).unwrap();
+    std::fs::write(shared.join("file"), "text").unwrap();
+    let source = shared.display().to_string();
+    let guest = bench.guest("mounts", |spec| {
+        let mount = |source: &str, target: &str, kind: &str, options: &[&str], optional| Mount {
+            source: source.into(),
+            target: target.into(),
+            kind: kind.into(),
+            options: options.iter().map(|word| (*word).to_owned()).collect(),
+            optional,
+        };
+        spec.mounts = vec![
+            mount(&source, "/srv/shared", "bind", &["ro", "nosuid"], false),
+            mount("/nonexistent", "/srv/none", "bind", &[], true),
+            mount("tmpfs", "/srv/memory", "tmpfs", &["size=1m", "noexec"], false),
+            mount(&source, "/srv/writable", "bind", &[], false),
+        ];
+        spec.init.program = shell("while :; do sleep 1000; done");
+    });
+    bench.up(&guest).await;
+    assert_eq!(bench.says(&guest, "cat /srv/shared/file"), "text");
+    assert!(!bench.inside(&guest, "echo x > /srv/shared/new").status.success());
+    assert!(bench.inside(&guest, "echo x > /srv/writable/new").status.success());
+    assert_eq!(std::fs::read_to_string(shared.join("new")).unwrap(), "x\n");
+    assert!(!bench.inside(&guest, "test -e /srv/none").status.success());
+    let options = bench.says(&guest, "grep ' /srv/memory ' /proc/mounts");
+    assert!(options.contains("noexec") && options.contains("size=1024k"), "{options}");
+    let options = bench.says(&guest, "grep ' /srv/shared ' /proc/mounts");
+    assert!(options.contains("ro,nosuid"), "{options}");
+}
+
+#[tokio::test]
+async fn a_root_can_be_read_only_or_the_hosts_own() {
+    let mut bench = Bench::new();
+    let sealed = bench.guest("sealed", |spec| spec.read_only = true);
+    bench.up(&sealed).await;
+    assert!(!bench.inside(&sealed, "echo x > /etc/new").status.success());
+    assert!(bench.inside(&sealed, "echo x > /tmp/new").status.success());
+
+    let volatile = bench.guest("volatile", |spec| {
+        spec.root = Root::VolatileHost;
+        spec.user_namespace = false;
+        spec.security = guestd::model::native::Security::usual(false);
+        spec.init.program = shell("while :; do sleep 1000; done");
+    });
+    bench.up(&volatile).await;
+    let mark = format!("/etc/guestd-{}", volatile.name);
+    assert!(bench.inside(&volatile, &format!("echo x > {mark}")).status.success());
+    assert_eq!(bench.says(&volatile, &format!("cat {mark}")), "x");
+    assert!(!std::path::Path::new(&mark).exists(), "it wrote on the host");
+}
+
+fn step(name: &str, what: Deed) -> Step {
+    Step { name: name.into(), what, must_succeed: true }
+}
+
+fn run(line: &str) -> Deed {
+    Deed::Run { argv: ["/bin/sh", "-c", line].map(str::to_owned).to_vec(), directory: Place::Root, success: vec![] }
+}
+
+#[tokio::test]
+async fn steps_are_carried_out_in_their_order_and_recorded() {
+    let mut bench = Bench::new();
+    let log = bench.folder().join("steps");
+    let note = |word: &str| run(&format!("echo {word} >> {}", log.display()));
+    std::fs::create_dir_all(bench.root().join("var/run/deep")).unwrap();
+    std::fs::write(bench.root().join("var/run/deep/old.pid"), "1").unwrap();
+    std::fs::write(bench.root().join("forcefsck"), "").unwrap();
+    let guest = bench.guest("steps", |spec| {
+        spec.user_namespace = false;
+        spec.security = guestd::model::native::Security::usual(false);
+        // Its script leaves a process behind, and ends.
+        let script = "sleep 1000 & echo started";
+        spec.init.program = InitProgram::Once(["/bin/sh", "-c", script].map(str::to_owned).to_vec());
+        let mount = Mount {
+            source: "none".into(),
+            target: "/data".into(),
+            kind: "tmpfs".into(),
+            options: vec!["nodev".into()],
+            optional: false,
+        };
+        spec.lifecycle.before = vec![
+            step("initialize", note("initialize")),
+            step("mount /data", Deed::Mount(mount)),
+            step("prepre-start", run("echo mounted > data/mark")),
+            step("empty /var/run", Deed::Empty("/var/run".into())),
+            step("remove /forcefsck", Deed::Remove("/forcefsck".into())),
+            step("create /fastboot", Deed::Create("/fastboot".into())),
+            step("pre-start", note("pre-start")),
+        ];
+        spec.lifecycle.after = vec![step("post-start", note("post-start"))];
+        spec.lifecycle.stop = vec![
+            step("pre-stop", note("pre-stop")),
+            step("cmd.stop", Deed::Inside { argv: ["/bin/sh", "-c", "echo inside > /data/stop"].map(str::to_owned).to_vec() }),
+            step("kill sequence", Deed::KillSequence(vec![(15, 5), (9, 1)])),
+        ];
+        spec.lifecycle.ended = vec![step("post-stop", note("post-stop"))];
+    });
+    bench.up(&guest).await;
+    assert_eq!(bench.says(&guest, "cat /data/mark"), "mounted");
+    assert!(!bench.root().join("var/run/deep/old.pid").exists() && bench.root().join("var/run/deep").is_dir());
+    assert!(!bench.root().join("forcefsck").exists() && bench.root().join("fastboot").exists());
+    assert!(!bench.root().join("data/mark").exists(), "a mount of the guest's is the host's");
+    use guestd::engine::{Engine, Request};
+    bench.engine.request(&guest, Request::Stop).await.unwrap();
+    bench.ends(&guest, 0x0).await;
+    let noted = std::fs::read_to_string(&log).unwrap();
+    assert_eq!(noted, "initialize\npre-start\npost-start\npre-stop\npost-stop\n");
+    let trace = std::fs::read_to_string(bench.place(&guest).trace()).unwrap();
+    let expected = [
+        "initialize",
+        "mount /data",
+        "prepre-start",
+        "empty /var/run",
+        "remove /forcefsck",
+        "create /fastboot",
+        "pre-start",
+        "init",
+        "post-start",
+        "pre-stop",
+        "cmd.stop",
+        "kill sequence",
+        "post-stop",
+    ];
+    let expected: String = expected.iter().map(|name| format!("{name}: done\n")).collect();
+    assert_eq!(trace, expected);
+}
