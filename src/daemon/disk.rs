@@ -12,7 +12,7 @@ use std::{
 
 use crate::import::{
     Files, ReadError, Text,
-    excerpt::{Excerpt, LINE_MAX, LOOK_MAX},
+    excerpt::{Excerpt, FILE_MAX, LINE_MAX, LOOK_MAX},
 };
 
 /// The most files of one folder that are listed.
@@ -32,17 +32,8 @@ pub struct Disk;
 
 impl Files for Disk {
     fn read(&self, path: &Path) -> Result<Text, ReadError> {
-        let flags = libc::O_NONBLOCK | libc::O_NOCTTY;
-        let file = OpenOptions::new().read(true).custom_flags(flags).open(path)?;
-        let metadata = file.metadata()?;
-        if is_null(&metadata) {
-            return Ok(Text::default());
-        }
-        if !metadata.is_file() {
-            return Err(ReadError::NotRegular);
-        }
-        let expected = usize::try_from(metadata.len()).unwrap_or(usize::MAX).min(LINE_MAX);
-        Ok(bounded(file, expected)?)
+        let Some((file, length)) = open(path)? else { return Ok(Text::default()) };
+        Ok(bounded(file, length.min(LINE_MAX))?)
     }
 
     fn list(&self, folder: &Path, suffix: &str) -> Result<Vec<PathBuf>, ReadError> {
@@ -63,6 +54,35 @@ impl Files for Disk {
     fn is_folder(&self, path: &Path) -> bool {
         path.is_dir()
     }
+}
+
+impl Disk {
+    /// Reads a regular file as it is, however long its lines are; of a larger one than [`FILE_MAX`] the beginning.
+    ///
+    /// # Errors
+    /// [`ReadError`] says why it could not be read.
+    pub fn read_whole(self, path: &Path) -> Result<Text, ReadError> {
+        let Some((file, length)) = open(path)? else { return Ok(Text::default()) };
+        let mut bytes = Vec::with_capacity(length.min(FILE_MAX) + 1);
+        file.take(FILE_MAX as u64 + 1).read_to_end(&mut bytes)?;
+        let cut = bytes.len() > FILE_MAX;
+        bytes.truncate(FILE_MAX);
+        Ok(Text { bytes, cut })
+    }
+}
+
+/// Opens a regular file, whose length it tells; none for `/dev/null`.
+fn open(path: &Path) -> Result<Option<(File, usize)>, ReadError> {
+    let flags = libc::O_NONBLOCK | libc::O_NOCTTY;
+    let file = OpenOptions::new().read(true).custom_flags(flags).open(path)?;
+    let metadata = file.metadata()?;
+    if is_null(&metadata) {
+        return Ok(None);
+    }
+    if !metadata.is_file() {
+        return Err(ReadError::NotRegular);
+    }
+    Ok(Some((file, usize::try_from(metadata.len()).unwrap_or(usize::MAX))))
 }
 
 /// Whether this is the device `/dev/null`.
@@ -128,6 +148,9 @@ mod tests {
         assert!(!text.cut);
         assert_eq!(text.bytes.len(), 2 + LINE_MAX + 1 + 3);
         assert!(text.bytes.ends_with(b"x\nb\n"));
+        let whole = Disk.read_whole(&path).unwrap();
+        assert_eq!((whole.bytes.len(), whole.cut), (FILE_MAX, true));
+        assert!(whole.bytes.ends_with(b"xx"));
     }
 
     #[test]

@@ -1,4 +1,4 @@
-//! Reads everything: settings, every container of every lxcpath, and the overlays on them.
+//! Reads everything: settings, every container of every lxcpath, the overlays on them, and native guests.
 //!
 //! A broken file costs itself only, and when it breaks later, not even that: what was known before stays. Files that
 //! containers share are read once in one load.
@@ -15,6 +15,7 @@ use crate::{
     plan::Guests,
 };
 
+mod native;
 mod pass;
 mod rivals;
 mod whole;
@@ -55,9 +56,8 @@ impl Inventory {
         for lxcpath in &self.settings.lxc_paths {
             pass.container(lxcpath, name);
         }
-        if self.complete {
-            pass.orphans(Some(name));
-        }
+        pass.complete = self.complete;
+        pass.leftovers(Some(name));
         let files = pass.files.take().unwrap_or_default();
         let (mut guests, mut dependencies, found) = pass.finish();
         let stale = |old: &Diagnostic| {
@@ -132,8 +132,8 @@ fn read(directories: &Directories, lxc_path: Option<&Path>, before: Option<&Inve
         pass.discover(lxcpath);
     }
     let complete = foreign.is_none() && pass.complete;
-    if complete {
-        pass.orphans(None);
+    if foreign.is_none() {
+        pass.leftovers(None);
     }
     let (guests, dependencies, found) = pass.finish();
     in_files.extend(found);
@@ -156,7 +156,7 @@ fn rivals() -> Rivals {
 /// Why a guest cannot be shown.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum Absent {
-    /// No lxcpath has a container of this name.
+    /// No lxcpath has a container of this name, and no file defines it.
     #[error("no guest is named \"{guest}\" in the configuration")]
     Unknown {
         /// The name.
@@ -172,7 +172,7 @@ pub enum Absent {
     },
 }
 
-/// One container with the place that each setting came from, and what is wrong with its files and with the settings of
+/// One guest with the place that each setting came from, and what is wrong with its files and with the settings of
 /// the daemon, which may say where it lies.
 pub fn effective(directories: &Directories, name: &GuestName) -> (Result<Imported, Absent>, Vec<Diagnostic>) {
     let (settings, mut found) = settings::load(directories, &Disk);
@@ -196,6 +196,12 @@ pub fn effective(directories: &Directories, name: &GuestName) -> (Result<Importe
             }
             Err(_) => {}
         }
+    }
+    if let Absent::Unknown { .. } = absent {
+        let mut pass = Pass::new(directories, &settings, None);
+        let imported = pass.defined(name).and_then(|defined| defined.imported);
+        found.extend(pass.finish().2);
+        return (imported.ok_or(absent), tidy(found));
     }
     (Err(absent), tidy(found))
 }

@@ -56,6 +56,16 @@ impl Findings {
         }
     }
 
+    /// How many errors were found, kept or not.
+    pub fn errors(&self) -> u32 {
+        self.counts[Severity::Error as usize]
+    }
+
+    /// The last error that is kept.
+    pub fn last_error(&self) -> Option<&Diagnostic> {
+        self.list.iter().rfind(|found| found.severity == Severity::Error)
+    }
+
     /// All that is kept, and a note of how much is not.
     pub fn finish(mut self) -> Vec<Diagnostic> {
         let left_out: u32 = self.counts.iter().map(|count| count.saturating_sub(MOST)).sum();

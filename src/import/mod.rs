@@ -19,6 +19,8 @@ mod fingerprint;
 mod hook;
 pub mod layer;
 pub mod lxc;
+pub mod native;
+pub mod oci;
 pub mod overlay;
 mod probe;
 mod ready;

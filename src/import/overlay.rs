@@ -12,7 +12,9 @@ use crate::model::{
 };
 
 use super::{
-    Layer, Sourced, Text, hook, ready, resource, restart,
+    Layer, Sourced, Text, hook,
+    native::{self, NativeLayer},
+    ready, resource, restart,
     toml::{Document, Field, decode, either},
 };
 
@@ -20,9 +22,19 @@ const START: [&str; 9] =
     ["auto", "order", "delay", "group", "after", "wants", "requires", "timeout", "network-online"];
 const REBOOT: [&str; 2] = ["action", "limit"];
 const STOP: [&str; 1] = ["timeout"];
-/// Everything that may stand at the top of an overlay.
-const TOP: [&str; 10] =
-    ["start", "ready", "restart", "health", "reboot", "stop", "hooks", "resources", "owner", "engine"];
+/// What says when and how a guest is supervised, whatever runs it.
+const SHARED: [&str; 9] =
+    ["start", "ready", "restart", "health", "reboot", "stop", "hooks", "resources", "owner"];
+/// Everything that may stand at the top of every overlay.
+const TOP: [&str; 10] = {
+    let mut keys = ["engine"; 10];
+    let mut at = 0;
+    while at < SHARED.len() {
+        keys[at] = SHARED[at];
+        at += 1;
+    }
+    keys
+};
 /// What stands in `[defaults]`. Commands, probes for ever and an owner are each guest's own.
 const DEFAULTS: [&str; 6] = ["start", "ready", "restart", "reboot", "stop", "resources"];
 
@@ -31,8 +43,14 @@ const DEFAULTS: [&str; 6] = ["start", "ready", "restart", "reboot", "stop", "res
 pub struct Overlay {
     /// Its settings.
     pub layer: Layer,
+    /// What only native guests have.
+    pub native: NativeLayer,
+    /// The keys of that, as written.
+    pub native_keys: Vec<Sourced<&'static str>>,
     /// The engine it names. A discovered guest has its engine already.
     pub engine: Option<Sourced<String>>,
+    /// Where something is lost that may have been part of a native guest itself.
+    pub broken: Option<Origin>,
     /// What is wrong with it.
     pub diagnostics: Vec<Diagnostic>,
 }
@@ -42,15 +60,26 @@ pub fn read(file: impl Into<Arc<Path>>, text: &Text) -> Overlay {
     let file = file.into();
     let mut overlay = Overlay::default();
     let text = decode(&file, text, &mut overlay.diagnostics);
+    overlay.broken = overlay.diagnostics.first().map(|lost| lost.origin.clone());
+    let known: Vec<_> = TOP.into_iter().chain(native::keys()).collect();
+    let mut reader = native::Reader::new();
     let (mut document, table) = Document::parse(file, &text);
     for field in Document::fields("", &table) {
+        let before = document.errors();
         if field.key == "engine" {
             overlay.engine =
                 document.text(&field, "the name of an engine", "\"native\"", |name| Some(name.to_owned()));
+        } else if let Some(key) = native::keys().find(|key| *key == field.key) {
+            reader.read(&mut document, &field);
+            overlay.native_keys.push(document.sourced(&field, key));
         } else {
-            section(&mut document, &field, &mut overlay.layer, &TOP);
+            section(&mut document, &field, &mut overlay.layer, &known);
+        }
+        if overlay.broken.is_none() && document.errors() > before && !SHARED.contains(&field.key) {
+            overlay.broken = document.last_error().or_else(|| Some(document.origin(&field)));
         }
     }
+    overlay.native = reader.finish();
     overlay.diagnostics.extend(document.finish());
     overlay
 }
@@ -74,14 +103,24 @@ pub fn refuse_engine(guest: &GuestName, overlay: &Overlay) -> Option<Diagnostic>
     Some(Diagnostic::error(engine.origin.clone(), message).about(guest))
 }
 
-/// What to say of a file for a guest that was not discovered.
+/// What to say of a file for a guest that was not discovered, and that no file says to be native.
 pub fn orphan(guest: &GuestName, file: &Path, overlay: &Overlay) -> Diagnostic {
-    match &overlay.engine {
-        Some(engine) if engine.value != "lxc" => Diagnostic::error(
+    let own = overlay.native_keys.first();
+    match (&overlay.engine, own) {
+        (Some(engine), _) if engine.value != "lxc" => Diagnostic::error(
             engine.origin.clone(),
             format!(
-                "this version runs LXC containers only, so that {guest} with engine = \"{}\" is ignored; remove the file",
+                "this version runs LXC containers and native guests only, so that {guest} with engine = \"{}\" is \
+                 ignored; write engine = \"native\", or remove the file",
                 shown(&engine.value)
+            ),
+        ),
+        (None, Some(key)) => Diagnostic::error(
+            key.origin.clone(),
+            format!(
+                "{} is a key of native guests, and nothing says that {guest} is one; write engine = \"native\" at \
+                 the top",
+                key.value
             ),
         ),
         _ => Diagnostic::warning(
@@ -134,17 +173,30 @@ fn stranger<'t>(document: &mut Document<'t>, field: &Field<'_, 't>, known: &[&st
 
 /// The sections that a key stands in.
 fn homes(key: &str) -> impl Iterator<Item = &'static str> {
-    const SECTIONS: [(&str, &[&str]); 8] = [
-        ("start", &START),
-        ("ready", &ready::READY),
-        ("restart", &restart::KEYS),
-        ("health", &ready::HEALTH),
-        ("reboot", &REBOOT),
-        ("stop", &STOP),
-        ("hooks", &hook::KEYS),
-        ("resources", &resource::KEYS),
-    ];
-    SECTIONS.into_iter().filter(move |(_, keys)| keys.contains(&key)).map(|(section, _)| section)
+    SECTIONS
+        .into_iter()
+        .chain(native::SECTIONS)
+        .filter(move |(_, keys)| keys.contains(&key))
+        .map(|(section, _)| section)
+}
+
+/// The sections that every guest has, and their keys.
+const SECTIONS: [(&str, &[&str]); 8] = [
+    ("start", &START),
+    ("ready", &ready::READY),
+    ("restart", &restart::KEYS),
+    ("health", &ready::HEALTH),
+    ("reboot", &REBOOT),
+    ("stop", &STOP),
+    ("hooks", &hook::KEYS),
+    ("resources", &resource::KEYS),
+];
+
+/// Every key of an overlay with its section, for whoever wants to tell about them; those at the top have none.
+pub fn keys() -> impl Iterator<Item = (&'static str, &'static str)> {
+    let inside = SECTIONS.into_iter().chain(native::SECTIONS);
+    let inside = inside.flat_map(|(section, keys)| keys.iter().map(move |key| (section, *key)));
+    TOP.into_iter().chain(native::keys()).map(|key| ("", key)).chain(inside)
 }
 
 fn start<'t>(document: &mut Document<'t>, field: &Field<'_, 't>, layer: &mut Layer) {

@@ -1,6 +1,6 @@
 //! Probes: the keys of `[ready]` and `[health]` that say what a guest is asked, of which each section takes one.
 
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 
 use crate::model::Probe;
 
@@ -40,7 +40,7 @@ fn path<'t>(
     probe: impl FnOnce(PathBuf) -> Probe,
 ) -> Option<Sourced<Probe>> {
     document.text(field, "an absolute path inside the guest, without \"..\"", example, |text| {
-        (Probe::takes(Path::new(text)) && !text.contains('\0')).then(|| probe(text.into()))
+        value::path(text).map(probe)
     })
 }
 
@@ -82,7 +82,7 @@ impl<T> Choice<T> {
             Some((first, line)) => {
                 document.error(field, || {
                     format!(
-                        "{} contradicts {first} (line {line}): only one of them can be asked; neither counts, \
+                        "{} contradicts {first} (line {line}): only one of them can be; neither counts, \
                          remove one",
                         field.name()
                     )

@@ -147,6 +147,16 @@ impl<'t> Document<'t> {
         self.findings.finish()
     }
 
+    /// How many errors were found so far.
+    pub fn errors(&self) -> u32 {
+        self.findings.errors()
+    }
+
+    /// Where the last error is, as far as errors are kept.
+    pub fn last_error(&self) -> Option<Origin> {
+        self.findings.last_error().map(|error| error.origin.clone())
+    }
+
     /// The fields of a table, in the order written.
     pub fn fields<'v>(section: &'v str, table: &'v DeTable<'t>) -> impl Iterator<Item = Field<'v, 't>> {
         table.iter().map(move |(key, value)| Field {

@@ -1,8 +1,11 @@
-//! Values that are written as text in TOML: durations and limits.
+//! Values that are written as text in TOML: durations, limits, addresses, names of hosts and paths.
 
-use std::time::Duration;
+use std::{
+    path::{Path, PathBuf},
+    time::Duration,
+};
 
-use crate::model::Limit;
+use crate::model::{Limit, Probe, path};
 
 /// The longest duration that is taken: what LXC's delay can hold, 136 years. Keeps every sum of durations far from
 /// overflow.
@@ -61,12 +64,29 @@ fn is_host(text: &str) -> bool {
     if text.bytes().all(|byte| byte.is_ascii_digit() || byte == b'.') {
         return text.parse::<core::net::Ipv4Addr>().is_ok();
     }
+    text.len() <= LONGEST && are_labels(text.strip_suffix('.').unwrap_or(text))
+}
+
+/// A name that a host gives itself: at most 64 characters, which is what the kernel keeps.
+pub fn is_own_name(text: &str) -> bool {
+    text.len() <= 64 && are_labels(text)
+}
+
+fn are_labels(text: &str) -> bool {
     let is_label = |label: &str| {
         !label.is_empty()
             && !label.starts_with('-')
             && label.bytes().all(|byte| byte.is_ascii_alphanumeric() || b"_-".contains(&byte))
     };
-    text.len() <= LONGEST && text.strip_suffix('.').unwrap_or(text).split('.').all(is_label)
+    text.split('.').all(is_label)
+}
+
+/// An absolute path without `..`, in its shortest spelling.
+pub fn path(text: &str) -> Option<PathBuf> {
+    /// The kernel's PATH_MAX, with the zero at the end.
+    const LONGEST: usize = 4095;
+    let is_clean = text.len() <= LONGEST && !text.contains('\0') && Probe::takes(Path::new(text));
+    is_clean.then(|| path::normal(Path::new(text)))
 }
 
 #[cfg(test)]
@@ -106,6 +126,32 @@ mod tests {
             ("5/1m/2", None),
         ] {
             assert_eq!(limit(text), expected, "{text:?}");
+        }
+    }
+
+    #[test]
+    fn paths_are_absolute_and_go_nowhere_else() {
+        for (text, expected) in [
+            ("/srv/web", Some("/srv/web")),
+            ("/srv//web/./", Some("/srv/web")),
+            ("/", Some("/")),
+            ("srv", None),
+            ("", None),
+            ("/srv/../etc", None),
+            ("/a\0b", None),
+        ] {
+            assert_eq!(path(text).as_deref(), expected.map(Path::new), "{text:?}");
+        }
+        assert_eq!(path(&"/a".repeat(3000)), None);
+    }
+
+    #[test]
+    fn hosts_name_themselves_with_labels() {
+        for good in ["web", "web-1.example.org", "42", "a_b"] {
+            assert!(is_own_name(good), "{good}");
+        }
+        for bad in ["", ".", "web.", "-web", "a b", "ü", "a/b", &"x".repeat(65)] {
+            assert!(!is_own_name(bad), "{bad}");
         }
     }
 

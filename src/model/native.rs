@@ -1,6 +1,6 @@
 //! A native guest: what the embedded engine needs to know of it. It travels to its monitor, `guest-run`, as JSON.
 
-use std::{path::PathBuf, sync::Arc};
+use std::{fmt, path::PathBuf, sync::Arc};
 
 use serde::{Deserialize, Serialize};
 
@@ -36,6 +36,8 @@ pub struct NativeSpec {
     pub lifecycle: Lifecycle,
     /// Whom its own reboots and halts are told, and as whom.
     pub helper: Helper,
+    /// Why it cannot be started, where something of this could not be read: what is left may hold it less than was written.
+    pub refused: Option<String>,
 }
 
 impl NativeSpec {
@@ -55,6 +57,7 @@ impl NativeSpec {
             process: Process::default(),
             lifecycle: Lifecycle::default(),
             helper: Helper::Guestd,
+            refused: None,
         }
     }
 }
@@ -156,6 +159,20 @@ pub enum Seccomp {
     Default,
     /// None.
     Off,
+}
+
+impl Seccomp {
+    /// Both, in the order in which they are told.
+    pub const ALL: [Self; 2] = [Self::Default, Self::Off];
+}
+
+impl fmt::Display for Seccomp {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.pad(match self {
+            Self::Default => "default",
+            Self::Off => "off",
+        })
+    }
 }
 
 /// How a guest's processes are treated beside others.
@@ -273,6 +290,27 @@ pub enum Scheduler {
     RoundRobin(u8),
     /// Real time, until it yields, with this priority from 1 to 99.
     Fifo(u8),
+}
+
+impl fmt::Display for Scheduler {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Other => f.pad("other"),
+            Self::Batch => f.pad("batch"),
+            Self::Idle => f.pad("idle"),
+            Self::RoundRobin(priority) => write!(f, "rr:{priority}"),
+            Self::Fifo(priority) => write!(f, "fifo:{priority}"),
+        }
+    }
+}
+
+impl fmt::Display for ResourceLimit {
+    /// As `1024:unlimited`, or one of them where both are equal.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let [soft, hard] = [self.soft, self.hard]
+            .map(|limit| limit.map_or_else(|| "unlimited".to_owned(), |limit| limit.to_string()));
+        if soft == hard { f.pad(&soft) } else { write!(f, "{soft}:{hard}") }
+    }
 }
 
 /// Whom a guest's own reboots and halts are told.

@@ -17,9 +17,9 @@ use crate::{
         disk::{Disk, hidden_from_user},
         settings::{ignored, toml_files},
     },
-    import::{Files, Layer, ReadError, Settings, lxc, overlay},
+    import::{Files, Layer, ReadError, Settings, lxc, native, overlay},
     launch,
-    model::{Diagnostic, Guest, GuestName, Origin, Severity},
+    model::{Diagnostic, EngineKind, Guest, GuestName, Origin, Severity},
     plan::Guests,
 };
 
@@ -29,19 +29,19 @@ const BASE: &str = "/";
 /// One pass under way.
 pub(super) struct Pass<'l> {
     directories: &'l Directories,
-    settings: &'l Settings,
+    pub(super) settings: &'l Settings,
     /// What was known before: what can no longer be used stays as it was.
-    before: Option<&'l Inventory>,
+    pub(super) before: Option<&'l Inventory>,
     pub(super) reader: lxc::Reader<'static>,
     /// The files under `guests/`, by guest, each list in the order in which they are laid.
-    overlays: BTreeMap<GuestName, Vec<PathBuf>>,
+    pub(super) overlays: BTreeMap<GuestName, Vec<PathBuf>>,
     pub(super) guests: Guests,
     pub(super) dependencies: Dependencies,
-    /// The files that containers were made of, where somebody wants to know.
+    /// The files that guests were made of, where somebody wants to know.
     pub(super) files: Option<Vec<PathBuf>>,
     /// Whether every lxcpath could be read, as far as it is there.
     pub(super) complete: bool,
-    diagnostics: Vec<Diagnostic>,
+    pub(super) diagnostics: Vec<Diagnostic>,
 }
 
 impl<'l> Pass<'l> {
@@ -208,8 +208,9 @@ impl<'l> Pass<'l> {
         }
         let layer = self.laid(&overlay);
         self.diagnostics.extend(layer.findings().map(|found| found.about(name)));
-        if !launch::is_systemd(self.settings.launcher) {
-            self.diagnostics.extend(whole::without_systemd(&layer).map(|found| found.about(name)));
+        if !self.is_systemd() {
+            let found = whole::without_systemd(&layer, EngineKind::Lxc);
+            self.diagnostics.extend(found.map(|found| found.about(name)));
         }
         let named = whole::dependencies(&layer);
         if !named.is_empty() {
@@ -218,6 +219,11 @@ impl<'l> Pass<'l> {
         let read = config.guest(name.clone(), Arc::clone(lxcpath), &self.settings.defaults, overlay);
         let guest = self.kept(read, broken_config, broken_overlay);
         self.guests.insert(name.clone(), guest);
+    }
+
+    /// Whether guests are launched in units of systemd.
+    pub(super) fn is_systemd(&self) -> bool {
+        launch::is_systemd(self.settings.launcher)
     }
 
     /// All that guestd's own files say of a guest whose overlays say this.
@@ -229,7 +235,12 @@ impl<'l> Pass<'l> {
 
     /// The guest to go on with: where its files are broken, what was known of it before counts. With the config, its
     /// digest stays too, so that a reboot does not start the guest anew with what LXC would refuse.
-    fn kept(&mut self, read: Guest, config: Option<Origin>, overlay: Option<Origin>) -> Arc<Guest> {
+    pub(super) fn kept(
+        &mut self,
+        read: Guest,
+        config: Option<Origin>,
+        overlay: Option<Origin>,
+    ) -> Arc<Guest> {
         let broken = config.as_ref().or(overlay.as_ref());
         let known = self.before.and_then(|before| before.guests.get(&read.name));
         let (Some(origin), Some(known)) = (broken, known.filter(|known| known.lxcpath() == read.lxcpath()))
@@ -242,14 +253,19 @@ impl<'l> Pass<'l> {
         if config.is_none() && overlaid == read || **known == read {
             return Arc::new(read);
         }
-        let message =
-            format!("{name} keeps the settings that it had before, until the errors here are mended");
-        self.diagnostics.push(Diagnostic::warning(origin.clone(), message).about(name));
-        self.keep_dependencies(name);
+        self.keeps(name, origin);
         if config.is_some() {
             return Arc::clone(known);
         }
         Arc::new(overlaid)
+    }
+
+    /// Says that a guest stays as it was known, and keeps whom it names.
+    pub(super) fn keeps(&mut self, name: &GuestName, broken: &Origin) {
+        let message =
+            format!("{name} keeps the settings that it had before, until the errors here are mended");
+        self.diagnostics.push(Diagnostic::warning(broken.clone(), message).about(name));
+        self.keep_dependencies(name);
     }
 
     /// A container whose `config` cannot be read.
@@ -275,6 +291,7 @@ impl<'l> Pass<'l> {
                 Ok(text) => {
                     let overlay = overlay::read(path.as_path(), &text);
                     self.diagnostics.extend(overlay::refuse_engine(name, &overlay));
+                    self.diagnostics.extend(native::refuse_keys(name, &overlay));
                     self.diagnostics.extend(overlay.diagnostics.into_iter().map(|found| found.about(name)));
                     layer.lay(overlay.layer);
                     read.push(path);
@@ -286,22 +303,6 @@ impl<'l> Pass<'l> {
         (layer, read)
     }
 
-    /// Overlays that no container was found for, all of them or those of one name.
-    pub(super) fn orphans(&mut self, only: Option<&GuestName>) {
-        let overlays = std::mem::take(&mut self.overlays).into_iter();
-        for (name, paths) in overlays.filter(|(name, _)| only.is_none_or(|only| only == name)) {
-            for path in paths {
-                match Disk.read(&path) {
-                    Ok(text) => {
-                        let overlay = overlay::read(path.as_path(), &text);
-                        self.diagnostics.push(overlay::orphan(&name, &path, &overlay));
-                    }
-                    Err(error) => self.diagnostics.push(ignored(&path, error).about(&name)),
-                }
-            }
-        }
-    }
-
     /// What is wrong with the files.
     pub(super) fn finish(mut self) -> (Guests, Dependencies, Vec<Diagnostic>) {
         self.diagnostics.extend(self.reader.take_diagnostics());
@@ -310,7 +311,7 @@ impl<'l> Pass<'l> {
 }
 
 /// Where the first error is.
-fn first_error<'d>(diagnostics: impl IntoIterator<Item = &'d Diagnostic>) -> Option<Origin> {
+pub(super) fn first_error<'d>(diagnostics: impl IntoIterator<Item = &'d Diagnostic>) -> Option<Origin> {
     let mut errors = diagnostics.into_iter().filter(|found| found.severity == Severity::Error);
     errors.next().map(|found| found.origin.clone())
 }

@@ -4,7 +4,7 @@ use std::{collections::BTreeMap, path::Path};
 
 use crate::{
     import::{Layer, Settings},
-    model::{Diagnostic, GuestName, Order, Origin},
+    model::{Diagnostic, EngineKind, GuestName, Order, Origin},
     plan::{self, Cycle, Guests},
 };
 
@@ -29,14 +29,14 @@ pub(super) fn dependencies(layer: &Layer) -> Vec<Dependency> {
 }
 
 /// Settings that only a unit of systemd can keep, where guests are launched without one.
-pub(super) fn without_systemd(layer: &Layer) -> impl Iterator<Item = Diagnostic> {
+pub(super) fn without_systemd(layer: &Layer, engine: EngineKind) -> impl Iterator<Item = Diagnostic> {
     const WHY: &str = "systemd, and guests are launched without it here (see launcher in guestd.toml)";
+    let instead = match engine {
+        EngineKind::Lxc => "limit guests in their LXC configuration, such as with lxc.cgroup2.memory.max",
+        EngineKind::Native => "limit each process with [limits]",
+    };
     let resources = layer.resources.first_key_value().map(|(resource, amount)| {
-        let message = format!(
-            "{} has no effect: [resources] need {WHY}; limit guests in their LXC configuration, such as with \
-             lxc.cgroup2.memory.max",
-            resource.setting()
-        );
+        let message = format!("{} has no effect: [resources] need {WHY}; {instead}", resource.setting());
         Diagnostic::warning(amount.origin.clone(), message)
     });
     let online = layer.network_online.as_ref().filter(|wanted| wanted.value).map(|wanted| {
@@ -100,7 +100,8 @@ fn each(dependencies: &Dependencies) -> impl Iterator<Item = (&GuestName, &Depen
 
 /// The two generations of LXC read `lxc.start.order` in opposite ways, so nobody should rely on a default.
 pub(super) fn order(settings: &Settings, file: &Path, guests: &Guests) -> Option<Diagnostic> {
-    if settings.order_is_written || guests.values().all(|guest| guest.start.order == 0) {
+    let mut containers = guests.values().filter(|guest| guest.engine_kind() == EngineKind::Lxc);
+    if settings.order_is_written || containers.all(|guest| guest.start.order == 0) {
         return None;
     }
     let message = format!(

@@ -175,7 +175,7 @@ fn two_conditions_contradict_each_other_and_neither_counts() {
         let (overlay, found) = parse(format!("[{section}]\n{first}\ntimeout = 5\n{second}\n"));
         let key = |line: &str| format!("{section}.{}", line.split(' ').next().unwrap());
         let wanted = format!(
-            "/o:4: error: {} contradicts {} (line 2): only one of them can be asked; neither counts, remove one",
+            "/o:4: error: {} contradicts {} (line 2): only one of them can be; neither counts, remove one",
             key(second),
             key(first)
         );

@@ -1,0 +1,1 @@
+//! Native guests, key by key.
