@@ -13,6 +13,7 @@ use guestd::{
 use tempfile::TempDir;
 
 mod again;
+mod native;
 mod systemd;
 
 /// A host's folders under a temporary one.
@@ -294,7 +295,7 @@ fn names_of_nobody_are_warned_of() {
     said.sort();
     for (line, start) in said.iter().zip([
         "etc/guests/old.toml: warning: no container is named old",
-        "etc/guests/vm.toml:1: error: this version runs LXC containers only",
+        "etc/guests/vm.toml:1: error: this version runs LXC containers and native guests only",
         "etc/guests/web.toml:1: error: engine = \"lxc\" cannot stand in an overlay",
         "etc/guests/web.toml:3: error: start.requires of web names db",
         "etc/guests/web.toml:4: error: the dependencies web → web form a cycle",

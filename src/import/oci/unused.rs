@@ -8,7 +8,7 @@ use crate::{import::findings::Findings, model::name::shown};
 pub(super) fn tell(spec: &Spec, findings: &mut Findings) {
     let mut unused = |is_said: bool, key: &str, instead: &str| {
         if is_said {
-            findings.warning(None, || format!("{key} is not used: {instead}"));
+            findings.warning(None, || format!("not used: {key}; {instead}"));
         }
     };
     let hooks = spec.hooks().as_ref().is_some_and(|hooks| {

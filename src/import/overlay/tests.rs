@@ -212,8 +212,19 @@ fn an_engine_is_refused_over_a_container_and_without_one() {
     let (overlay, _) = parse("engine = \"native\"\n");
     let message = refuse_engine(&name, &overlay).unwrap().to_string();
     assert!(message.starts_with("/o:1: error: engine = \"native\" cannot stand in an overlay"), "{message}");
-    let message = orphan(&name, Path::new("/o"), &overlay).to_string();
-    assert!(message.starts_with("/o:1: error: this version runs LXC containers only"), "{message}");
+    for (text, part) in [
+        (
+            "engine = \"libvirt\"\n",
+            "/o:1: error: this version runs LXC containers and native guests only, so that web with",
+        ),
+        (
+            "[start]\n[limits]\n",
+            "/o:2: error: limits is a key of native guests, and nothing says that web is one",
+        ),
+    ] {
+        let message = orphan(&name, Path::new("/o"), &parse(text).0).to_string();
+        assert!(message.starts_with(part), "{message}");
+    }
 }
 
 #[test]
