@@ -51,3 +51,25 @@ fn the_manual_names_what_hooks_get() {
     let (hooks, _) = hooks.split_once(".SS ").expect("its end");
     assert_eq!(named(hooks), named(&code));
 }
+
+/// The text of a section of a page, without its markup.
+fn section(page: &str, heading: &str) -> String {
+    let (_, text) = page.split_once(&format!("\n{heading}\n")).expect(heading);
+    let text = text.split("\n.SH ").next().unwrap_or(text);
+    let mut plain = text.replace("\\-", "-").replace("\\~", " ").replace("\\(dq", "\"");
+    for font in ["\\fB", "\\fI", "\\fR"] {
+        plain = plain.replace(font, "");
+    }
+    plain
+}
+
+#[test]
+fn the_manual_has_every_key_of_a_guest() {
+    let page = section(&read("man/guestd.toml.5"), ".SH \"SETTINGS OF A GUEST\"");
+    // A heading, a tag of its own, or one of a list: the key stands as a word in bold.
+    let bold = page.lines().filter(|line| line.starts_with(".B") || line.starts_with(".SS"));
+    let words: std::collections::BTreeSet<&str> =
+        bold.flat_map(|line| line.split([' ', '"', '=', '[', ']', ','])).collect();
+    let missing: Vec<_> = guestd::import::overlay::keys().filter(|(_, key)| !words.contains(key)).collect();
+    assert!(missing.is_empty(), "{missing:?} of guests are not in man/guestd.toml.5");
+}

@@ -118,6 +118,15 @@ fn what_is_wrong_is_told_and_costs_no_other_guest() {
 }
 
 #[test]
+fn what_only_systemd_can_keep_is_told() {
+    let host = Host::new(&format!("{WRITTEN}\nlauncher = \"direct\""));
+    host.write("etc/guests/web.toml", format!("{WEB}[resources]\nTasksMax = 5\n"));
+    let said = host.said(&host.load());
+    let start = "etc/guests/web.toml:4: warning: resources.TasksMax has no effect: [resources] need systemd";
+    assert!(said[0].starts_with(start) && said[0].ends_with("with [limits]"), "{said:#?}");
+}
+
+#[test]
 fn one_guest_can_be_read_again() {
     let host = Host::new(WRITTEN);
     host.write("etc/guests/web.toml", WEB).write("etc/guests/old.toml", "nice = 5\n");
@@ -189,7 +198,7 @@ fn native_guests_stay_when_an_lxcpath_cannot_be_read() {
 
 #[test]
 fn a_bundle_lies_beneath_the_guests_own_file() {
-    let host = Host::new(WRITTEN);
+    let host = Host::new(&format!("{WRITTEN}\nlauncher = \"systemd\""));
     let bundle = host.path("bundle");
     let toml = format!("engine = \"native\"\nbundle = {bundle:?}\nhostname = \"mine\"\n");
     host.write("etc/guests/web.toml", &toml);
