@@ -156,7 +156,9 @@ async fn a_console_that_is_configured_is_left_alone() {
     let config = bench.host.lxcpath().join(guest.name.as_str()).join("config");
     let more = format!("{}lxc.console.logfile = {}\n", fs::read_to_string(&config).unwrap(), log.display());
     fs::write(&config, more).unwrap();
-    let EngineSpec::Lxc(spec) = &mut Arc::get_mut(&mut guest.guest).unwrap().engine;
+    let EngineSpec::Lxc(spec) = &mut Arc::get_mut(&mut guest.guest).unwrap().engine else {
+        panic!("no container")
+    };
     spec.own_console = true;
     bench.up(&guest).await;
     assert!(eventually(|| fs::read_to_string(&log).is_ok_and(|text| text.contains("mine"))).await);

@@ -131,7 +131,7 @@ async fn what_runs_by_another_path_is_not_started_twice() {
         let alias = bench.host.folder().join("alias");
         std::os::unix::fs::symlink(bench.host.lxcpath(), &alias).unwrap();
         let mut by_alias = Guest::clone(&guest);
-        let EngineSpec::Lxc(spec) = &mut by_alias.engine;
+        let EngineSpec::Lxc(spec) = &mut by_alias.engine else { panic!("no container") };
         spec.lxcpath = alias.as_path().into();
         let by_alias = Arc::new(by_alias);
 

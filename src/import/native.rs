@@ -43,6 +43,9 @@ pub const ENGINE: &str = "native";
 pub(super) const SECTIONS: [(&str, &[&str]); 3] =
     [("capabilities", &security::CAPABILITIES), ("limits", &process::LIMITS), (mounts::KEY, &mounts::KEYS)];
 
+/// The one of these that is a list of tables.
+pub(super) const LIST: &str = mounts::KEY;
+
 /// All keys that stand at the top of a native guest's file, beside those that every guest has.
 pub fn keys() -> impl Iterator<Item = &'static str> {
     let keys = [&root::KEYS[..], &init::KEYS, &[mounts::KEY], &security::KEYS, &process::KEYS];

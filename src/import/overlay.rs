@@ -157,7 +157,11 @@ fn section<'t>(document: &mut Document<'t>, field: &Field<'_, 't>, layer: &mut L
 fn stranger<'t>(document: &mut Document<'t>, field: &Field<'_, 't>, known: &[&str]) {
     let (key, above) = (field.key, field.section);
     let homes = homes(key).filter(|section| known.contains(section));
-    let homes: Vec<_> = homes.map(|section| format!("[{above}{section}]")).collect();
+    let heading = |section| match section == native::LIST {
+        true => format!("[[{section}]]"),
+        false => format!("[{above}{section}]"),
+    };
+    let homes: Vec<_> = homes.map(heading).collect();
     if !homes.is_empty() {
         document.error(field, || {
             format!("unknown key {}; {key} belongs into the section {}", field.name(), either(&homes))

@@ -45,46 +45,44 @@ pub(super) fn read<'t>(document: &mut Document<'t>, field: &Field<'_, 't>) -> Op
     Some(document.sourced(field, mounts))
 }
 
-fn mount<'t>(document: &mut Document<'t>, whole: &Field<'_, 't>, table: &DeTable<'t>) -> Option<Mount> {
-    let (mut source, mut target, mut kind) = (None, None, None);
-    let (mut options, mut optional) = (Vec::new(), false);
-    let mut is_whole = true;
-    for field in Document::fields("mount.", table) {
-        let is_read = match field.key {
-            "source" => {
-                source = document.text(&field, SOURCE, "\"/srv/data\"", source_of);
-                source.is_some()
-            }
-            "target" => {
-                target = document.text(&field, TARGET, "\"/data\"", target_of);
-                target.is_some()
-            }
-            "type" => {
-                kind = document.text(&field, KIND, "\"tmpfs\"", kind_of);
-                kind.is_some()
-            }
+/// A mount of which not everything is read yet.
+#[derive(Debug, Default)]
+struct Draft {
+    source: Option<String>,
+    target: Option<String>,
+    kind: Option<String>,
+    options: Vec<String>,
+    optional: bool,
+}
+
+impl Draft {
+    /// Reads one key; none where it cannot be used.
+    fn read<'t>(&mut self, document: &mut Document<'t>, field: &Field<'_, 't>) -> Option<()> {
+        match field.key {
+            "source" => self.source = Some(document.text(field, SOURCE, "\"/srv/data\"", source_of)?.value),
+            "target" => self.target = Some(document.text(field, TARGET, "\"/data\"", target_of)?.value),
+            "type" => self.kind = Some(document.text(field, KIND, "\"tmpfs\"", kind_of)?.value),
             "options" => {
-                let read = document.list(&field, "[\"ro\", \"nosuid\"]", options_of);
-                let is_read = read.is_some();
-                options = read.map_or_else(Vec::new, |options| options.value.concat());
-                is_read
+                self.options = document.list(field, "[\"ro\", \"nosuid\"]", options_of)?.value.concat();
             }
-            "optional" => {
-                let read = document.boolean(&field);
-                optional = read.as_ref().is_some_and(|read| read.value);
-                read.is_some()
-            }
-            _ => {
-                document.unknown(&field, &KEYS);
-                true
-            }
-        };
-        is_whole &= is_read;
+            "optional" => self.optional = document.boolean(field)?.value,
+            _ => document.unknown(field, &KEYS),
+        }
+        Some(())
     }
-    if !is_whole {
+}
+
+fn mount<'t>(document: &mut Document<'t>, whole: &Field<'_, 't>, table: &DeTable<'t>) -> Option<Mount> {
+    let mut draft = Draft::default();
+    let mut is_usable = true;
+    for field in Document::fields("mount.", table) {
+        is_usable &= draft.read(document, &field).is_some();
+    }
+    let Draft { source, target, kind, options, optional } = draft;
+    // What it lacks is no news where that is what could not be read.
+    if !is_usable {
         return None;
     }
-    let [source, target, kind] = [source, target, kind].map(|text| text.map(|text| text.value));
     match complete(source, target, kind) {
         Ok((source, target, kind)) => Some(Mount { source, target, kind, options, optional }),
         Err(missing) => {

@@ -53,23 +53,25 @@ fn the_guests_own_file_wins() {
     insta::assert_snapshot!(shown(toml, RUNC));
 }
 
+/// What is said of a file, which is one thing.
+#[track_caller]
+fn said(json: &str, start: &str) {
+    let found = read(Path::new("/b/config.json"), &text(json.as_bytes())).diagnostics;
+    assert_eq!(found.len(), 1, "{json}: {found:?}");
+    assert!(found[0].to_string().starts_with(start), "{json}: {}", found[0]);
+}
+
+fn with(part: &str) -> String {
+    format!("{{\n\"ociVersion\": \"1.0.2\", \"root\": {{ \"path\": \"r\" }}, {part} }}")
+}
+
+fn process(part: &str) -> String {
+    with(&format!("\"process\": {{ \"user\": {{ \"uid\": 0, \"gid\": 0 }}, \"cwd\": \"/\", {part} }}"))
+}
+
 #[test]
-fn mistakes_are_named() {
-    let with =
-        |part: &str| format!("{{\n\"ociVersion\": \"1.0.2\", \"root\": {{ \"path\": \"r\" }}, {part} }}");
-    let process = |part: &str| {
-        with(&format!("\"process\": {{ \"user\": {{ \"uid\": 0, \"gid\": 0 }}, \"cwd\": \"/\", {part} }}"))
-    };
-    for (json, said) in [
-        (
-            String::new(),
-            "/b/config.json:1: error: not the configuration of an OCI runtime: EOF while parsing",
-        ),
-        (
-            "{\n\n\"root\": 5 }".into(),
-            "/b/config.json:3: error: not the configuration of an OCI runtime: invalid type",
-        ),
-        (with("\"hostname\": \"a b\""), "/b/config.json: error: hostname must be a name of letters"),
+fn mistakes_in_the_process_are_named() {
+    for (json, start) in [
         (process("\"args\": [\"\"]"), "/b/config.json: error: process.args must be a program"),
         (process("\"args\": []"), "/b/config.json: warning: process.args is empty: /sbin/init is run"),
         (
@@ -81,18 +83,35 @@ fn mistakes_are_named() {
             "/b/config.json: error: process.oomScoreAdj must be",
         ),
         (
-            process(
-                "\"args\": [\"a\"], \"rlimits\": [{ \"type\": \"RLIMIT_CPU\", \"soft\": 5, \"hard\": 4 }]",
-            ),
-            "/b/config.json: error: the soft limit of RLIMIT_CPU must be not above the hard one, not \"5\"",
-        ),
-        (
             process("\"args\": [\"a\"], \"scheduler\": { \"policy\": \"SCHED_DEADLINE\" }"),
             "/b/config.json: error: process.scheduler.policy must be SCHED_OTHER",
         ),
         (
             process("\"args\": [\"a\"], \"scheduler\": { \"policy\": \"SCHED_RR\", \"priority\": 100 }"),
             "/b/config.json: error: process.scheduler.priority must be from 1 to 99",
+        ),
+    ] {
+        said(&json, start);
+    }
+}
+
+#[test]
+fn mistakes_elsewhere_are_named() {
+    for (json, start) in [
+        (
+            String::new(),
+            "/b/config.json:1: error: not the configuration of an OCI runtime: EOF while parsing",
+        ),
+        (
+            "{\n\n\"root\": 5 }".into(),
+            "/b/config.json:3: error: not the configuration of an OCI runtime: invalid type",
+        ),
+        (with("\"hostname\": \"a b\""), "/b/config.json: error: hostname must be a name of letters"),
+        (
+            process(
+                "\"args\": [\"a\"], \"rlimits\": [{ \"type\": \"RLIMIT_CPU\", \"soft\": 5, \"hard\": 4 }]",
+            ),
+            "/b/config.json: error: the soft limit of RLIMIT_CPU must be not above the hard one, not \"5\"",
         ),
         (
             "{ \"ociVersion\": \"2.0.0\", \"root\": { \"path\": \"r\" } }".into(),
@@ -116,10 +135,12 @@ fn mistakes_are_named() {
             "/b/config.json: error: linux.\"net.//.//.kernel.panic\" is no name of a sysctl",
         ),
     ] {
-        let found = read(Path::new("/b/config.json"), &text(json.as_bytes())).diagnostics;
-        assert_eq!(found.len(), 1, "{json}: {found:?}");
-        assert!(found[0].to_string().starts_with(said), "{json}: {}", found[0]);
+        said(&json, start);
     }
+}
+
+#[test]
+fn a_file_that_is_too_large_is_ignored() {
     let cut = Text { bytes: RUNC.to_vec(), cut: true };
     let found = read(Path::new("/b/config.json"), &cut).diagnostics;
     assert!(found[0].message.starts_with("the file is larger than 1 MiB"), "{found:?}");

@@ -49,55 +49,51 @@ fn in_the_init() {
     ]);
 }
 
+const IN_MOUNTS: &[(&str, &str)] = &[
+    ("mount = \"/a\"", "mount is a list, one table for each mount; write [[mount]] with two brackets"),
+    ("[mount]", "mount is a list"),
+    ("mount = [5]", "mount is a section"),
+    (
+        "[[mount]]\nsource = \"/a\"\ntarget = \"b\"",
+        "mount.target must be an absolute path inside the guest, below",
+    ),
+    ("[[mount]]\nsource = \"/a\"\ntarget = \"/\"", "mount.target must be an absolute path"),
+    ("[[mount]]\nsource = \"/a\"\ntarget = \"/b/../..\"", "mount.target must be an absolute path"),
+    ("[[mount]]\nsource = \"/a\"\ntarget = \"/b\\n\"", "mount.target must be an absolute path"),
+    ("[[mount]]\nsource = \"\"", "mount.source must be a path of the host, a device"),
+    ("[[mount]]\ntarget = \"/b\"\ntype = \"a/b\"", "mount.type must be a type of file system"),
+    (
+        "[[mount]]\ntarget = \"/b\"\ntype = \"tmpfs\"\noptions = 5",
+        "mount.options must be a list of texts, not 5",
+    ),
+    (
+        "[[mount]]\ntarget = \"/b\"\ntype = \"tmpfs\"\noptions = [\"ro\", \"a,,b\"]",
+        "an element of mount.options is ignored: an option",
+    ),
+    ("[[mount]]\ntarget = \"/b\"\ntype = \"tmpfs\"\noptional = 1", "mount.optional must be true or false"),
+    (
+        "[[mount]]\ntarget = \"/b\"\ntype = \"tmpfs\"\noption = \"ro\"",
+        "unknown key mount.option; did you mean mount.options?",
+    ),
+    ("mount = [{ source = \"/a\" }]", "this mount is ignored: it has no target; write target = \"/data\""),
+    (
+        "mount = [{ source = \"x\", target = \"/b\" }]",
+        "this mount is ignored: it has no type and its source is no",
+    ),
+    (
+        "mount = [{ source = \"/a/..\", target = \"/b\" }]",
+        "this mount is ignored: it has no type and its source",
+    ),
+    (
+        "mount = [{ target = \"/b\", type = \"bind\" }]",
+        "this mount is ignored: its type is \"bind\", which needs",
+    ),
+    ("target = \"/b\"", "unknown key target; target belongs into the section [[mount]]"),
+];
+
 #[test]
 fn in_mounts() {
-    mistakes(&[
-        ("mount = \"/a\"", "mount is a list, one table for each mount; write [[mount]] with two brackets"),
-        ("[mount]", "mount is a list"),
-        ("mount = [5]", "mount is a section"),
-        (
-            "[[mount]]\nsource = \"/a\"\ntarget = \"b\"",
-            "mount.target must be an absolute path inside the guest, below",
-        ),
-        ("[[mount]]\nsource = \"/a\"\ntarget = \"/\"", "mount.target must be an absolute path"),
-        ("[[mount]]\nsource = \"/a\"\ntarget = \"/b/../..\"", "mount.target must be an absolute path"),
-        ("[[mount]]\nsource = \"/a\"\ntarget = \"/b\\n\"", "mount.target must be an absolute path"),
-        ("[[mount]]\nsource = \"\"", "mount.source must be a path of the host, a device"),
-        ("[[mount]]\ntarget = \"/b\"\ntype = \"a/b\"", "mount.type must be a type of file system"),
-        (
-            "[[mount]]\ntarget = \"/b\"\ntype = \"tmpfs\"\noptions = 5",
-            "mount.options must be a list of texts, not 5",
-        ),
-        (
-            "[[mount]]\ntarget = \"/b\"\ntype = \"tmpfs\"\noptions = [\"ro\", \"a,,b\"]",
-            "an element of mount.options is ignored: an option",
-        ),
-        (
-            "[[mount]]\ntarget = \"/b\"\ntype = \"tmpfs\"\noptional = 1",
-            "mount.optional must be true or false",
-        ),
-        (
-            "[[mount]]\ntarget = \"/b\"\ntype = \"tmpfs\"\noption = \"ro\"",
-            "unknown key mount.option; did you mean mount.options?",
-        ),
-        (
-            "mount = [{ source = \"/a\" }]",
-            "this mount is ignored: it has no target; write target = \"/data\"",
-        ),
-        (
-            "mount = [{ source = \"x\", target = \"/b\" }]",
-            "this mount is ignored: it has no type and its source is no",
-        ),
-        (
-            "mount = [{ source = \"/a/..\", target = \"/b\" }]",
-            "this mount is ignored: it has no type and its source",
-        ),
-        (
-            "mount = [{ target = \"/b\", type = \"bind\" }]",
-            "this mount is ignored: its type is \"bind\", which needs",
-        ),
-        ("target = \"/b\"", "unknown key target; target belongs into the section [mount]"),
-    ]);
+    mistakes(IN_MOUNTS);
 }
 
 #[test]
