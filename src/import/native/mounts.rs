@@ -5,11 +5,12 @@ use ::toml::de::{DeTable, DeValue};
 use crate::{
     import::{
         Effective, LIST_MAX, Sourced,
+        findings::nearest,
         layer::{list, quoted, row},
         toml::{Document, Field},
         value,
     },
-    model::Mount,
+    model::{Mount, name::shown as shown_text},
 };
 
 /// The key.
@@ -83,13 +84,45 @@ fn mount<'t>(document: &mut Document<'t>, whole: &Field<'_, 't>, table: &DeTable
     if !is_usable {
         return None;
     }
-    match complete(source, target, kind) {
-        Ok((source, target, kind)) => Some(Mount { source, target, kind, options, optional }),
-        Err(missing) => {
-            document.error(whole, || format!("this mount is ignored: {missing}"));
-            None
-        }
-    }
+    let mount = complete(source, target, kind)
+        .map(|(source, target, kind)| Mount { source, target, kind, options, optional })
+        .map_err(str::to_owned)
+        .and_then(sound);
+    mount.map_err(|wrong| document.error(whole, || format!("this mount is ignored: {wrong}"))).ok()
+}
+
+/// What a folder or file of the host can be mounted with: no file system is asked, so that nobody else would notice a slip.
+const OF_BIND: [&str; 17] = [
+    "ro",
+    "rw",
+    "nosuid",
+    "suid",
+    "nodev",
+    "dev",
+    "noexec",
+    "exec",
+    "noatime",
+    "relatime",
+    "strictatime",
+    "nodiratime",
+    "nosymfollow",
+    "bind",
+    "rbind",
+    "defaults",
+    "nofail",
+];
+
+/// The mount, if its options can be used.
+pub(in crate::import) fn sound(mount: Mount) -> Result<Mount, String> {
+    let is_unknown = |option: &&String| !OF_BIND.contains(&option.as_str()) && !option.starts_with("x-");
+    let Some(option) = mount.options.iter().find(is_unknown).filter(|_| mount.kind == BIND) else {
+        return Ok(mount);
+    };
+    let hint = match nearest(option, OF_BIND) {
+        Some(near) => format!("did you mean {near}?"),
+        None => format!("known are {}", OF_BIND.join(", ")),
+    };
+    Err(format!("its type is \"bind\", which has no option {}; {hint}", shown_text(option)))
 }
 
 /// What a mount has to say: a target, and a source or a type.

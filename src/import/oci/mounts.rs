@@ -7,7 +7,7 @@ use oci_spec::runtime::{Mount as OciMount, Spec};
 use crate::{
     import::{
         LIST_MAX,
-        native::mounts::{BIND, kind_of, options_of, target_of},
+        native::mounts::{BIND, kind_of, options_of, sound, target_of},
     },
     model::Mount,
 };
@@ -27,6 +27,10 @@ const USUAL: [(&str, &str); 9] = [
     ("/run", "tmpfs"),
 ];
 
+/// Whom a mount tells of further mounts below it (mount_namespaces(7)).
+const PROPAGATION: [&str; 8] =
+    ["private", "rprivate", "slave", "rslave", "shared", "rshared", "unbindable", "runbindable"];
+
 impl Reader<'_> {
     pub(super) fn mounts(&mut self, spec: &Spec) {
         let Some(said) = spec.mounts() else { return };
@@ -37,7 +41,13 @@ impl Reader<'_> {
         for mount in said.iter().filter(|mount| !is_usual(mount)) {
             let of = mount.destination().display().to_string();
             match self.mount(mount) {
-                Ok(mount) => mounts.push(mount),
+                Ok(mount) => match sound(mount) {
+                    Ok(mount) => mounts.push(mount),
+                    Err(wrong) => {
+                        self.findings
+                            .error(None, || format!("the mount {} is ignored: {wrong}", super::shown(&of)));
+                    }
+                },
                 Err(wanted) => self.wrong(&format!("the mount {}", super::shown(&of)), &of, wanted),
             }
             if mount.uid_mappings().is_some() || mount.gid_mappings().is_some() {
@@ -55,6 +65,8 @@ impl Reader<'_> {
         let options = said.options().iter().flatten().map(|option| options_of(option));
         let options = options.collect::<Result<Vec<_>, _>>().map_err(|_| "given options such as \"ro\"")?;
         let mut options = options.concat();
+        // What is mounted in a guest, or by it, is never seen outside.
+        options.retain(|option| !PROPAGATION.contains(&option.as_str()));
         let is_bind = options.iter().any(|option| ["bind", "rbind"].contains(&option.as_str()))
             || said.typ().as_deref() == Some(BIND);
         if !is_bind {

@@ -88,6 +88,14 @@ const IN_MOUNTS: &[(&str, &str)] = &[
         "mount = [{ target = \"/b\", type = \"bind\" }]",
         "this mount is ignored: its type is \"bind\", which needs",
     ),
+    (
+        "mount = [{ source = \"/a\", target = \"/b\", options = [\"r0\"] }]",
+        "this mount is ignored: its type is \"bind\", which has no option r0; did you mean ro?",
+    ),
+    (
+        "mount = [{ source = \"/a\", target = \"/b\", options = [\"size=64m\"] }]",
+        "this mount is ignored: its type is \"bind\", which has no option size=64m; known are ro, rw",
+    ),
     ("target = \"/b\"", "unknown key target; target belongs into the section [[mount]]"),
 ];
 
