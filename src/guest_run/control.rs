@@ -138,34 +138,18 @@ impl Control {
             return None;
         };
         if client.role == Role::Console {
-            return match *packet {
-                [TYPED, ref text @ ..] => Some(Wish::Typed(text.to_vec())),
-                [SIZE, a, b, c, d] => {
-                    Some(Wish::Size(u16::from_le_bytes([a, b]), u16::from_le_bytes([c, d])))
-                }
-                _ => None,
-            };
+            return typed(packet);
         }
         match serde_json::from_slice(packet) {
-            Ok(Ask::Watch) => {
-                client.role = Role::Watch;
-                if !tell(client, now) {
-                    self.clients.remove(at);
-                }
-                None
-            }
-            Ok(Ask::Console) => {
-                client.role = Role::Console;
-                None
-            }
-            Ok(Ask::Stop) => Some(Wish::Stop),
-            Ok(Ask::Reboot) => Some(Wish::Reboot),
-            Ok(Ask::Kill) => Some(Wish::Kill),
-            Err(_) => {
-                self.clients.remove(at);
-                None
-            }
+            Ok(Ask::Stop) => return Some(Wish::Stop),
+            Ok(Ask::Reboot) => return Some(Wish::Reboot),
+            Ok(Ask::Kill) => return Some(Wish::Kill),
+            Ok(Ask::Console) => client.role = Role::Console,
+            Ok(Ask::Watch) if tell(client, now) => client.role = Role::Watch,
+            // It speaks another language, or has gone.
+            Ok(Ask::Watch) | Err(_) => drop(self.clients.remove(at)),
         }
+        None
     }
 
     /// Tells all who watch.
@@ -184,6 +168,15 @@ impl Control {
                 );
             }
         }
+    }
+}
+
+/// What a packet of a console's reader means.
+fn typed(packet: &[u8]) -> Option<Wish> {
+    match *packet {
+        [TYPED, ref text @ ..] => Some(Wish::Typed(text.to_vec())),
+        [SIZE, a, b, c, d] => Some(Wish::Size(u16::from_le_bytes([a, b]), u16::from_le_bytes([c, d]))),
+        _ => None,
     }
 }
 

@@ -1,7 +1,6 @@
 //! A process of the host enters a guest that runs, for a command in it.
 
 use std::{
-    ffi::CString,
     io,
     os::fd::{AsRawFd, OwnedFd},
 };
@@ -10,7 +9,7 @@ use rustix::process::{Pid, PidfdFlags, WaitOptions, pidfd_open, waitpid};
 
 use super::{
     cgroup::Group,
-    inside::{Entry, become_member, become_root, environment},
+    inside::{Entry, become_member, become_root, environment, execute_program},
     namespace::{self, Fork},
     spec::Spec,
     trouble::{Doing, Run, RunError},
@@ -93,42 +92,18 @@ fn enter(spec: &Spec, pidfd: &OwnedFd, argv: &[String], extra: &[(String, String
     match unsafe { namespace::fork(None, None) }.doing("make a process")? {
         Fork::Parent(child) => wait(child.pid),
         Fork::Child => {
-            let error = execute(spec, argv, extra).err();
-            eprintln!("{}", error.map(|error| error.to_string()).unwrap_or_default());
+            eprintln!("{}", execute(spec, argv, extra));
             std::process::exit(127)
         }
     }
 }
 
-fn execute(spec: &Spec, argv: &[String], extra: &[(String, String)]) -> Run<()> {
-    become_member(spec, Entry::Visitor)?;
-    let text =
-        |text: String| CString::new(text).map_err(|_| RunError::Configuration("a word has a NUL".into()));
-    let words = argv.iter().cloned().map(text).collect::<Run<Vec<_>>>()?;
+fn execute(spec: &Spec, argv: &[String], extra: &[(String, String)]) -> RunError {
+    if let Err(error) = become_member(spec, Entry::Visitor) {
+        return error;
+    }
     let is_new = |name: &str| !extra.iter().any(|(known, _)| known == name);
     let own = environment(spec).filter(|&(name, _)| is_new(name) && name != "NOTIFY_SOCKET");
     let all = own.chain(extra.iter().map(|(name, value)| (name.as_str(), value.clone())));
-    let all: Vec<(&str, String)> = all.collect();
-    let variables =
-        all.iter().map(|(name, value)| text(format!("{name}={value}"))).collect::<Run<Vec<_>>>()?;
-    let program = words.first().ok_or_else(|| RunError::Configuration("there is no command".into()))?;
-    let path = all.iter().find(|(name, _)| *name == "PATH").map(|(_, path)| path.clone()).unwrap_or_default();
-    // As execvpe(3) looks for it, in the guest.
-    let mut failure = nix::errno::Errno::ENOENT;
-    for candidate in candidates(program, &path) {
-        match nix::unistd::execve(&candidate, &words, &variables) {
-            Err(nix::errno::Errno::ENOENT) => {}
-            Err(error) => failure = error,
-            Ok(never) => match never {},
-        }
-    }
-    Err(RunError::Inside(format!("cannot run {}: {}", argv[0], failure.desc())))
-}
-
-fn candidates(program: &CString, path: &str) -> Vec<CString> {
-    if program.as_bytes().contains(&b'/') {
-        return vec![program.clone()];
-    }
-    let named = |folder: &str| CString::new([folder.as_bytes(), b"/", program.as_bytes()].concat()).ok();
-    path.split(':').filter_map(named).collect()
+    execute_program(argv, &all.collect::<Vec<_>>())
 }

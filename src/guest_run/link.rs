@@ -11,6 +11,8 @@ use nix::sys::socket::{
     socketpair,
 };
 
+use rustix::event::{PollFd, PollFlags, Timespec, poll};
+
 /// The most files in one packet.
 const FILES_MAX: usize = 128;
 /// The largest packet, in bytes.
@@ -36,6 +38,12 @@ impl Link {
         let packet = [IoSlice::new(&packet[..packet.len().min(PACKET_MAX)])];
         sendmsg::<()>(self.0.as_raw_fd(), &packet, control, MsgFlags::MSG_NOSIGNAL, None)?;
         Ok(())
+    }
+
+    /// Whether the other end is closed.
+    pub fn is_closed(&self) -> bool {
+        let mut polled = [PollFd::new(&self.0, PollFlags::HUP)];
+        poll(&mut polled, Some(&Timespec::default())).is_ok_and(|ready| ready > 0)
     }
 
     /// Waits for a packet; none when the other end is closed.

@@ -175,8 +175,6 @@ fn begin(place: &Place, foreground: bool) -> Run<Begun> {
     let lock = lock(place)?;
     steps::forget(&place.outcome());
     steps::forget(&place.trace());
-    let control = Control::listen(place)?;
-    let signals = monitor::take_signals()?;
     let group = Group::make(&spec.placement, &spec.resources, spec.ids)?;
     if spec.ids.is_none() {
         group.limit_devices(&spec.native.security.devices)?;
@@ -189,6 +187,9 @@ fn begin(place: &Place, foreground: bool) -> Run<Begun> {
             Detached::Below(tell) => Box::new(move || quiet(tell)),
         }
     };
+    // Whoever connects is told the process that listens: the one that stays.
+    let control = Control::listen(place)?;
+    let signals = monitor::take_signals()?;
     group.join()?;
     root::set_apart()?;
     Ok(Begun::Here(Box::new(Monitor::new(place.clone(), (lock, control), signals, group, started))))

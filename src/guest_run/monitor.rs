@@ -2,8 +2,8 @@
 
 use std::{
     fs::File,
-    os::fd::{AsFd, OwnedFd},
-    path::PathBuf,
+    os::fd::AsFd,
+    path::Path,
     process::{Command, Stdio},
 };
 
@@ -19,14 +19,16 @@ use super::{
     control::{Control, Wish},
     halt,
     launch::{Launch, Launched, launch, reap},
-    mounts, root,
+    mounts,
+    namespace::Child,
+    root,
     spec::{Ended, FILE_MAX, Outcome, Place, Spec, Told},
     steps::{self, Stage},
     trouble::{Doing, Run, RunError},
 };
 use crate::{
     helper::record,
-    model::{Deed, WaitStatus, native::Helper},
+    model::{WaitStatus, native::Helper},
 };
 
 /// SIGKILL.
@@ -42,6 +44,13 @@ pub struct Monitor {
     group: Group,
     /// Told once, when the first init runs.
     started: Option<Box<dyn FnOnce()>>,
+}
+
+/// One run: what it was told, and what it has done to the root.
+struct Course<'a> {
+    spec: &'a Spec,
+    root: &'a Path,
+    mounted: &'a mut Vec<String>,
 }
 
 /// What follows a run.
@@ -90,71 +99,51 @@ impl Monitor {
     fn run(&mut self) -> Run<(Ended, Next)> {
         let mut spec = read(&self.place)?;
         mounts::retain_present(&mut spec.native.mounts);
-        let root = root::prepare(&spec, &self.place);
         let mut mounted = Vec::new();
-        let result = root.and_then(|root| self.run_in(&spec, root, &mut mounted));
+        let result = root::prepare(&spec, &self.place).and_then(|root| {
+            let mut course = Course { spec: &spec, root: &root, mounted: &mut mounted };
+            self.run_course(&mut course)
+        });
         root::clear(&spec, &self.place, &mut mounted);
         result
     }
 
-    fn run_in(&mut self, spec: &Spec, root: PathBuf, mounted: &mut Vec<String>) -> Run<(Ended, Next)> {
+    fn run_course(&mut self, course: &mut Course<'_>) -> Run<(Ended, Next)> {
+        let Course { spec, root, .. } = *course;
         let lifecycle = &spec.native.lifecycle;
-        let has_network_step = lifecycle.before.iter().any(|step| step.what == Deed::Network);
-        let mut stage = Stage {
-            spec,
-            place: &self.place,
-            root: &root,
-            group: &self.group,
-            init: None,
-            mounted,
-            network: &mut || Ok(()),
-        };
-        stage.carry_out(&lifecycle.before)?;
+        self.stage(course, None).carry_out(&lifecycle.before)?;
         let kills = self.group.memory_kills();
-        let plan =
-            Launch { spec, place: &self.place, group: &self.group, root: &root, network: !has_network_step };
-        let launched = launch(&plan, &mut |_| Ok(()))?;
-        stage.init = Some(&launched.init);
-        stage.trace("init", &Ok(()));
-        self.control.tell(Told::Running(launched.init.pid));
+        let plan = Launch { spec, place: &self.place, group: &self.group, root, network: true };
+        let Launched { init, terminal, slave } = launch(&plan, &mut |_| Ok(()))?;
+        self.stage(course, Some(&init)).trace("init", &Ok(()));
+        self.control.tell(Told::Running(init.pid));
         if let Some(started) = self.started.take() {
             started();
         }
-        let after = stage.carry_out(&lifecycle.after);
-        if let Err(error) = after {
-            let _ = steps::signal(&launched.init, SIGKILL);
-            reap(&launched.init);
+        if let Err(error) = self.stage(course, Some(&init)).carry_out(&lifecycle.after) {
+            let _ = steps::signal(&init, SIGKILL);
+            reap(&init);
             return Err(error);
         }
-        let Launched { init, terminal, slave } = launched;
         let console = Console::new(terminal, self.place.console()).doing("read its console")?;
-        let status = self.watch(spec, &root, mounted, &init, (console, slave))?;
+        let status = self.watch(course, &init, console)?;
+        // As long as it is open here, the console can be read.
+        drop(slave);
         let out_of_memory = status.signal() == Some(SIGKILL) && self.group.memory_kills() > kills;
         let ended = Ended { status, out_of_memory };
         self.control.tell(Told::Ended(ended));
         let next = decide(spec, status);
-        let mut stage = Stage {
-            spec,
-            place: &self.place,
-            root: &root,
-            group: &self.group,
-            init: None,
-            mounted,
-            network: &mut || Ok(()),
-        };
-        stage.carry_out(&lifecycle.ended)?;
+        self.stage(course, None).carry_out(&lifecycle.ended)?;
         Ok((ended, next))
     }
 
+    fn stage<'a>(&'a self, course: &'a mut Course<'_>, init: Option<&'a Child>) -> Stage<'a> {
+        let Course { spec, root, mounted } = course;
+        Stage { spec, root, mounted, place: &self.place, group: &self.group, init }
+    }
+
     /// Serves everybody until the init has ended.
-    fn watch(
-        &mut self,
-        spec: &Spec,
-        root: &std::path::Path,
-        mounted: &mut Vec<String>,
-        init: &super::namespace::Child,
-        (mut console, _slave): (Console, OwnedFd),
-    ) -> Run<WaitStatus> {
+    fn watch(&mut self, course: &mut Course<'_>, init: &Child, mut console: Console) -> Run<WaitStatus> {
         let mut buffer = [0; 4096];
         loop {
             let (ended, asked, written, heard) = self.wait(init, &console)?;
@@ -182,30 +171,24 @@ impl Monitor {
                 }
             }
             for wish in wishes {
-                match wish {
-                    Wish::Typed(text) => console.write(&text),
-                    Wish::Size(rows, columns) => console.resize(rows, columns),
-                    Wish::Kill => drop(steps::signal(init, SIGKILL)),
-                    Wish::Stop | Wish::Reboot => {
-                        let mut stage = Stage {
-                            spec,
-                            place: &self.place,
-                            root,
-                            group: &self.group,
-                            init: Some(init),
-                            mounted,
-                            network: &mut || Ok(()),
-                        };
-                        // What goes wrong with it was told; guestd sees that it goes on, and kills it in time.
-                        let _ = halt::ask(&mut stage, wish == Wish::Stop);
-                    }
-                }
+                self.grant(course, init, &mut console, wish);
             }
         }
     }
 
+    fn grant(&self, course: &mut Course<'_>, init: &Child, console: &mut Console, wish: Wish) {
+        match wish {
+            Wish::Typed(text) => console.write(&text),
+            Wish::Size(rows, columns) => console.resize(rows, columns),
+            Wish::Kill => drop(steps::signal(init, SIGKILL)),
+            // What goes wrong with it was told; guestd sees that it goes on, and kills it in time.
+            Wish::Stop => drop(halt::ask(&mut self.stage(course, Some(init)), true)),
+            Wish::Reboot => drop(halt::ask(&mut self.stage(course, Some(init)), false)),
+        }
+    }
+
     /// Waits until something happens: the init ended, a signal, output, and which of the control's files.
-    fn wait(&self, init: &super::namespace::Child, console: &Console) -> Run<(bool, bool, bool, Vec<usize>)> {
+    fn wait(&self, init: &Child, console: &Console) -> Run<(bool, bool, bool, Vec<usize>)> {
         let first = [init.pidfd.as_fd(), self.signals.as_fd(), console.as_fd()];
         let files: Vec<_> = first.into_iter().chain(self.control.files()).collect();
         let mut polled: Vec<PollFd<'_>> = files.iter().map(|file| PollFd::new(file, PollFlags::IN)).collect();

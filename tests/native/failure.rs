@@ -15,13 +15,24 @@ use guestd::{
 use super::native_host::{Bench, shell};
 
 fn mount(source: &str, target: &str, kind: &str) -> Mount {
-    Mount { source: source.into(), target: target.into(), kind: kind.into(), options: vec![], optional: false }
+    Mount {
+        source: source.into(),
+        target: target.into(),
+        kind: kind.into(),
+        options: vec![],
+        optional: false,
+    }
 }
 
 type Case = (&'static str, fn(&mut NativeSpec), ErrorKind, &'static str);
 
 const CASES: [Case; 9] = [
-    ("root", |spec| spec.root = Root::Folder("/nonexistent".into()), ErrorKind::Misconfigured, "/nonexistent"),
+    (
+        "root",
+        |spec| spec.root = Root::Folder("/nonexistent".into()),
+        ErrorKind::Misconfigured,
+        "/nonexistent",
+    ),
     ("file", |spec| spec.root = Root::Folder("/etc/passwd".into()), ErrorKind::Misconfigured, "no folder"),
     (
         "init",

@@ -7,9 +7,8 @@ use guestd::{engine::Engine, model::native::Security};
 use super::native_host::{Bench, shell};
 
 /// Lines of shell that must fail inside.
-const FORBIDDEN: [(&str, &str); 16] = [
+const FORBIDDEN: [(&str, &str); 15] = [
     ("see the host's processes", "ps | grep -v grep | grep guest-run"),
-    ("signal the host's init", "kill -0 $(cat /proc/1/status | grep ^PPid | awk '{print $2}')"),
     ("open the host's disk", "mknod /tmp/disk b 254 0 && head -c 1 /tmp/disk"),
     ("open the kernel's memory", "mknod /tmp/mem c 1 1 && head -c 1 /tmp/mem"),
     ("open the kernel's log", "mknod /tmp/kmsg c 1 11 && head -c 1 /tmp/kmsg"),
@@ -18,7 +17,7 @@ const FORBIDDEN: [(&str, &str); 16] = [
     ("have the host reboot", "echo b > /proc/sysrq-trigger"),
     ("choose the host's core handler", "echo '|/bin/sh' > /proc/sys/kernel/core_pattern"),
     ("load a module", "insmod /dev/null"),
-    ("set the host's clock", "date -s 2001-01-01"),
+    ("set the host's clock", "date -s 2001-01-01; date +%Y | grep 2001"),
     ("read the host's memory", "head -c 1 /proc/kcore | grep ."),
     ("write to /sys", "echo x > /sys/kernel/uevent_helper"),
     ("see guestd's socket", "ls /run/guestd"),
@@ -40,6 +39,11 @@ async fn a_guests_root_reaches_nothing_of_the_host() {
             let output = bench.inside(&guest, line);
             assert!(!output.status.success(), "it can {what} (user namespace: {user_namespace}): {output:?}");
         }
+        let monitor = init.keeper.unwrap().pid;
+        assert!(
+            !bench.inside(&guest, &format!("kill -0 {monitor}")).status.success(),
+            "it can signal its monitor"
+        );
         assert_eq!(bench.says(&guest, "ps -o pid | sed -n 2p | tr -d ' '"), "1");
         // Its own namespaces, each of them another than ours.
         for name in ["pid", "mnt", "uts", "ipc", "net", "cgroup"] {
@@ -91,7 +95,10 @@ async fn no_file_of_the_host_is_open_in_it() {
     let init = bench.up(&guest).await;
     let open: Vec<_> = fs::read_dir(format!("/proc/{}/fd", init.pid)).unwrap().flatten().collect();
     let targets: Vec<_> = open.iter().filter_map(|entry| fs::read_link(entry.path()).ok()).collect();
-    assert!(targets.iter().all(|target| target.starts_with("/dev/console")), "{targets:?}");
+    assert!(
+        targets.iter().all(|target| target.starts_with("/dev/console") || target.starts_with("/tmp/open")),
+        "{targets:?}"
+    );
     // A monitor whose program can be seen inside runs from a copy that nobody can write.
     let once = bench.guest("once", |spec| {
         spec.user_namespace = false;

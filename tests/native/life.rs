@@ -59,7 +59,8 @@ async fn a_guest_is_asked_to_reboot_from_outside() {
 
 #[tokio::test]
 async fn how_an_init_ended_is_known_also_when_nobody_watched() {
-    for (line, status) in [("exit 7", 0x700), ("kill -SEGV $$; sleep 9", 0x0), ("poweroff -f; sleep 9", 0x2)] {
+    for (line, status) in [("exit 7", 0x700), ("kill -SEGV $$; sleep 9", 0x0), ("poweroff -f; sleep 9", 0x2)]
+    {
         let mut bench = Bench::new();
         let guest = bench.shell("code", &format!("read x < /go; {line}"));
         let go = bench.root().join("go");

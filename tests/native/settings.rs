@@ -16,7 +16,7 @@ async fn limits_and_priorities_are_those_that_were_set() {
             ResourceLimit { kind: LimitKind::Core, soft: Some(0), hard: None },
         ];
         spec.process.nice = Some(-3);
-        spec.process.oom_score_adjust = Some(-200);
+        spec.process.oom_score_adjust = Some(200);
         spec.process.scheduler = Some(Scheduler::Batch);
         spec.process.processors = Some("0".into());
         spec.process.umask = Some(0o077);
@@ -35,7 +35,7 @@ async fn limits_and_priorities_are_those_that_were_set() {
         ("grep 'core file' /proc/1/limits | awk '{print $5, $6}'", "0 unlimited"),
         ("awk '{print $19}' /proc/1/stat", "-3"),
         ("awk '{print $41}' /proc/1/stat", "3"),
-        ("cat /proc/1/oom_score_adj", "-200"),
+        ("cat /proc/1/oom_score_adj", "200"),
         ("grep Cpus_allowed_list /proc/1/status | awk '{print $2}'", "0"),
         ("cat /tmp/umask", "0077"),
         ("cat /proc/sys/net/ipv4/ip_forward", "1"),
@@ -113,7 +113,11 @@ fn step(name: &str, what: Deed) -> Step {
 }
 
 fn run(line: &str) -> Deed {
-    Deed::Run { argv: ["/bin/sh", "-c", line].map(str::to_owned).to_vec(), directory: Place::Root, success: vec![] }
+    Deed::Run {
+        argv: ["/bin/sh", "-c", line].map(str::to_owned).to_vec(),
+        directory: Place::Root,
+        success: vec![],
+    }
 }
 
 #[tokio::test]
@@ -149,14 +153,21 @@ async fn steps_are_carried_out_in_their_order_and_recorded() {
         spec.lifecycle.after = vec![step("post-start", note("post-start"))];
         spec.lifecycle.stop = vec![
             step("pre-stop", note("pre-stop")),
-            step("cmd.stop", Deed::Inside { argv: ["/bin/sh", "-c", "echo inside > /data/stop"].map(str::to_owned).to_vec() }),
+            step(
+                "cmd.stop",
+                Deed::Inside {
+                    argv: ["/bin/sh", "-c", "echo inside > /data/stop"].map(str::to_owned).to_vec(),
+                },
+            ),
             step("kill sequence", Deed::KillSequence(vec![(15, 5), (9, 1)])),
         ];
         spec.lifecycle.ended = vec![step("post-stop", note("post-stop"))];
     });
     bench.up(&guest).await;
     assert_eq!(bench.says(&guest, "cat /data/mark"), "mounted");
-    assert!(!bench.root().join("var/run/deep/old.pid").exists() && bench.root().join("var/run/deep").is_dir());
+    assert!(
+        !bench.root().join("var/run/deep/old.pid").exists() && bench.root().join("var/run/deep").is_dir()
+    );
     assert!(!bench.root().join("forcefsck").exists() && bench.root().join("fastboot").exists());
     assert!(!bench.root().join("data/mark").exists(), "a mount of the guest's is the host's");
     use guestd::engine::{Engine, Request};

@@ -178,11 +178,15 @@ impl Drop for Bench {
         for name in &self.names {
             let cgroups = Cgroups(vec![guest_run::top(name).into()]);
             for pid in cgroup::processes(&cgroups).unwrap_or_default() {
-                let _ = nix::sys::signal::kill(nix::unistd::Pid::from_raw(pid), nix::sys::signal::Signal::SIGKILL);
+                let _ = nix::sys::signal::kill(
+                    nix::unistd::Pid::from_raw(pid),
+                    nix::sys::signal::Signal::SIGKILL,
+                );
             }
             let until = Instant::now() + SOON;
             while Direct::default().remove(&cgroups).is_err()
-                || cgroup::top_level(|found| found == guest_run::top(name)).is_ok_and(|found| !found.is_empty())
+                || cgroup::top_level(|found| found == guest_run::top(name))
+                    .is_ok_and(|found| !found.is_empty())
             {
                 if Instant::now() > until {
                     eprintln!("cgroups of {name} are left");

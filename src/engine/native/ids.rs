@@ -45,8 +45,8 @@ mod tests {
     fn no_two_guests_share_an_id() {
         let mut taken = BTreeSet::from([(100_000, 65536), (524_288, 65536 * 1000)]);
         for number in 0..2000 {
-            let ids = choose(&GuestName::new(format!("guest{number}")).unwrap(), &taken).unwrap();
-            assert!(ids.first >= FIRST + 65536 * 1000 && ids.first % COUNT == 0);
+            let ids = choose(&GuestName::new(&format!("guest{number}")).unwrap(), &taken).unwrap();
+            assert!(ids.first >= FIRST + 65536 * 1000 && ids.first.is_multiple_of(COUNT));
             assert!(taken.insert((ids.first, ids.count)), "{ids:?} twice");
         }
         let name = GuestName::new("web").unwrap();

@@ -5,11 +5,12 @@ use std::{
     ffi::OsString,
     fs::{self, DirBuilder},
     io,
-    os::unix::fs::DirBuilderExt,
+    os::{fd::AsRawFd, unix::fs::DirBuilderExt},
     path::PathBuf,
     time::Duration,
 };
 
+use rustix::fs::{CWD, Mode, OFlags, openat};
 use tokio::time::{Instant, timeout_at};
 use tokio_seqpacket::UnixSeqpacketListener;
 
@@ -18,7 +19,7 @@ use crate::{
     engine::{EngineError, EngineResult, ErrorKind, lxc::notify},
     guest_run::{
         self,
-        spec::{FILE_MAX, Ids, Outcome, Place, Placement, SPEC, Spec, Told},
+        spec::{ENGINE, FILE_MAX, Ids, Outcome, Place, Placement, SPEC, Spec, Told},
     },
     helper::{in_full, record},
     kill_point::KillPoint,
@@ -58,6 +59,10 @@ pub(super) async fn start(native: &Native, guest: &Guest, spec: &NativeSpec) -> 
             reason: reason.to_owned(),
         });
     };
+    if let Some(reason) = &spec.refused {
+        let reason = reason.clone();
+        return Err(EngineError { operation: OPERATION, kind: ErrorKind::Misconfigured, reason });
+    }
     let mut attempt = Attempt { native, guest: &guest.name, is_over: false };
     let place = native.place(&guest.name);
     let result = async {
@@ -132,18 +137,19 @@ fn prepare(
         notify: notify_folder(native, guest),
     };
     record::write(place.folder(), SPEC, &spec, FILE_MAX).map_err(|error| in_full(&error).to_string())?;
-    let waits = place.engine();
-    match fs::remove_file(&waits) {
-        Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(failed(error)),
+    listen(&place).map_err(failed)
+}
+
+/// Begins to wait for the monitor.
+fn listen(place: &Place) -> io::Result<UnixSeqpacketListener> {
+    match fs::remove_file(place.engine()) {
+        Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error),
         _ => {}
     }
-    // By a path that is short enough for a socket's address.
-    let flags = rustix::fs::OFlags::PATH | rustix::fs::OFlags::DIRECTORY | rustix::fs::OFlags::CLOEXEC;
-    let held = rustix::fs::openat(rustix::fs::CWD, place.folder(), flags, rustix::fs::Mode::empty());
-    let held = held.map_err(|error| failed(error.into()))?;
-    let name = waits.file_name().map(|name| name.to_string_lossy().into_owned()).unwrap_or_default();
-    let path = format!("/proc/self/fd/{}/{name}", std::os::fd::AsRawFd::as_raw_fd(&held));
-    UnixSeqpacketListener::bind(path).map_err(failed)
+    let flags = OFlags::PATH | OFlags::DIRECTORY | OFlags::CLOEXEC;
+    let held = openat(CWD, place.folder(), flags, Mode::empty())?;
+    // The runtime directory's own path may be longer than a socket's address.
+    UnixSeqpacketListener::bind(format!("/proc/self/fd/{}/{ENGINE}", held.as_raw_fd()))
 }
 
 fn filter(native: &Native) -> io::Result<std::sync::Arc<[u64]>> {

@@ -111,14 +111,10 @@ fn system(spec: &Spec) -> Run<()> {
         result => result?,
     }
     // Where the host has none of v2, or the guest's root is no root of them.
-    match put(
-        "cgroup2",
-        "/sys/fs/cgroup",
-        &[("nsdelegate", ""), ("memory_recursiveprot", "")],
-        SUID | EXEC | DEV,
-    ) {
-        Err(_) => drop(put("cgroup2", "/sys/fs/cgroup", &[], SUID | EXEC | DEV)),
-        Ok(()) => {}
+    let delegated = [("nsdelegate", ""), ("memory_recursiveprot", "")];
+    if put("cgroup2", "/sys/fs/cgroup", &delegated, SUID | EXEC | DEV).is_err() {
+        // Without cgroups of v2 it goes without any.
+        let _ = put("cgroup2", "/sys/fs/cgroup", &[], SUID | EXEC | DEV);
     }
     Ok(())
 }

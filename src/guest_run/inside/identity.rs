@@ -2,6 +2,7 @@
 
 use std::{ffi::CString, io, os::fd::OwnedFd};
 
+use nix::errno::Errno;
 use rustix::{
     fs::Mode,
     process::{Gid, Signal, Uid, chdir, set_parent_process_death_signal, setsid, umask},
@@ -10,6 +11,7 @@ use rustix::{
 
 use crate::{
     guest_run::{
+        link::Link,
         spec::Spec,
         trouble::{Doing, Run, RunError},
     },
@@ -19,9 +21,18 @@ use crate::{
 /// The search path of an init and of whatever enters a guest: that of a login as root.
 const PATH: &str = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin";
 
-/// The monitor's end is the guest's (prctl(2), PR_SET_PDEATHSIG).
+/// The end of the process that made this one is this one's (prctl(2), PR_SET_PDEATHSIG). A change of ids undoes it.
 pub fn die_with_parent() -> Run<()> {
     set_parent_process_death_signal(Some(Signal::KILL)).doing("be killed with its monitor")
+}
+
+/// The same once nothing changes any more; fails where the monitor has gone meanwhile.
+pub fn die_with_monitor(link: &Link) -> Run<()> {
+    die_with_parent()?;
+    if link.is_closed() {
+        return Err(RunError::Inside("its monitor has ended".into()));
+    }
+    Ok(())
 }
 
 /// Takes the console as its terminal.
@@ -96,29 +107,53 @@ pub fn become_member(spec: &Spec, entry: Entry) -> Run<()> {
     chdir(directory).doing(format_args!("enter {directory}"))
 }
 
-/// Runs the init's program. Returns when that fails.
-pub fn execute(spec: &Spec, argv: &[String]) -> RunError {
-    match become_member(spec, Entry::Init).and_then(|()| run(spec, argv)) {
-        Ok(never) => match never {},
-        Err(error) => error,
+/// Runs the init's program; with a link to the monitor, as process 1. Returns when that fails.
+pub fn execute(spec: &Spec, argv: &[String], link: Option<&Link>) -> RunError {
+    let member = become_member(spec, Entry::Init);
+    let member = member.and_then(|()| link.map_or(Ok(()), die_with_monitor));
+    if let Err(error) = member {
+        return error;
     }
-}
-
-fn run(spec: &Spec, argv: &[String]) -> Run<std::convert::Infallible> {
-    let text =
-        |text: String| CString::new(text).map_err(|_| RunError::Configuration("its init has a NUL".into()));
-    let words = argv.iter().cloned().map(text).collect::<Run<Vec<_>>>()?;
-    let program = words.first().ok_or_else(|| RunError::Configuration("its init is empty".into()))?;
-    let variables =
-        environment(spec).map(|(name, value)| text(format!("{name}={value}"))).collect::<Run<Vec<_>>>()?;
     reset_signals();
     // SAFETY: it takes numbers; every file but the first three is closed by the execution.
     unsafe { libc::close_range(3, libc::c_uint::MAX, libc::CLOSE_RANGE_CLOEXEC.cast_signed()) };
-    let error = nix::unistd::execve(program, &words, &variables).err().unwrap_or(nix::errno::Errno::EINVAL);
-    let missing =
-        matches!(error, nix::errno::Errno::ENOENT | nix::errno::Errno::EACCES | nix::errno::Errno::ENOEXEC);
-    let reason = format!("cannot run its init {}: {}", argv[0], error.desc());
-    Err(if missing { RunError::Configuration(reason) } else { RunError::Inside(reason) })
+    execute_program(argv, &environment(spec).collect::<Vec<_>>())
+}
+
+/// Executes a program of the guest, looked for as execvpe(3) does, with this environment. Returns when that fails.
+pub fn execute_program(argv: &[String], variables: &[(&str, String)]) -> RunError {
+    let text = |text: String| CString::new(text).ok();
+    let words: Option<Vec<_>> = argv.iter().cloned().map(text).collect();
+    let pairs: Option<Vec<_>> =
+        variables.iter().map(|(name, value)| text(format!("{name}={value}"))).collect();
+    let (Some(words), Some(pairs)) = (words, pairs) else {
+        return RunError::Configuration("a word of its command, or of its environment, has a NUL".into());
+    };
+    let Some(program) = words.first() else {
+        return RunError::Configuration("its command is empty".into());
+    };
+    let path = variables.iter().find(|(name, _)| *name == "PATH").map_or(PATH, |(_, path)| path);
+    let mut failure = Errno::ENOENT;
+    for candidate in candidates(program, path) {
+        match nix::unistd::execve(&candidate, &words, &pairs) {
+            Err(Errno::ENOENT) => {}
+            Err(error) => failure = error,
+            Ok(never) => match never {},
+        }
+    }
+    let reason = format!("cannot run {}: {}", argv[0], failure.desc());
+    match failure {
+        Errno::ENOENT | Errno::EACCES | Errno::ENOEXEC => RunError::Configuration(reason),
+        _ => RunError::Inside(reason),
+    }
+}
+
+fn candidates(program: &CString, path: &str) -> Vec<CString> {
+    if program.as_bytes().contains(&b'/') {
+        return vec![program.clone()];
+    }
+    let named = |folder: &str| CString::new([folder.as_bytes(), b"/", program.as_bytes()].concat()).ok();
+    path.split(':').filter_map(named).collect()
 }
 
 /// What every process of the guest begins with.
@@ -162,6 +197,7 @@ fn drop_bounding(kept: Capabilities) -> Run<()> {
     Ok(())
 }
 
+/// Gives up all others, now that nothing is left to be set up. What the monitor itself does not have, nobody gets.
 fn set_capabilities(kept: Capabilities) -> Run<()> {
     /// `_LINUX_CAPABILITY_VERSION_3`.
     const VERSION: u32 = 0x2008_0522;
@@ -171,9 +207,14 @@ fn set_capabilities(kept: Capabilities) -> Run<()> {
         pid: i32,
     }
     let header = Header { version: VERSION, pid: 0 };
-    let known = kept.0;
-    let (low, high) = (known as u32, (known >> 32) as u32);
     // Effective, permitted and inheritable: the low halves, then the high ones.
+    let mut sets = [0_u32; 6];
+    // SAFETY: version 3 takes a header, and writes two groups of three numbers.
+    let result = unsafe { libc::syscall(libc::SYS_capget, &raw const header, sets.as_mut_ptr()) };
+    if result != 0 {
+        return Err(io::Error::last_os_error()).doing("read its capabilities");
+    }
+    let (low, high) = (kept.0 as u32 & sets[1], (kept.0 >> 32) as u32 & sets[4]);
     let sets = [low, low, 0, high, high, 0];
     // SAFETY: version 3 takes a header and two groups of three numbers.
     let result = unsafe { libc::syscall(libc::SYS_capset, &raw const header, sets.as_ptr()) };

@@ -21,7 +21,7 @@ mod filesystem;
 mod identity;
 mod once;
 
-pub use identity::{Entry, become_member, become_root, die_with_parent, environment};
+pub use identity::{Entry, become_member, become_root, die_with_parent, environment, execute_program};
 
 use super::{
     console,
@@ -64,7 +64,7 @@ pub fn run(means: Means<'_>) -> i32 {
     let spec = means.spec;
     let error = match prepare(&means) {
         Ok(()) => match &spec.native.init.program {
-            InitProgram::Exec(argv) => identity::execute(spec, argv),
+            InitProgram::Exec(argv) => identity::execute(spec, argv, Some(&means.link)),
             InitProgram::Once(argv) => return once::run(spec, argv, means.link),
         },
         Err(error) => error,

@@ -18,15 +18,19 @@ pub fn run(spec: &Spec, argv: &[String], link: Link) -> i32 {
     // SAFETY: there are no other threads.
     match unsafe { namespace::fork(None, None) } {
         Ok(namespace::Fork::Child) => {
-            let error = identity::execute(spec, argv);
+            let error = identity::execute(spec, argv, None);
             let kind = if error.trouble().is_permanent { word::WRONG } else { word::FAILED };
             let _ = link.send(&[&[kind], error.to_string().as_bytes()].concat(), &[]);
             127
         }
         Ok(namespace::Fork::Parent(child)) => {
-            drop(link);
             // From here on it is a member as all others.
-            let _ = identity::become_member(spec, identity::Entry::Visitor);
+            let member = identity::become_member(spec, identity::Entry::Visitor);
+            if let Err(error) = member.and_then(|()| identity::die_with_monitor(&link)) {
+                let _ = link.send(&[&[word::FAILED], error.to_string().as_bytes()].concat(), &[]);
+                return 1;
+            }
+            drop(link);
             reap(child.pid)
         }
         Err(error) => {
