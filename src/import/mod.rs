@@ -20,6 +20,7 @@ mod hook;
 pub mod layer;
 pub mod lxc;
 pub mod native;
+pub mod network;
 pub mod oci;
 pub mod overlay;
 mod probe;

@@ -7,6 +7,9 @@ pub const GUEST_NAME_MAX: usize = 64;
 /// The longest group name, in bytes.
 pub const GROUP_NAME_MAX: usize = 255;
 
+/// The longest name of a network interface, in bytes: the kernel's IFNAMSIZ, less the zero at its end.
+pub const LINK_NAME_MAX: usize = 15;
+
 /// Why a name was refused. Says which name, shortened so that hostile input cannot flood a message.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum NameError {
@@ -40,6 +43,12 @@ pub enum NameError {
         found: char,
         /// What is allowed, in words.
         allowed: &'static str,
+    },
+    /// The name of an interface is a number, or a word that means something else where interfaces are named.
+    #[error("the name \"{shown}\" means something else among interfaces; choose another, such as eth0")]
+    Reserved {
+        /// The name.
+        shown: String,
     },
 }
 
@@ -83,6 +92,11 @@ pub struct GuestName(Arc<str>);
 #[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct GroupName(Arc<str>);
 
+/// The name of a network interface: printable ASCII without blanks, `/`, `:` and `%`; at most 15 bytes; no number and
+/// not `.`, `..`, `all` or `default`. The kernel's rules, and systemd's, whose sysctls and tools trip over the rest.
+#[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct LinkName(Arc<str>);
+
 impl GuestName {
     /// Checks and takes a name.
     ///
@@ -119,6 +133,31 @@ impl GroupName {
         check_length(text, GROUP_NAME_MAX)?;
         let allowed = |c: char| !c.is_control() && !c.is_whitespace() && !matches!(c, ',' | '/');
         check_characters(text, allowed, ALLOWED)?;
+        Ok(Self(text.into()))
+    }
+
+    /// The name as text.
+    pub fn as_str(&self) -> &str {
+        &self.0
+    }
+}
+
+impl LinkName {
+    /// Checks and takes a name.
+    ///
+    /// # Errors
+    /// [`NameError`] names the rule that is broken.
+    pub fn new(text: &str) -> Result<Self, NameError> {
+        const ALLOWED: &str = "printable ASCII characters other than blanks, \"/\", \":\" and \"%\"";
+        if text.is_empty() {
+            return Err(NameError::Empty);
+        }
+        check_length(text, LINK_NAME_MAX)?;
+        check_characters(text, |c| c.is_ascii_graphic() && !matches!(c, '/' | ':' | '%'), ALLOWED)?;
+        let is_number = text.bytes().all(|byte| byte.is_ascii_digit());
+        if is_number || matches!(text, "." | ".." | "all" | "default") {
+            return Err(NameError::Reserved { shown: shown(text) });
+        }
         Ok(Self(text.into()))
     }
 
@@ -190,6 +229,7 @@ macro_rules! name_traits {
 
 name_traits!(GuestName);
 name_traits!(GroupName);
+name_traits!(LinkName);
 
 /// Writes a name as one element of an object path, as systemd's `bus_label_escape` does: letters and digits stand for
 /// themselves, everything else, and a digit in front, becomes `_` and two hexadecimal digits; an empty name is `_`.
@@ -244,6 +284,28 @@ mod tests {
         assert!(GroupName::new("grün").is_ok());
         for bad in ["", "a/b", "a,b", "a b", "a\tb", "a\nb"] {
             assert!(GroupName::new(bad).is_err(), "{bad:?}");
+        }
+    }
+
+    #[test]
+    fn interfaces_are_named_as_the_kernel_and_systemd_allow() {
+        for good in ["eth0", "enp0s31f6.4094", "br-lan", "v@x", "123456789012345a".get(1..).unwrap()] {
+            assert_eq!(LinkName::new(good).unwrap().as_str(), good);
+        }
+        for (bad, part) in [
+            ("", "empty"),
+            ("abcdefghijklmnop", "16 characters; at most 15"),
+            ("a/b", "holds '/'"),
+            ("eth0:1", "holds ':'"),
+            ("eth%d", "holds '%'"),
+            ("e th", "holds ' '"),
+            ("ä", "holds 'ä'"),
+            ("..", "means something else"),
+            ("all", "means something else"),
+            ("42", "means something else"),
+        ] {
+            let message = LinkName::new(bad).unwrap_err().to_string();
+            assert!(message.contains(part), "{bad:?}: {message}");
         }
     }
 
