@@ -37,6 +37,7 @@ pub mod import;
 pub mod kill_point;
 pub mod launch;
 pub mod model;
+pub mod network;
 pub mod plan;
 pub mod supervise;
 pub mod systemd;

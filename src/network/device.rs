@@ -1,0 +1,230 @@
+//! Devices of the host that a guest has alone while it runs: taken, and given back as they were.
+
+use std::{
+    net::IpAddr,
+    os::fd::{AsFd, AsRawFd, BorrowedFd},
+    path::Path,
+    time::Duration,
+};
+
+use futures_util::StreamExt;
+use nix::errno::Errno;
+use rtnetlink::{
+    LinkUnspec,
+    packet_route::{address::AddressAttribute, link::LinkAttribute},
+};
+use tokio::time::{Instant, timeout_at};
+
+use crate::model::{Link, LinkName};
+
+use super::{
+    NetworkError, Site, Step, here,
+    record::{Device, NamespaceId, Trace},
+    rtnl::{self, Rtnl},
+    seen::Seen,
+};
+
+/// How long a device may take to come back from a namespace that has ended. The kernel works them off one batch after the
+/// other; with thousands at once that takes seconds.
+const PATIENCE: Duration = Duration::from_secs(10);
+
+/// Moves a device into the guest under its name there. Returns its number there.
+pub async fn take(site: &mut Site<'_>, link: &Link, name: &LinkName) -> Result<u32, NetworkError> {
+    let seen = site.needed(link, "device", name).await?;
+    fits(site, link, name, &seen).await?;
+    let others = site.inside.links().await.map_err(NetworkError::unseen(&link.name))?;
+    let is_free = |index: u32| others.iter().all(|other| other.index != index);
+    let inside = match seen.index {
+        index if is_free(index) => index,
+        _ => others.iter().map(|other| other.index).max().unwrap_or(1).saturating_add(1),
+    };
+    let device = Device {
+        name: LinkName::new(&seen.name).unwrap_or_else(|_| name.clone()),
+        index: seen.index,
+        inside,
+        identity: seen.identity.clone(),
+        mtu: seen.mtu,
+        mac: seen.mac.clone(),
+        up: seen.is_up,
+    };
+    site.book.note(Trace::Device(device))?;
+    let message = LinkUnspec::new_with_index(seen.index)
+        .name(link.name.as_str())
+        .setns_by_fd(site.netns.as_raw_fd())
+        .append_extra_attribute(new_index(inside))
+        .build();
+    let moved = site.host.change(message).await;
+    moved.map_err(NetworkError::refused(&link.name, Step::Take(name.clone())))?;
+    shape(site, link, &seen, inside).await?;
+    Ok(inside)
+}
+
+fn new_index(index: u32) -> LinkAttribute {
+    LinkAttribute::NewIfIndex(index.cast_signed())
+}
+
+async fn shape(site: &Site<'_>, link: &Link, seen: &Seen, inside: u32) -> Result<(), NetworkError> {
+    let mut message = LinkUnspec::new_with_index(inside);
+    let mtu = link.mtu.map(|mtu| mtu.get()).filter(|mtu| *mtu != seen.mtu);
+    let mac = link.kind.mac().map(|mac| mac.bytes().to_vec()).filter(|mac| *mac != seen.mac);
+    if mtu.is_none() && mac.is_none() {
+        return Ok(());
+    }
+    if let Some(mtu) = mtu {
+        message = message.mtu(mtu);
+    }
+    if let Some(mac) = mac {
+        message = message.address(mac);
+    }
+    site.inside.change(message.build()).await.map_err(NetworkError::refused(&link.name, Step::Shape))
+}
+
+/// Refuses a device that the host needs, or that would not come back as it was.
+async fn fits(site: &Site<'_>, link: &Link, name: &LinkName, seen: &Seen) -> Result<(), NetworkError> {
+    let unfit = |why: String, fix: String| {
+        Err(NetworkError::Unfit { link: link.name.clone(), name: name.clone(), why, fix })
+    };
+    if seen.is_loopback {
+        return unfit("is the host's loopback".into(), "name another device".into());
+    }
+    if Path::new("/sys/class/net").join(&seen.name).join("phy80211").exists() {
+        return unfit(
+            "is wireless, and only goes into another namespace with its whole radio".into(),
+            "use type = \"ipvlan\"".into(),
+        );
+    }
+    let links = site.host.links().await.map_err(NetworkError::unseen(&link.name))?;
+    if let Some(controller) = seen.controller {
+        let of = links.iter().find(|other| other.index == controller).map_or("another", |other| &other.name);
+        return unfit(format!("is part of {of}"), format!("take it out first: ip link set {name} nomaster"));
+    }
+    // The two ends of a pair say that each hangs on the other.
+    let carried = links.iter().find(|other| {
+        let is_peer = other.is("veth") && seen.upon == Some(other.index);
+        other.upon == Some(seen.index) && other.index != seen.index && !is_peer
+    });
+    if let Some(carried) = carried {
+        let carried = &carried.name;
+        return unfit(
+            format!("carries {carried}, which would end"),
+            format!("remove it first: ip link del {carried}"),
+        );
+    }
+    let addresses = site.host.addresses(seen.index).await.map_err(NetworkError::unseen(&link.name))?;
+    let own =
+        addresses.iter().flat_map(|message| &message.attributes).find_map(|attribute| match attribute {
+            AddressAttribute::Local(address) | AddressAttribute::Address(address) => {
+                Some(*address).filter(|address| !is_link_local(*address))
+            }
+            _ => None,
+        });
+    match own {
+        Some(own) => unfit(
+            format!("has the address {own} on the host, which would lose it"),
+            format!("take it away first: ip address flush dev {name}"),
+        ),
+        None => Ok(()),
+    }
+}
+
+/// Whether the kernel makes this address by itself.
+fn is_link_local(address: IpAddr) -> bool {
+    match address {
+        IpAddr::V4(address) => address.is_link_local(),
+        IpAddr::V6(address) => address.is_unicast_link_local(),
+    }
+}
+
+/// Gives a device back to the host: from the guest's namespace, if that can be reached, or from where the kernel has put
+/// it when that ended.
+pub async fn undo(
+    host: &Rtnl,
+    netns: Option<BorrowedFd<'_>>,
+    id: NamespaceId,
+    device: &Device,
+) -> Result<(), NetworkError> {
+    let mut news = rtnl::news().map_err(|source| NetworkError::Unreachable { whose: "the host", source })?;
+    let found = id.find();
+    if let Some(netns) = netns.or(found.as_ref().map(AsFd::as_fd)) {
+        fetch(host, netns, device).await?;
+    }
+    drop(found);
+    let deadline = Instant::now() + PATIENCE;
+    loop {
+        let links = host.links().await.map_err(NetworkError::unseen(&device.name))?;
+        if let Some(seen) = links.iter().find(|seen| is_it(seen, device)) {
+            return restore(host, device, seen).await;
+        }
+        if !device.identity.is_hardware() {
+            // It has ended with the guest's namespace, or the guest has removed it.
+            return Ok(());
+        }
+        if !matches!(timeout_at(deadline, news.next()).await, Ok(Some(()))) {
+            return Err(NetworkError::Away { name: device.name.clone(), waited: PATIENCE });
+        }
+    }
+}
+
+/// Whether this interface of the host is the device. Hardware is known by what it was born with; what is virtual, by its
+/// number, which the kernel gives to no other for as long as it has others.
+fn is_it(seen: &Seen, device: &Device) -> bool {
+    seen.identity == device.identity && (device.identity.is_hardware() || seen.index == device.index)
+}
+
+/// Moves it from the guest to the host.
+async fn fetch(host: &Rtnl, netns: BorrowedFd<'_>, device: &Device) -> Result<(), NetworkError> {
+    let unreachable = |source| NetworkError::Unreachable { whose: "the guest", source };
+    let inside = Rtnl::within(netns).map_err(unreachable)?;
+    let unseen = || NetworkError::unseen(&device.name);
+    let Some(seen) = inside.at(device.inside).await.map_err(unseen())? else { return Ok(()) };
+    if seen.identity != device.identity {
+        return Ok(());
+    }
+    let is_free = host.at(device.index).await.map_err(unseen())?.is_none();
+    let home = here()?;
+    let message = |name: &str| {
+        let mut message = LinkUnspec::new_with_index(seen.index).name(name).setns_by_fd(home.as_raw_fd());
+        if is_free {
+            message = message.append_extra_attribute(new_index(device.index));
+        }
+        message.build()
+    };
+    let mut moved = inside.change(message(device.name.as_str())).await;
+    if moved.as_ref().is_err_and(|word| word.is(Errno::EEXIST)) {
+        // Another has its name. What counts first is that it comes home; `restore` tells of the name.
+        moved = match inside.at(device.inside).await.map_err(unseen())? {
+            Some(_) => inside.change(message("gdev%d")).await,
+            None => Ok(()),
+        };
+    }
+    moved.map_err(NetworkError::refused(&device.name, Step::Return))
+}
+
+/// Gives it back what it had.
+async fn restore(host: &Rtnl, device: &Device, seen: &Seen) -> Result<(), NetworkError> {
+    let refused = || NetworkError::refused(&device.name, Step::Restore);
+    let mut message = LinkUnspec::new_with_index(seen.index);
+    let is_renamed = seen.name != device.name.as_str();
+    if is_renamed {
+        message = message.name(device.name.as_str());
+    }
+    if seen.mac != device.mac && !device.mac.is_empty() {
+        message = message.address(device.mac.clone());
+    }
+    if seen.mtu != device.mtu {
+        message = message.mtu(device.mtu);
+    }
+    let message = message.build();
+    let mut is_up = seen.is_up;
+    if !message.attributes.is_empty() {
+        if is_up {
+            host.set_up(seen.index, false).await.map_err(refused())?;
+            is_up = false;
+        }
+        host.change(message).await.map_err(refused())?;
+    }
+    if is_up != device.up {
+        host.set_up(seen.index, device.up).await.map_err(refused())?;
+    }
+    Ok(())
+}

@@ -1,0 +1,46 @@
+//! Takes away what a record tells of, last things first. Each may be done already, wholly or in part.
+
+use std::{os::fd::BorrowedFd, path::Path};
+
+use crate::model::{LinkName, network::Mac};
+
+use super::{
+    NetworkError, Step, device,
+    record::{self, Record, Trace},
+    rtnl::Rtnl,
+    vlan,
+};
+
+/// Undoes all of it, and removes the record. What cannot be undone keeps the rest from nothing but the removal.
+pub async fn all(
+    host: &Rtnl,
+    netns: Option<BorrowedFd<'_>>,
+    left: &Record,
+    path: &Path,
+) -> Result<(), NetworkError> {
+    let has_vlan = left.traces.iter().any(|trace| matches!(trace, Trace::Vlan(_)));
+    // Until the record is gone, so that of two that share a VLAN one sees that it is the last.
+    let _lock = if has_vlan { Some(record::lock(path)?) } else { None };
+    let mut failed = None;
+    for trace in left.traces.iter().rev() {
+        let undone = match trace {
+            Trace::Veth { name, mac } => veth(host, name, *mac).await,
+            Trace::Vlan(vlan) => vlan::undo(host, vlan, path).await,
+            Trace::Device(device) => device::undo(host, netns, left.netns, device).await,
+        };
+        failed = failed.or(undone.err());
+    }
+    match failed {
+        Some(error) => Err(error),
+        None => record::remove(path),
+    }
+}
+
+/// An end of a pair with this name and another hardware address is somebody else's.
+async fn veth(host: &Rtnl, name: &LinkName, mac: Mac) -> Result<(), NetworkError> {
+    let Some(found) = host.link(name).await.map_err(NetworkError::unseen(name))? else { return Ok(()) };
+    if !found.is("veth") || found.mac != mac.bytes() {
+        return Ok(());
+    }
+    host.remove(found.index).await.map_err(NetworkError::refused(name, Step::Remove))
+}
