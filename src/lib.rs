@@ -16,6 +16,7 @@
 //! | [`guest_run`] | the monitor of one native guest: namespaces, cgroups, init, console | yes |
 //! | [`launch`] | how a guest's first process comes to life; its cgroups | yes |
 //! | [`checks`] | readiness and health: probes, and what guests say themselves | yes |
+//! | [`network`] | a native guest's interfaces: set up, and undone by what was written down | yes |
 //! | [`daemon`] | the composition root: load, manager, workers, store, watcher | yes |
 //! | [`dbus`] | translation of the daemon's [handle](daemon::handle) to D-Bus and back, and who may act | yes |
 //! | [`systemd`] | readiness and journal | yes |

@@ -15,7 +15,7 @@ use crate::model::{Guest, Origin};
 
 pub mod excerpt;
 mod findings;
-pub mod fingerprint;
+pub(crate) mod fingerprint;
 mod hook;
 pub mod layer;
 pub mod lxc;

@@ -2,8 +2,7 @@
 
 use std::{
     net::IpAddr,
-    os::fd::{AsFd, AsRawFd, BorrowedFd},
-    path::Path,
+    os::fd::{AsRawFd, BorrowedFd},
     time::Duration,
 };
 
@@ -19,7 +18,7 @@ use crate::model::{Link, LinkName};
 
 use super::{
     NetworkError, Site, Step, here,
-    record::{Device, NamespaceId, Trace},
+    record::{Device, Trace},
     rtnl::{self, Rtnl},
     seen::Seen,
 };
@@ -32,12 +31,7 @@ const PATIENCE: Duration = Duration::from_secs(10);
 pub async fn take(site: &mut Site<'_>, link: &Link, name: &LinkName) -> Result<u32, NetworkError> {
     let seen = site.needed(link, "device", name).await?;
     fits(site, link, name, &seen).await?;
-    let others = site.inside.links().await.map_err(NetworkError::unseen(&link.name))?;
-    let is_free = |index: u32| others.iter().all(|other| other.index != index);
-    let inside = match seen.index {
-        index if is_free(index) => index,
-        _ => others.iter().map(|other| other.index).max().unwrap_or(1).saturating_add(1),
-    };
+    let inside = site.number(link, Some(seen.index)).await?;
     let device = Device {
         name: LinkName::new(&seen.name).unwrap_or_else(|_| name.clone()),
         index: seen.index,
@@ -81,35 +75,7 @@ async fn shape(site: &Site<'_>, link: &Link, seen: &Seen, inside: u32) -> Result
 
 /// Refuses a device that the host needs, or that would not come back as it was.
 async fn fits(site: &Site<'_>, link: &Link, name: &LinkName, seen: &Seen) -> Result<(), NetworkError> {
-    let unfit = |why: String, fix: String| {
-        Err(NetworkError::Unfit { link: link.name.clone(), name: name.clone(), why, fix })
-    };
-    if seen.is_loopback {
-        return unfit("is the host's loopback".into(), "name another device".into());
-    }
-    if Path::new("/sys/class/net").join(&seen.name).join("phy80211").exists() {
-        return unfit(
-            "is wireless, and only goes into another namespace with its whole radio".into(),
-            "use type = \"ipvlan\"".into(),
-        );
-    }
     let links = site.host.links().await.map_err(NetworkError::unseen(&link.name))?;
-    if let Some(controller) = seen.controller {
-        let of = links.iter().find(|other| other.index == controller).map_or("another", |other| &other.name);
-        return unfit(format!("is part of {of}"), format!("take it out first: ip link set {name} nomaster"));
-    }
-    // The two ends of a pair say that each hangs on the other.
-    let carried = links.iter().find(|other| {
-        let is_peer = other.is("veth") && seen.upon == Some(other.index);
-        other.upon == Some(seen.index) && other.index != seen.index && !is_peer
-    });
-    if let Some(carried) = carried {
-        let carried = &carried.name;
-        return unfit(
-            format!("carries {carried}, which would end"),
-            format!("remove it first: ip link del {carried}"),
-        );
-    }
     let addresses = site.host.addresses(seen.index).await.map_err(NetworkError::unseen(&link.name))?;
     let own =
         addresses.iter().flat_map(|message| &message.attributes).find_map(|attribute| match attribute {
@@ -118,13 +84,38 @@ async fn fits(site: &Site<'_>, link: &Link, name: &LinkName, seen: &Seen) -> Res
             }
             _ => None,
         });
-    match own {
-        Some(own) => unfit(
-            format!("has the address {own} on the host, which would lose it"),
-            format!("take it away first: ip address flush dev {name}"),
-        ),
+    let needed = own.map(|own| {
+        let why = format!("has the address {own} on the host, which would lose it");
+        (why, format!("take it away first: ip address flush dev {name}"))
+    });
+    match hindrance(name, seen, &links).or(needed) {
+        Some((why, fix)) => {
+            Err(NetworkError::Unfit { link: link.name.clone(), name: name.clone(), why, fix })
+        }
         None => Ok(()),
     }
+}
+
+/// What keeps a device among these where it is, and what to do about it.
+fn hindrance(name: &LinkName, seen: &Seen, links: &[Seen]) -> Option<(String, String)> {
+    if seen.is_loopback {
+        return Some(("is the host's loopback".into(), "name another device".into()));
+    }
+    if super::is_wireless(&seen.name) {
+        let why = "is wireless, and only goes into another namespace with its whole radio";
+        return Some((why.into(), "use type = \"ipvlan\"".into()));
+    }
+    if let Some(controller) = seen.controller {
+        let of = links.iter().find(|other| other.index == controller).map_or("another", |other| &other.name);
+        return Some((format!("is part of {of}"), format!("take it out first: ip link set {name} nomaster")));
+    }
+    // The two ends of a pair say that each hangs on the other.
+    let carried = links.iter().find(|other| {
+        let is_peer = other.is("veth") && seen.upon == Some(other.index);
+        other.upon == Some(seen.index) && other.index != seen.index && !is_peer
+    })?;
+    let carried = &carried.name;
+    Some((format!("carries {carried}, which would end"), format!("remove it first: ip link del {carried}")))
 }
 
 /// Whether the kernel makes this address by itself.
@@ -137,18 +128,11 @@ fn is_link_local(address: IpAddr) -> bool {
 
 /// Gives a device back to the host: from the guest's namespace, if that can be reached, or from where the kernel has put
 /// it when that ended.
-pub async fn undo(
-    host: &Rtnl,
-    netns: Option<BorrowedFd<'_>>,
-    id: NamespaceId,
-    device: &Device,
-) -> Result<(), NetworkError> {
+pub async fn undo(host: &Rtnl, netns: Option<BorrowedFd<'_>>, device: &Device) -> Result<(), NetworkError> {
     let mut news = rtnl::news().map_err(|source| NetworkError::Unreachable { whose: "the host", source })?;
-    let found = id.find();
-    if let Some(netns) = netns.or(found.as_ref().map(AsFd::as_fd)) {
+    if let Some(netns) = netns {
         fetch(host, netns, device).await?;
     }
-    drop(found);
     let deadline = Instant::now() + PATIENCE;
     loop {
         let links = host.links().await.map_err(NetworkError::unseen(&device.name))?;

@@ -30,7 +30,8 @@ pub async fn addresses(inside: &Rtnl, link: &Link, index: u32) -> Result<(), Net
         added.map_err(NetworkError::refused(&link.name, Step::Address(address.clone())))?;
     }
     if link.up.is_some() {
-        inside.set_up(index, true).await.map_err(NetworkError::refused(&link.name, Step::Up))?;
+        let is_up = patiently(Errno::EADDRINUSE, || inside.set_up(index, true)).await;
+        is_up.map_err(NetworkError::refused(&link.name, Step::Up))?;
     }
     Ok(())
 }

@@ -7,7 +7,7 @@ use nix::errno::Errno;
 use crate::{
     helper::record::RecordError,
     model::{
-        LinkName,
+        GuestName, LinkName,
         network::{Address, Route, VlanId},
     },
 };
@@ -58,6 +58,16 @@ pub enum NetworkError {
         link: LinkName,
         /// The step.
         step: Step,
+        /// What the kernel says.
+        word: Word,
+    },
+    /// An interface inside a guest could not be removed.
+    #[error("could not remove a {kind} from inside {guest}: {word}")]
+    Kept {
+        /// The guest.
+        guest: GuestName,
+        /// The type of the interface.
+        kind: String,
         /// What the kernel says.
         word: Word,
     },
@@ -212,7 +222,7 @@ impl fmt::Display for Step {
 /// What to do about a refusal, where that is known.
 fn fix(step: &Step, word: &Word) -> String {
     let Word::No { code, .. } = word else { return String::new() };
-    let fix = match (step, *code) {
+    match (step, *code) {
         (_, Errno::EPERM | Errno::EACCES) => "; this needs root with CAP_NET_ADMIN".into(),
         (Step::Veth, Errno::EOPNOTSUPP) => no_module("veth"),
         (Step::Upon(kind, _), Errno::EOPNOTSUPP) => no_module(kind),
@@ -245,8 +255,7 @@ fn fix(step: &Step, word: &Word) -> String {
             "; another interface has its name now: rename that, and undo again".into()
         }
         _ => String::new(),
-    };
-    fix
+    }
 }
 
 fn no_module(module: &str) -> String {

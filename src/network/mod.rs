@@ -6,14 +6,9 @@
 //! whatever the guest's configuration says by then. Most of a network leaves nothing: what is made inside the guest's
 //! namespace ends with it.
 
-use std::{
-    fs::File,
-    future::Future,
-    os::fd::{AsFd, BorrowedFd},
-    path::Path,
-};
+use std::{fs::File, future::Future, os::fd::BorrowedFd, path::Path};
 
-use crate::model::{GuestName, LinkName, Links, Network};
+use crate::model::{GuestName, Links, Network};
 
 mod device;
 mod dress;
@@ -127,6 +122,11 @@ impl Site<'_> {
 
 fn inside(netns: BorrowedFd<'_>) -> Result<Rtnl, NetworkError> {
     Rtnl::within(netns).map_err(|source| NetworkError::Unreachable { whose: "the guest", source })
+}
+
+/// Whether an interface of the host is a radio.
+fn is_wireless(name: &str) -> bool {
+    Path::new("/sys/class/net").join(name).join("phy80211").exists()
 }
 
 /// The namespace of this thread.

@@ -31,25 +31,24 @@ pub fn machine() -> Vec<u8> {
 /// The hardware address of a guest's interface: the same at every start, and another on every host. None where nothing
 /// tells hosts apart: the kernel then chooses one.
 pub fn inside(machine: &[u8], guest: &GuestName, link: &LinkName) -> Option<Mac> {
-    // Locally administered, as all that no maker has given (IEEE 802).
-    (!machine.is_empty())
-        .then(|| made(0x02, &[machine, guest.as_str().as_bytes(), link.as_str().as_bytes()]))?
+    let of: [&[u8]; 3] = [machine, guest.as_str().as_bytes(), link.as_str().as_bytes()];
+    (!machine.is_empty()).then(|| made(0x02, &of))
 }
 
 /// The hardware address of the host's end. It begins with fe, so that no bridge takes it for its own: a bridge takes the
 /// lowest of its ports' addresses.
-pub fn outside(machine: &[u8], guest: &GuestName, host_end: &LinkName) -> Option<Mac> {
+pub fn outside(machine: &[u8], guest: &GuestName, host_end: &LinkName) -> Mac {
     made(0xfe, &[machine, b"outside", guest.as_str().as_bytes(), host_end.as_str().as_bytes()])
 }
 
-fn made(first: u8, of: &[&[u8]]) -> Option<Mac> {
+fn made(first: u8, of: &[&[u8]]) -> Mac {
     let mut digest = Fingerprint::new();
     for part in of {
         digest.write(part);
         digest.write(&[0]);
     }
     let [a, b, c, d, e, ..] = digest.finish().to_be_bytes();
-    Mac::new([first, a, b, c, d, e]).ok()
+    Mac::local(first, [a, b, c, d, e])
 }
 
 #[cfg(test)]
@@ -87,6 +86,6 @@ mod tests {
             assert_ne!(other, first);
         }
         assert_eq!(mac(b"", &web, &eth0), None);
-        assert!(outside(b"", &web, &eth0).is_some_and(|mac| mac.bytes()[0] == 0xfe));
+        assert_eq!(outside(b"", &web, &eth0).bytes()[0], 0xfe);
     }
 }

@@ -1,6 +1,6 @@
 //! Puts interfaces into the guest: each type its way, and none with an address before it is there.
 
-use std::{os::fd::AsRawFd, path::Path};
+use std::os::fd::AsRawFd;
 
 use nix::errno::Errno;
 use rtnetlink::{
@@ -77,7 +77,7 @@ impl Site<'_> {
             None => None,
         };
         let name = self.host_end(number, link, host_name).await?;
-        let Some(mac) = naming::outside(&self.machine, self.guest, &name) else { return Ok(()) };
+        let mac = naming::outside(&self.machine, self.guest, &name);
         self.book.note(Trace::Veth { name: name.clone(), mac })?;
         let of_bridge = bridge.as_ref().map(|bridge| bridge.mtu);
         let mtu = link.mtu.map(|mtu| mtu.get()).or(of_bridge);
@@ -174,8 +174,7 @@ impl Site<'_> {
     }
 
     async fn macvlan(&mut self, link: &Link, parent: &Parent, mode: MacvlanMode) -> Result<(), NetworkError> {
-        let radio = Path::new("/sys/class/net").join(parent.device.as_str()).join("phy80211");
-        if radio.exists() {
+        if super::is_wireless(parent.device.as_str()) {
             return Err(NetworkError::Unfit {
                 link: link.name.clone(),
                 name: parent.device.clone(),
@@ -190,8 +189,10 @@ impl Site<'_> {
             MacvlanMode::Vepa => MacVlanMode::Vepa,
             MacvlanMode::Passthru => MacVlanMode::Passthrough,
         };
-        let message = self.upon(LinkMacVlan::new(link.name.as_str(), index, mode), link, self.mac(link));
-        let made = patiently(Errno::EADDRINUSE, || self.host.make(message.clone())).await;
+        let mac = self.mac(link);
+        let made = LinkMacVlan::new(link.name.as_str(), index, mode);
+        let message = self.upon(made, "macvlan", link, mac).await?;
+        let made = self.host.make(message).await;
         made.map_err(NetworkError::refused(&link.name, Step::Upon("macvlan", parent.device.clone())))
     }
 
@@ -202,7 +203,8 @@ impl Site<'_> {
             IpvlanMode::L3 => IpVlanMode::L3,
             IpvlanMode::L3s => IpVlanMode::L3S,
         };
-        let message = self.upon(LinkIpVlan::new(link.name.as_str(), index, mode), link, None);
+        let made = LinkIpVlan::new(link.name.as_str(), index, mode);
+        let message = self.upon(made, "ipvlan", link, None).await?;
         let made = self.host.make(message).await;
         made.map_err(NetworkError::refused(&link.name, Step::Upon("ipvlan", parent.device.clone())))
     }
@@ -218,14 +220,32 @@ impl Site<'_> {
                 fix: "remove that, or choose another".into(),
             });
         }
-        let message = self.upon(LinkVlan::new(link.name.as_str(), upon, id.get()), link, link.kind.mac());
+        let made = LinkVlan::new(link.name.as_str(), upon, id.get());
+        let message = self.upon(made, "vlan", link, link.kind.mac()).await?;
         let made = patiently(Errno::EEXIST, || self.host.make(message.clone())).await;
         made.map_err(NetworkError::refused(&link.name, Step::Vlan(id, device.clone())))
     }
 
     /// What is made upon an interface of the host comes to life in the guest, and ends with the guest's namespace.
-    fn upon<T>(&self, made: LinkMessageBuilder<T>, link: &Link, mac: Option<Mac>) -> LinkMessage {
-        shaped(made.setns_by_fd(self.netns.as_raw_fd()), link.mtu.map(|mtu| mtu.get()), mac)
+    async fn upon<T>(
+        &mut self,
+        made: LinkMessageBuilder<T>,
+        kind: &str,
+        link: &Link,
+        mac: Option<Mac>,
+    ) -> Result<LinkMessage, NetworkError> {
+        let index = self.number(link, None).await?;
+        self.book.note(Trace::Inside { index, kind: kind.to_owned() })?;
+        let made = made.index(index).setns_by_fd(self.netns.as_raw_fd());
+        Ok(shaped(made, link.mtu.map(|mtu| mtu.get()), mac))
+    }
+
+    /// A number that no interface in the guest has: this one if that is so.
+    pub(super) async fn number(&self, link: &Link, wanted: Option<u32>) -> Result<u32, NetworkError> {
+        let others = self.inside.links().await.map_err(NetworkError::unseen(&link.name))?;
+        let is_free = |index: &u32| others.iter().all(|other| other.index != *index);
+        let next = || others.iter().map(|other| other.index).max().unwrap_or(1).saturating_add(1);
+        Ok(wanted.filter(is_free).unwrap_or_else(next))
     }
 }
 

@@ -77,6 +77,14 @@ pub enum Trace {
     Vlan(HostVlan),
     /// A device that went into the guest.
     Device(Device),
+    /// An interface inside the guest upon one of the host. It ends with the guest's namespace; where that lives on, the
+    /// host's interface carries it on.
+    Inside {
+        /// Its number there.
+        index: u32,
+        /// Its type.
+        kind: String,
+    },
 }
 
 /// A VLAN that is an interface of the host.

@@ -152,10 +152,10 @@ impl Rtnl {
 
 /// What is heard of interfaces of this thread's namespace from now on: one element for each piece of news.
 pub fn news() -> io::Result<impl futures_util::Stream<Item = ()> + Unpin> {
-    let (connection, _handle, news) =
-        rtnetlink::new_multicast_connection(&[rtnetlink::MulticastGroup::Link])?;
+    let (connection, handle, news) = rtnetlink::new_multicast_connection(&[rtnetlink::MulticastGroup::Link])?;
     tokio::spawn(connection);
-    Ok(news.map(|_| ()))
+    // The connection ends with its handle.
+    Ok(news.map(move |_| drop(handle.clone())))
 }
 
 fn passed() -> Result<(), Word> {

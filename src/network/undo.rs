@@ -1,8 +1,11 @@
 //! Takes away what a record tells of, last things first. Each may be done already, wholly or in part.
 
-use std::{os::fd::BorrowedFd, path::Path};
+use std::{
+    os::fd::{AsFd, BorrowedFd},
+    path::Path,
+};
 
-use crate::model::{LinkName, network::Mac};
+use crate::model::{GuestName, LinkName, network::Mac};
 
 use super::{
     NetworkError, Step, device,
@@ -21,12 +24,19 @@ pub async fn all(
     let has_vlan = left.traces.iter().any(|trace| matches!(trace, Trace::Vlan(_)));
     // Until the record is gone, so that of two that share a VLAN one sees that it is the last.
     let _lock = if has_vlan { Some(record::lock(path)?) } else { None };
+    let is_inside = |trace: &Trace| matches!(trace, Trace::Device(_) | Trace::Inside { .. });
+    let found = match netns {
+        None if left.traces.iter().any(is_inside) => left.netns.find(),
+        _ => None,
+    };
+    let netns = netns.or(found.as_ref().map(AsFd::as_fd));
     let mut failed = None;
     for trace in left.traces.iter().rev() {
         let undone = match trace {
             Trace::Veth { name, mac } => veth(host, name, *mac).await,
             Trace::Vlan(vlan) => vlan::undo(host, vlan, path).await,
-            Trace::Device(device) => device::undo(host, netns, left.netns, device).await,
+            Trace::Device(device) => device::undo(host, netns, device).await,
+            Trace::Inside { index, kind } => inside(netns, &left.guest, *index, kind).await,
         };
         failed = failed.or(undone.err());
     }
@@ -43,4 +53,22 @@ async fn veth(host: &Rtnl, name: &LinkName, mac: Mac) -> Result<(), NetworkError
         return Ok(());
     }
     host.remove(found.index).await.map_err(NetworkError::refused(name, Step::Remove))
+}
+
+/// A namespace that has ended has taken it along.
+async fn inside(
+    netns: Option<BorrowedFd<'_>>,
+    guest: &GuestName,
+    index: u32,
+    kind: &str,
+) -> Result<(), NetworkError> {
+    let Some(netns) = netns else { return Ok(()) };
+    let inside = super::inside(netns)?;
+    let removed = async {
+        match inside.at(index).await? {
+            Some(found) if found.is(kind) => inside.remove(index).await,
+            _ => Ok(()),
+        }
+    };
+    removed.await.map_err(|word| NetworkError::Kept { guest: guest.clone(), kind: kind.to_owned(), word })
 }

@@ -177,6 +177,12 @@ impl Mac {
         (bytes[0] & 1 == 0 && bytes != [0; 6]).then_some(Self(bytes)).ok_or(Outside)
     }
 
+    /// An address that no maker has given (its second bit is set: IEEE 802), beginning with this byte or the nearest that is
+    /// allowed.
+    pub const fn local(first: u8, [a, b, c, d, e]: [u8; 5]) -> Self {
+        Self([(first & !1) | 2, a, b, c, d, e])
+    }
+
     /// The bytes.
     pub const fn bytes(self) -> [u8; 6] {
         self.0
@@ -239,6 +245,8 @@ mod tests {
 
     #[test]
     fn hardware_addresses_are_of_one_interface() {
+        assert_eq!(Mac::local(0xff, [0; 5]).to_string(), "fe:00:00:00:00:00");
+        assert_eq!(Mac::local(0, [1; 5]).to_string(), "02:01:01:01:01:01");
         assert_eq!("02:00:5e:10:00:aF".parse::<Mac>().unwrap().to_string(), "02:00:5e:10:00:af");
         for bad in [
             "01:00:5e:00:00:01",
