@@ -10,14 +10,17 @@ use futures_util::StreamExt;
 use nix::errno::Errno;
 use rtnetlink::{
     LinkUnspec,
-    packet_route::{address::AddressAttribute, link::LinkAttribute},
+    packet_route::{
+        address::{AddressAttribute, AddressHeaderFlags, AddressMessage},
+        link::LinkAttribute,
+    },
 };
 use tokio::time::{Instant, timeout_at};
 
 use crate::model::{Link, LinkName};
 
 use super::{
-    NetworkError, Site, Step, here,
+    NetworkError, Site, Step, Word, here,
     record::{Device, Trace},
     rtnl::{self, Rtnl},
     seen::Seen,
@@ -77,13 +80,7 @@ async fn shape(site: &Site<'_>, link: &Link, seen: &Seen, inside: u32) -> Result
 async fn fits(site: &Site<'_>, link: &Link, name: &LinkName, seen: &Seen) -> Result<(), NetworkError> {
     let links = site.host.links().await.map_err(NetworkError::unseen(&link.name))?;
     let addresses = site.host.addresses(seen.index).await.map_err(NetworkError::unseen(&link.name))?;
-    let own =
-        addresses.iter().flat_map(|message| &message.attributes).find_map(|attribute| match attribute {
-            AddressAttribute::Local(address) | AddressAttribute::Address(address) => {
-                Some(*address).filter(|address| !is_link_local(*address))
-            }
-            _ => None,
-        });
+    let own = addresses.iter().find_map(kept_address);
     let needed = own.map(|own| {
         let why = format!("has the address {own} on the host, which would lose it");
         (why, format!("take it away first: ip address flush dev {name}"))
@@ -118,35 +115,67 @@ fn hindrance(name: &LinkName, seen: &Seen, links: &[Seen]) -> Option<(String, St
     Some((format!("carries {carried}, which would end"), format!("remove it first: ip link del {carried}")))
 }
 
-/// Whether the kernel makes this address by itself.
-fn is_link_local(address: IpAddr) -> bool {
-    match address {
-        IpAddr::V4(address) => address.is_link_local(),
-        IpAddr::V6(address) => address.is_unicast_link_local(),
-    }
+/// An address that would not come back by itself, as those do that the kernel makes, or makes of what a router says.
+fn kept_address(message: &AddressMessage) -> Option<IpAddr> {
+    let is_permanent = message.header.flags.contains(AddressHeaderFlags::Permanent);
+    message.attributes.iter().find_map(|attribute| match attribute {
+        AddressAttribute::Local(IpAddr::V4(address)) if !address.is_link_local() => Some((*address).into()),
+        AddressAttribute::Address(IpAddr::V6(address))
+            if is_permanent && !address.is_unicast_link_local() =>
+        {
+            Some((*address).into())
+        }
+        _ => None,
+    })
 }
 
-/// Gives a device back to the host: from the guest's namespace, if that can be reached, or from where the kernel has put
-/// it when that ended.
-pub async fn undo(host: &Rtnl, netns: Option<BorrowedFd<'_>>, device: &Device) -> Result<(), NetworkError> {
+/// Brings a device home to the host: from the guest's namespace, if that can be reached, or from where the kernel puts it
+/// when that has ended. One that is not called as it was gets a name that nobody wants: it may have that of another that
+/// comes home.
+pub async fn bring_home(
+    host: &Rtnl,
+    netns: Option<BorrowedFd<'_>>,
+    device: &Device,
+) -> Result<(), NetworkError> {
     let mut news = rtnl::news().map_err(|source| NetworkError::Unreachable { whose: "the host", source })?;
     if let Some(netns) = netns {
         fetch(host, netns, device).await?;
     }
     let deadline = Instant::now() + PATIENCE;
     loop {
-        let links = host.links().await.map_err(NetworkError::unseen(&device.name))?;
-        if let Some(seen) = links.iter().find(|seen| is_it(seen, device)) {
-            return restore(host, device, seen).await;
-        }
-        if !device.identity.is_hardware() {
+        match at_home(host, device).await? {
+            Some(seen) if seen.name == device.name.as_str() || seen.name.starts_with(UNWANTED) => {
+                return Ok(());
+            }
+            Some(seen) => {
+                return rename(host, &seen, &format!("{UNWANTED}%d"))
+                    .await
+                    .map_err(NetworkError::refused(&device.name, Step::Restore));
+            }
             // It has ended with the guest's namespace, or the guest has removed it.
-            return Ok(());
+            None if !device.identity.is_hardware() => return Ok(()),
+            None => {}
         }
         if !matches!(timeout_at(deadline, news.next()).await, Ok(Some(()))) {
             return Err(NetworkError::Away { name: device.name.clone(), waited: PATIENCE });
         }
     }
+}
+
+/// How names begin that devices have while they come home.
+const UNWANTED: &str = "gdev";
+
+async fn at_home(host: &Rtnl, device: &Device) -> Result<Option<Seen>, NetworkError> {
+    let links = host.links().await.map_err(NetworkError::unseen(&device.name))?;
+    Ok(links.into_iter().find(|seen| is_it(seen, device)))
+}
+
+/// Names change while an interface is down only.
+async fn rename(host: &Rtnl, seen: &Seen, name: &str) -> Result<(), Word> {
+    if seen.is_up {
+        host.set_up(seen.index, false).await?;
+    }
+    host.change(LinkUnspec::new_with_index(seen.index).name(name).build()).await
 }
 
 /// Whether this interface of the host is the device. Hardware is known by what it was born with; what is virtual, by its
@@ -175,21 +204,28 @@ async fn fetch(host: &Rtnl, netns: BorrowedFd<'_>, device: &Device) -> Result<()
     };
     let mut moved = inside.change(message(device.name.as_str())).await;
     if moved.as_ref().is_err_and(|word| word.is(Errno::EEXIST)) {
-        // Another has its name. What counts first is that it comes home; `restore` tells of the name.
+        // Another has its name. What counts first is that it comes home.
         moved = match inside.at(device.inside).await.map_err(unseen())? {
-            Some(_) => inside.change(message("gdev%d")).await,
+            Some(_) => inside.change(message(&format!("{UNWANTED}%d"))).await,
             None => Ok(()),
         };
     }
     moved.map_err(NetworkError::refused(&device.name, Step::Return))
 }
 
-/// Gives it back what it had.
-async fn restore(host: &Rtnl, device: &Device, seen: &Seen) -> Result<(), NetworkError> {
-    let refused = || NetworkError::refused(&device.name, Step::Restore);
+/// Gives a device that is home what it had. One that has ended needs nothing.
+pub async fn restore(host: &Rtnl, device: &Device) -> Result<(), NetworkError> {
+    match at_home(host, device).await? {
+        Some(seen) => shape_as_before(host, device, &seen)
+            .await
+            .map_err(NetworkError::refused(&device.name, Step::Restore)),
+        None => Ok(()),
+    }
+}
+
+async fn shape_as_before(host: &Rtnl, device: &Device, seen: &Seen) -> Result<(), Word> {
     let mut message = LinkUnspec::new_with_index(seen.index);
-    let is_renamed = seen.name != device.name.as_str();
-    if is_renamed {
+    if seen.name != device.name.as_str() {
         message = message.name(device.name.as_str());
     }
     if seen.mac != device.mac && !device.mac.is_empty() {
@@ -202,13 +238,13 @@ async fn restore(host: &Rtnl, device: &Device, seen: &Seen) -> Result<(), Networ
     let mut is_up = seen.is_up;
     if !message.attributes.is_empty() {
         if is_up {
-            host.set_up(seen.index, false).await.map_err(refused())?;
+            host.set_up(seen.index, false).await?;
             is_up = false;
         }
-        host.change(message).await.map_err(refused())?;
+        host.change(message).await?;
     }
     if is_up != device.up {
-        host.set_up(seen.index, device.up).await.map_err(refused())?;
+        host.set_up(seen.index, device.up).await?;
     }
     Ok(())
 }

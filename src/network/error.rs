@@ -178,6 +178,8 @@ pub enum Step {
     Vlan(VlanId, LinkName),
     /// Moving a device of the host into the guest.
     Take(LinkName),
+    /// Giving an interface its name inside the guest.
+    Name,
     /// Setting largest packet and hardware address.
     Shape,
     /// Adding an address.
@@ -207,6 +209,7 @@ impl fmt::Display for Step {
             Self::Upon(kind, parent) => write!(f, "make a {kind} upon {parent}"),
             Self::Vlan(id, parent) => write!(f, "make VLAN {id} of {parent}"),
             Self::Take(device) => write!(f, "move {device} into the guest"),
+            Self::Name => f.write_str("give it its name"),
             Self::Shape => f.write_str("set mtu and mac"),
             Self::Address(address) => write!(f, "add the address {address}"),
             Self::Up => f.write_str("bring it up"),

@@ -23,6 +23,11 @@ pub fn host_end(guest: &GuestName, number: usize, attempt: u8) -> Option<LinkNam
     LinkName::new(&format!("gv-{begin}{:05x}-{number}", digest.finish() & 0xf_ffff)).ok()
 }
 
+/// The name of an interface in the guest before it has its own: one that nobody has, there or on the host.
+pub fn temporary(guest: &GuestName, number: usize) -> String {
+    format!("gv{:08x}-{number}", Fingerprint::of(guest.as_str().as_bytes()) & 0xffff_ffff)
+}
+
 /// What tells this host from others; empty where nobody has said.
 pub fn machine() -> Vec<u8> {
     fs::read("/etc/machine-id").unwrap_or_default()
@@ -62,6 +67,7 @@ mod tests {
         let guest = |text: &str| GuestName::new(text).unwrap();
         let name = |text: &str, number, attempt| host_end(&guest(text), number, attempt).unwrap();
         assert_eq!(name("web", 0, 0).as_str(), "gv-web-0");
+        assert!(LinkName::new(&temporary(&guest("web"), 31)).is_ok());
         let mut seen = BTreeSet::new();
         for text in ["a", "web", "database-1", "database-12345", "database-12346", &"x".repeat(64)] {
             for number in [0, 1, 31] {

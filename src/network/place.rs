@@ -26,19 +26,14 @@ impl Site<'_> {
         match &link.kind {
             LinkKind::Veth { host_name, port, .. } => {
                 self.veth(number, link, host_name.as_ref(), port.as_ref()).await?;
+                return self.found(link).await;
             }
-            LinkKind::Macvlan { parent, mode, .. } => self.macvlan(link, parent, *mode).await?,
-            LinkKind::Ipvlan { parent, mode } => self.ipvlan(link, parent, *mode).await?,
+            LinkKind::Macvlan { parent, mode, .. } => self.macvlan(number, link, parent, *mode).await?,
+            LinkKind::Ipvlan { parent, mode } => self.ipvlan(number, link, parent, *mode).await?,
             LinkKind::Physical { device, .. } => return device::take(self, link, device).await,
-            LinkKind::Vlan { device, id, .. } => self.vlan(link, device, *id).await?,
+            LinkKind::Vlan { device, id, .. } => self.vlan(number, link, device, *id).await?,
         }
-        let found = self.inside.link(&link.name).await.map_err(NetworkError::unseen(&link.name))?;
-        found.map(|found| found.index).ok_or_else(|| NetworkError::Missing {
-            link: link.name.clone(),
-            what: "interface",
-            name: link.name.clone(),
-            fix: "it is gone from the guest as soon as it was made: see what else changes interfaces".into(),
-        })
+        self.christen(number, link).await
     }
 
     /// What an interface hangs on.
@@ -173,7 +168,13 @@ impl Site<'_> {
         }
     }
 
-    async fn macvlan(&mut self, link: &Link, parent: &Parent, mode: MacvlanMode) -> Result<(), NetworkError> {
+    async fn macvlan(
+        &mut self,
+        number: usize,
+        link: &Link,
+        parent: &Parent,
+        mode: MacvlanMode,
+    ) -> Result<(), NetworkError> {
         if super::is_wireless(parent.device.as_str()) {
             return Err(NetworkError::Unfit {
                 link: link.name.clone(),
@@ -190,27 +191,39 @@ impl Site<'_> {
             MacvlanMode::Passthru => MacVlanMode::Passthrough,
         };
         let mac = self.mac(link);
-        let made = LinkMacVlan::new(link.name.as_str(), index, mode);
-        let message = self.upon(made, "macvlan", link, mac).await?;
+        let made = LinkMacVlan::new(&self.temporary(number), index, mode);
+        let message = self.upon(made, "macvlan", number, link, mac)?;
         let made = self.host.make(message).await;
         made.map_err(NetworkError::refused(&link.name, Step::Upon("macvlan", parent.device.clone())))
     }
 
-    async fn ipvlan(&mut self, link: &Link, parent: &Parent, mode: IpvlanMode) -> Result<(), NetworkError> {
+    async fn ipvlan(
+        &mut self,
+        number: usize,
+        link: &Link,
+        parent: &Parent,
+        mode: IpvlanMode,
+    ) -> Result<(), NetworkError> {
         let index = self.parent(link, parent).await?;
         let mode = match mode {
             IpvlanMode::L2 => IpVlanMode::L2,
             IpvlanMode::L3 => IpVlanMode::L3,
             IpvlanMode::L3s => IpVlanMode::L3S,
         };
-        let made = LinkIpVlan::new(link.name.as_str(), index, mode);
-        let message = self.upon(made, "ipvlan", link, None).await?;
+        let made = LinkIpVlan::new(&self.temporary(number), index, mode);
+        let message = self.upon(made, "ipvlan", number, link, None)?;
         let made = self.host.make(message).await;
         made.map_err(NetworkError::refused(&link.name, Step::Upon("ipvlan", parent.device.clone())))
     }
 
     /// A VLAN that is an interface of the guest only.
-    async fn vlan(&mut self, link: &Link, device: &LinkName, id: VlanId) -> Result<(), NetworkError> {
+    async fn vlan(
+        &mut self,
+        number: usize,
+        link: &Link,
+        device: &LinkName,
+        id: VlanId,
+    ) -> Result<(), NetworkError> {
         let upon = self.needed(link, "device", device).await?.index;
         if let Some(other) = vlan::existing(&self.host, link, upon, id).await? {
             return Err(NetworkError::Unfit {
@@ -220,24 +233,50 @@ impl Site<'_> {
                 fix: "remove that, or choose another".into(),
             });
         }
-        let made = LinkVlan::new(link.name.as_str(), upon, id.get());
-        let message = self.upon(made, "vlan", link, link.kind.mac()).await?;
+        let made = LinkVlan::new(&self.temporary(number), upon, id.get());
+        let message = self.upon(made, "vlan", number, link, link.kind.mac())?;
         let made = patiently(Errno::EEXIST, || self.host.make(message.clone())).await;
         made.map_err(NetworkError::refused(&link.name, Step::Vlan(id, device.clone())))
     }
 
-    /// What is made upon an interface of the host comes to life in the guest, and ends with the guest's namespace.
-    async fn upon<T>(
+    /// What is made upon an interface of the host comes to life in the guest, and ends with the guest's namespace. It has its
+    /// name there only afterwards: kernels before 6.14 look on the host whether the name is free.
+    fn upon<T>(
         &mut self,
         made: LinkMessageBuilder<T>,
         kind: &str,
+        number: usize,
         link: &Link,
         mac: Option<Mac>,
     ) -> Result<LinkMessage, NetworkError> {
-        let index = self.number(link, None).await?;
-        self.book.note(Trace::Inside { index, kind: kind.to_owned() })?;
-        let made = made.index(index).setns_by_fd(self.netns.as_raw_fd());
+        let names = [self.temporary(number), link.name.to_string()];
+        self.book.note(Trace::Inside { names, kind: kind.to_owned() })?;
+        let made = made.setns_by_fd(self.netns.as_raw_fd());
         Ok(shaped(made, link.mtu.map(|mtu| mtu.get()), mac))
+    }
+
+    fn temporary(&self, number: usize) -> String {
+        naming::temporary(self.guest, number)
+    }
+
+    /// Gives an interface in the guest its name there, which nobody has. Returns its number.
+    async fn christen(&self, number: usize, link: &Link) -> Result<u32, NetworkError> {
+        let refused = || NetworkError::refused(&link.name, Step::Name);
+        let made = self.inside.link(self.temporary(number)).await.map_err(refused())?;
+        let Some(made) = made else { return self.found(link).await };
+        let named = LinkUnspec::new_with_index(made.index).name(link.name.as_str()).build();
+        self.inside.change(named).await.map_err(refused())?;
+        Ok(made.index)
+    }
+
+    async fn found(&self, link: &Link) -> Result<u32, NetworkError> {
+        let found = self.inside.link(&link.name).await.map_err(NetworkError::unseen(&link.name))?;
+        found.map(|found| found.index).ok_or_else(|| NetworkError::Missing {
+            link: link.name.clone(),
+            what: "interface",
+            name: link.name.clone(),
+            fix: "it is gone from the guest as soon as it was made: see what else changes interfaces".into(),
+        })
     }
 
     /// A number that no interface in the guest has: this one if that is so.

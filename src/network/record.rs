@@ -80,8 +80,8 @@ pub enum Trace {
     /// An interface inside the guest upon one of the host. It ends with the guest's namespace; where that lives on, the
     /// host's interface carries it on.
     Inside {
-        /// Its number there.
-        index: u32,
+        /// Its names there: the first at first, then the second.
+        names: [String; 2],
         /// Its type.
         kind: String,
     },

@@ -35,10 +35,16 @@ pub async fn all(
         let undone = match trace {
             Trace::Veth { name, mac } => veth(host, name, *mac).await,
             Trace::Vlan(vlan) => vlan::undo(host, vlan, path).await,
-            Trace::Device(device) => device::undo(host, netns, device).await,
-            Trace::Inside { index, kind } => inside(netns, &left.guest, *index, kind).await,
+            Trace::Device(device) => device::bring_home(host, netns, device).await,
+            Trace::Inside { names, kind } => inside(netns, &left.guest, names, kind).await,
         };
         failed = failed.or(undone.err());
+    }
+    // When all are home: one may have come with the name of another.
+    for trace in left.traces.iter().rev() {
+        if let Trace::Device(device) = trace {
+            failed = failed.or(device::restore(host, device).await.err());
+        }
     }
     match failed {
         Some(error) => Err(error),
@@ -59,16 +65,19 @@ async fn veth(host: &Rtnl, name: &LinkName, mac: Mac) -> Result<(), NetworkError
 async fn inside(
     netns: Option<BorrowedFd<'_>>,
     guest: &GuestName,
-    index: u32,
+    names: &[String; 2],
     kind: &str,
 ) -> Result<(), NetworkError> {
     let Some(netns) = netns else { return Ok(()) };
     let inside = super::inside(netns)?;
     let removed = async {
-        match inside.at(index).await? {
-            Some(found) if found.is(kind) => inside.remove(index).await,
-            _ => Ok(()),
+        for name in names {
+            match inside.link(name).await? {
+                Some(found) if found.is(kind) => inside.remove(found.index).await?,
+                _ => {}
+            }
         }
+        Ok(())
     };
     removed.await.map_err(|word| NetworkError::Kept { guest: guest.clone(), kind: kind.to_owned(), word })
 }

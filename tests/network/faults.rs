@@ -28,13 +28,13 @@ struct Stage {
 fn stage() -> Stage {
     let host = Host::new();
     host.bridge("br0");
-    for device in ["eth9", "eth8", "eth7"] {
+    for device in ["eth9", "eth8", "eth0"] {
         host.device(device);
     }
     let mut first = link("eth0", veth("br0"), &["10.9.0.2/24", "fd00:9::2/64"]);
     first.up = routing(Some("10.9.0.1"), Some("fd00:9::1"), &[("10.20.0.0/16", Some("10.9.0.9"))]);
     let on = |vlan| LinkKind::Macvlan {
-        parent: Parent { device: link_name("eth7"), vlan },
+        parent: Parent { device: link_name("eth0"), vlan },
         mode: MacvlanMode::Bridge,
         mac: None,
     };
@@ -50,7 +50,7 @@ fn stage() -> Stage {
     let id = |id| VlanId::try_from(id).unwrap();
     if knows("vlan") {
         links.push(link("vlan5", on(Some(id(5))), &[]));
-        links.push(link("vlan6", LinkKind::Vlan { device: link_name("eth7"), id: id(6), mac: None }, &[]));
+        links.push(link("vlan6", LinkKind::Vlan { device: link_name("eth0"), id: id(6), mac: None }, &[]));
     }
     if knows("dummy") {
         ip("link add dum9 type dummy");

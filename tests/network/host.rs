@@ -75,10 +75,12 @@ impl Host {
 }
 
 /// Waits until an interface of the host has all that the kernel gives it.
-fn serves(name: &str) {
+pub fn serves(name: &str) {
     let has_all = || {
         let seen = &json(&run("ip", &format!("-j addr show dev {name}")))[0];
-        let is_own = |info: &Value| info["scope"] == "link" && info["family"] == "inet6";
+        let is_own = |info: &Value| {
+            info["scope"] == "link" && info["family"] == "inet6" && info["tentative"].is_null()
+        };
         seen["operstate"] == "UP" && seen["addr_info"].as_array().unwrap().iter().any(is_own)
     };
     eventually(has_all, || format!("{name} serves"));

@@ -11,7 +11,7 @@ use guestd::model::{
 };
 
 use crate::host::{
-    Host, eventually, everything, ip, knows, link, link_name, mac, mtu, routing, seen, veth, wait_for,
+    Host, eventually, everything, ip, knows, link, link_name, mac, mtu, routing, seen, serves, veth, wait_for,
 };
 
 fn parent(device: &str, vlan: Option<i64>) -> Parent {
@@ -168,10 +168,10 @@ fn macvlans_of_one_parent_reach_one_another_and_leave_nothing_on_the_host() {
         return crate::errors::is_unknown("macvlan");
     }
     let host = Host::new();
-    host.device("eth9");
+    host.device("eth0");
     let before = everything();
     let (web, db) = (host.guest("web"), host.guest("db"));
-    let on = |mode, mac| LinkKind::Macvlan { parent: parent("eth9", None), mode, mac };
+    let on = |mode, mac| LinkKind::Macvlan { parent: parent("eth0", None), mode, mac };
     let mut first = link("eth0", on(MacvlanMode::Bridge, mac("02:00:5e:10:00:08")), &["10.8.0.2/24"]);
     first.mtu = mtu(1300);
     web.set_up(vec![first]);
@@ -204,13 +204,13 @@ fn ipvlans_share_the_hardware_address_of_their_parent() {
         return crate::errors::is_unknown("ipvlan");
     }
     let host = Host::new();
-    host.device("eth9");
+    host.device("eth0");
     let (web, db) = (host.guest("web"), host.guest("db"));
-    let on = || LinkKind::Ipvlan { parent: parent("eth9", None), mode: IpvlanMode::L2 };
+    let on = || LinkKind::Ipvlan { parent: parent("eth0", None), mode: IpvlanMode::L2 };
     web.set_up(vec![link("eth0", on(), &["10.8.0.2/24"])]);
     db.set_up(vec![link("eth0", on(), &["10.8.0.3/24"])]);
     web.reaches("10.8.0.3");
-    assert_eq!(web.link("eth0")["address"], seen("eth9").unwrap()["address"]);
+    assert_eq!(web.link("eth0")["address"], seen("eth0").unwrap()["address"]);
 }
 
 #[test]
@@ -258,6 +258,27 @@ fn a_device_comes_back_though_its_name_is_taken_and_gets_it_later() {
 }
 
 #[test]
+fn devices_that_have_swapped_their_names_swap_them_back() {
+    let host = Host::new();
+    host.device("eth9");
+    host.device("eth8");
+    let before = everything();
+    let guest = host.guest("web");
+    let physical = |device: &str| LinkKind::Physical { device: link_name(device), mac: None };
+    guest.set_up(vec![link("eth8", physical("eth9"), &[]), link("eth9", physical("eth8"), &[])]);
+    guest.undo();
+    wait_for(&before, "after undoing");
+
+    // As if the kernel had brought them home when the namespace ended. This thread, not the process, is on the host.
+    guest.set_up(vec![link("eth8", physical("eth9"), &[]), link("eth9", physical("eth8"), &[])]);
+    for device in ["eth8", "eth9"] {
+        guest.run(&format!("ip link set {device} netns {}", nix::unistd::gettid()));
+    }
+    guest.undo();
+    wait_for(&before, "after undoing");
+}
+
+#[test]
 fn a_virtual_device_may_end_with_its_guest() {
     let host = Host::new();
     host.device("eth9");
@@ -276,21 +297,22 @@ fn vlans_are_made_shared_and_removed_with_the_last() {
         return crate::errors::is_unknown("vlan");
     }
     let host = Host::new();
-    host.device("eth9");
+    host.device("eth0");
     let before = everything();
-    let on = || LinkKind::Macvlan { parent: parent("eth9", Some(5)), mode: MacvlanMode::Bridge, mac: None };
+    let on = || LinkKind::Macvlan { parent: parent("eth0", Some(5)), mode: MacvlanMode::Bridge, mac: None };
     let (web, db) = (host.guest("web"), host.guest("db"));
     web.set_up(vec![link("eth0", on(), &["10.8.0.2/24"])]);
     db.set_up(vec![link("eth0", on(), &["10.8.0.3/24"])]);
-    assert_eq!(seen("eth9.5").unwrap()["linkinfo"]["info_data"]["id"], 5);
+    assert_eq!(seen("eth0.5").unwrap()["linkinfo"]["info_data"]["id"], 5);
     web.reaches("10.8.0.3");
     web.undo();
-    assert!(seen("eth9.5").is_some(), "another guest uses it");
+    assert!(seen("eth0.5").is_some(), "another guest uses it");
     db.undo();
     wait_for(&before, "after undoing");
 
-    ip("link add eth9.5 link eth9 type vlan id 5");
-    ip("link set eth9.5 up");
+    ip("link add eth0.5 link eth0 type vlan id 5");
+    ip("link set eth0.5 up");
+    serves("eth0.5");
     let before = everything();
     let other = host.guest("other");
     other.set_up(vec![link("eth0", on(), &[])]);
@@ -304,13 +326,13 @@ fn a_vlan_of_a_device_is_in_the_guest_only() {
         return crate::errors::is_unknown("vlan");
     }
     let host = Host::new();
-    host.device("eth9");
+    host.device("eth0");
     let before = everything();
     let guest = host.guest("web");
     let id = VlanId::try_from(7).unwrap();
     guest.set_up(vec![link(
         "eth0",
-        LinkKind::Vlan { device: link_name("eth9"), id, mac: None },
+        LinkKind::Vlan { device: link_name("eth0"), id, mac: None },
         &["10.8.0.2/24"],
     )]);
     assert_eq!(guest.link("eth0")["linkinfo"]["info_data"]["id"], 7);
