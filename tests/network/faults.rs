@@ -87,6 +87,7 @@ fn every_step_that_fails_undoes_all_before() {
                 stage.check(&format!("step {step}: {error}"));
             }
             End::Done => {
+                println!("{} steps", step - 1);
                 assert!(step > stage.least, "{step} steps");
                 guest.undo();
                 return stage.check("after all steps");

@@ -11,7 +11,8 @@ use guestd::model::{
 };
 
 use crate::host::{
-    Host, eventually, everything, ip, knows, link, link_name, mac, mtu, routing, seen, serves, veth, wait_for,
+    Host, eventually, everything, ip, knows, link, link_name, mac, mtu, routing, run, seen, serves, veth,
+    wait_for,
 };
 
 fn parent(device: &str, vlan: Option<i64>) -> Parent {
@@ -54,6 +55,34 @@ fn guests_on_a_bridge_reach_one_another_and_the_host() {
     db.undo();
     wait_for(&before, "after undoing");
     web.undo();
+}
+
+#[test]
+fn a_port_of_a_bridge_that_filters_vlans_is_part_of_one() {
+    let host = Host::new();
+    host.bridge("br0");
+    let on = |id: i64| {
+        let port = Some(Port { bridge: link_name("br0"), vlan: VlanId::try_from(id).ok() });
+        link("eth0", LinkKind::Veth { host_name: None, port, mac: None }, &[])
+    };
+    if !knows("bridge vlan_filtering 1") {
+        let error = host.guest("web").refused(vec![on(5)]);
+        return assert!(error.contains("br0 does not keep VLANs apart"), "{error}");
+    }
+    ip("link set br0 type bridge vlan_filtering 1");
+    let guests = [("web", 5), ("db", 5), ("other", 6), ("usual", 1)].map(|(name, id)| {
+        let guest = host.guest(name);
+        guest.set_up(vec![on(id)]);
+        let shown: serde_json::Value =
+            serde_json::from_str(&run("bridge", &format!("-j vlan show dev gv-{name}-0"))).unwrap();
+        let expected = serde_json::json!([{ "vlan": id, "flags": ["PVID", "Egress Untagged"] }]);
+        assert_eq!(shown[0]["vlans"], expected, "{name}");
+        guest
+    });
+    for (at, guest) in guests.iter().enumerate() {
+        guest.run(&format!("ip addr add 10.9.0.{}/24 dev eth0", at + 1));
+    }
+    guests[0].reaches("10.9.0.2");
 }
 
 #[test]
