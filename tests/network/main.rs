@@ -3,7 +3,10 @@
 #![allow(clippy::unwrap_used, reason = "it is all test")]
 
 mod errors;
+// Only a debug build lets steps fail.
+#[cfg(debug_assertions)]
 mod faults;
 mod host;
 mod kinds;
+#[cfg(debug_assertions)]
 mod played;
