@@ -32,6 +32,7 @@ mod link;
 mod monitor;
 mod mounts;
 mod namespace;
+mod network;
 mod priority;
 mod root;
 mod sealed;
@@ -65,6 +66,10 @@ pub fn main() -> ExitCode {
             Ok(seconds) => exit(control::stop(&Place::at(folder.into()), Duration::from_secs(seconds))),
             Err(_) => misuse(),
         },
+        ["network", word @ (network::APPLY | network::UNDO), folder, rest @ ..] if !folder.is_empty() => {
+            let pid = rest.first().and_then(|pid| pid.parse().ok());
+            exit(network::main(word, &Place::at(folder.into()), pid))
+        }
         ["attach", folder, rest @ ..] if !folder.is_empty() => attach(Place::at(folder.into()), rest),
         ["--foreground", folder] if !folder.is_empty() => supervise(Place::at(folder.into()), true),
         [folder] if !folder.is_empty() && !folder.starts_with('-') => {

@@ -21,6 +21,7 @@ use super::{
     launch::{Launch, Launched, launch, reap},
     mounts,
     namespace::Child,
+    network::{self, Away},
     root,
     spec::{Ended, FILE_MAX, Outcome, Place, Spec, Told},
     steps::{self, Stage},
@@ -51,6 +52,8 @@ struct Course<'a> {
     spec: &'a Spec,
     root: &'a Path,
     mounted: &'a mut Vec<String>,
+    /// The monitor is in the guest's network namespace.
+    away: Option<Away>,
 }
 
 /// What follows a run.
@@ -101,9 +104,12 @@ impl Monitor {
         mounts::retain_present(&mut spec.native.mounts);
         let mut mounted = Vec::new();
         let result = root::prepare(&spec, &self.place).and_then(|root| {
-            let mut course = Course { spec: &spec, root: &root, mounted: &mut mounted };
+            let away =
+                (network::kind(&spec) == network::Kind::Before).then(network::leave_host).transpose()?;
+            let mut course = Course { spec: &spec, root: &root, mounted: &mut mounted, away };
             self.run_course(&mut course)
         });
+        network::disconnect(&spec, &self.place);
         root::clear(&spec, &self.place, &mut mounted);
         result
     }
@@ -113,8 +119,10 @@ impl Monitor {
         let lifecycle = &spec.native.lifecycle;
         self.stage(course, None).carry_out(&lifecycle.before)?;
         let kills = self.group.memory_kills();
-        let plan = Launch { spec, place: &self.place, group: &self.group, root, network: true };
-        let Launched { init, terminal, slave } = launch(&plan, &mut |_| Ok(()))?;
+        let has_own = network::kind(spec) == network::Kind::OfInit;
+        let plan = Launch { spec, place: &self.place, group: &self.group, root, network: has_own };
+        let mut connect = |pid| if has_own { network::connect(spec, &self.place, pid, None) } else { Ok(()) };
+        let Launched { init, terminal, slave } = launch(&plan, &mut connect)?;
         self.stage(course, Some(&init)).trace("init", &Ok(()));
         self.control.tell(Told::Running(init.pid));
         if let Some(started) = self.started.take() {
@@ -132,14 +140,14 @@ impl Monitor {
         let out_of_memory = status.signal() == Some(SIGKILL) && self.group.memory_kills() > kills;
         let ended = Ended { status, out_of_memory };
         self.control.tell(Told::Ended(ended));
-        let next = decide(spec, status);
+        let next = decide(spec, status, course.away.as_ref());
         self.stage(course, None).carry_out(&lifecycle.ended)?;
         Ok((ended, next))
     }
 
     fn stage<'a>(&'a self, course: &'a mut Course<'_>, init: Option<&'a Child>) -> Stage<'a> {
-        let Course { spec, root, mounted } = course;
-        Stage { spec, root, mounted, place: &self.place, group: &self.group, init }
+        let Course { spec, root, mounted, away } = course;
+        Stage { spec, root, mounted, away: away.as_ref(), place: &self.place, group: &self.group, init }
     }
 
     /// Serves everybody until the init has ended.
@@ -215,7 +223,7 @@ pub fn read(place: &Place) -> Run<Spec> {
 }
 
 /// Asks what follows the end of an init. Only a reboot can be followed by another run; a halt is told, and is one.
-fn decide(spec: &Spec, status: WaitStatus) -> Next {
+fn decide(spec: &Spec, status: WaitStatus, away: Option<&Away>) -> Next {
     let event = match status {
         status if status.is_reboot() => "reboot",
         status if status.is_halt() => "halt",
@@ -232,6 +240,7 @@ fn decide(spec: &Spec, status: WaitStatus) -> Next {
             super::vshelper::command(spec, program.as_deref(), *context, event)
         }
     };
+    network::on_host(&mut command, away);
     let status = command.stdin(Stdio::null()).status();
     match status {
         Ok(status) if event == "reboot" && status.code() != Some(1) => Next::Again,

@@ -105,11 +105,6 @@ impl Place {
         self.0.join("root")
     }
 
-    /// What was done to the network.
-    pub fn network(&self) -> PathBuf {
-        self.0.join("network.json")
-    }
-
     /// The steps that were carried out, a line each.
     pub fn trace(&self) -> PathBuf {
         self.0.join("trace")

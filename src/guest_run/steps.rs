@@ -19,6 +19,7 @@ use super::{
     enter::{self, as_exit},
     mounts,
     namespace::Child,
+    network::{self, Away},
     spec::{Place, Spec},
     trouble::{Run, RunError},
 };
@@ -41,6 +42,8 @@ pub struct Stage<'a> {
     pub group: &'a Group,
     /// Its init, while one runs.
     pub init: Option<&'a Child>,
+    /// Where the host's network is, while the monitor is in the guest's.
+    pub away: Option<&'a Away>,
     /// What was mounted, to be taken away later.
     pub mounted: &'a mut Vec<String>,
 }
@@ -93,7 +96,7 @@ impl Stage<'_> {
                 self.mounted.push(self.root.join(mount.target.trim_start_matches('/')).display().to_string());
                 Ok(())
             }
-            Deed::Network => Ok(()),
+            Deed::Network => network::connect(self.spec, self.place, own_pid(), self.away),
             Deed::Empty(path) => self.empty(path).map_err(failed),
             Deed::Create(path) => self.create(path).map_err(failed),
             Deed::Remove(path) => self.remove(path).map_err(failed),
@@ -180,6 +183,10 @@ impl Stage<'_> {
             _ => Ok(()),
         }
     }
+}
+
+fn own_pid() -> i32 {
+    std::process::id().cast_signed()
 }
 
 /// Removes every file below a folder, no folder, and nothing by a link.

@@ -7,6 +7,7 @@ use serde::{Deserialize, Serialize};
 use super::{
     capability::Capabilities,
     lifecycle::{Lifecycle, Mount},
+    network::Network,
 };
 
 /// A guest in namespaces and cgroups of its own.
@@ -28,6 +29,8 @@ pub struct NativeSpec {
     pub domainname: Option<String>,
     /// What is mounted in it beside the usual, in this order.
     pub mounts: Vec<Mount>,
+    /// Its interfaces.
+    pub network: Network,
     /// What it may do with the kernel.
     pub security: Security,
     /// How its processes are treated beside others.
@@ -53,6 +56,7 @@ impl NativeSpec {
             hostname: None,
             domainname: None,
             mounts: Vec::new(),
+            network: Network::None,
             security: Security::usual(user_namespace),
             process: Process::default(),
             lifecycle: Lifecycle::default(),

@@ -8,4 +8,5 @@ mod native_host;
 mod failure;
 mod isolation;
 mod life;
+mod network;
 mod settings;

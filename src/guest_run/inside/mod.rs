@@ -26,7 +26,7 @@ pub use identity::{Entry, become_member, become_root, die_with_parent, environme
 use super::{
     console,
     link::Link,
-    mounts,
+    mounts, network,
     spec::{Place, Spec},
     tree,
     trouble::{Doing, Run, RunError},
@@ -96,6 +96,9 @@ fn prepare(means: &Means<'_>) -> Run<()> {
     chroot(".").doing("enter its root")?;
     // SAFETY: no other thread counts on sharing what this parts.
     unsafe { unshare_unsafe(UnshareFlags::NEWCGROUP) }.doing("enter a cgroup namespace")?;
+    if network::kind(means.spec) == network::Kind::OfInit {
+        network::loopback()?;
+    }
     filesystem::build(means.spec, nodes)?;
     let (terminal, number) = console::open_terminal().doing("make its console")?;
     let slave = filesystem::console(number)?;
