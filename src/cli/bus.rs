@@ -1,17 +1,22 @@
 //! Talking to guestd: one connection, one deadline for every call, failures sorted into [`Error`].
 
-use std::{collections::HashMap, future::Future, time::Duration};
+use std::{
+    collections::{BTreeMap, HashMap},
+    future::Future,
+    time::Duration,
+};
 
 use serde::Deserialize;
 use tokio::signal::unix::{Signal, SignalKind, signal};
 use zbus::{
-    Connection, OwnedObjectPath, Variant,
+    Connection, OwnedObjectPath, OwnedVariant, Variant,
     proxy::{CacheProperties, MethodFlags},
 };
 
 use super::{
     agent::{self, Agent},
     error::Error,
+    usage::UsageView,
 };
 use crate::{
     dbus::{
@@ -140,6 +145,16 @@ impl Bus {
         Error::no_such_guest(name, guests.iter().map(|guest| &*guest.name)).unwrap_or(error)
     }
 
+    /// What these guests use, or all of them where none are named; those that do not run are left out.
+    ///
+    /// # Errors
+    /// [`Error`]: unreachable, or no such guest.
+    pub async fn usage(&self, names: &[&str]) -> Result<BTreeMap<String, UsageView>, Error> {
+        let used: HashMap<String, HashMap<String, OwnedVariant>> =
+            self.read("Usage", self.manager.inner().call("Usage", &names)).await?;
+        Ok(used.into_iter().map(|(name, numbers)| (name, UsageView::from(&numbers))).collect())
+    }
+
     /// Cancels a job.
     ///
     /// # Errors
@@ -192,18 +207,20 @@ impl Bus {
     }
 }
 
+/// How long guestd may take for an answer, where somebody may be asked for a password first.
+pub fn patience(is_asked: bool) -> Duration {
+    if is_asked { DEADLINE_ASKED } else { DEADLINE }
+}
+
 /// Makes a call that polkit may have a question about, and has it asked on the terminal.
 async fn acting<T, F>(call: impl FnOnce(MethodFlags) -> F, operation: &'static str) -> Result<T, Error>
 where
     F: Future<Output = zbus::Result<T>>,
 {
     let wanted = agent::is_wanted();
-    let (flags, deadline) = match wanted {
-        true => (MethodFlags::ALLOW_INTERACTIVE_AUTH, DEADLINE_ASKED),
-        false => (MethodFlags::empty(), DEADLINE),
-    };
+    let flags = if wanted { MethodFlags::ALLOW_INTERACTIVE_AUTH } else { MethodFlags::empty() };
     let _agent = wanted.then(Agent::start).flatten();
-    within(deadline, operation, call(flags)).await?.map_err(|error| Error::of_bus(operation, error))
+    within(patience(wanted), operation, call(flags)).await?.map_err(|error| Error::of_bus(operation, error))
 }
 
 async fn within<T>(

@@ -115,6 +115,29 @@ pub enum Error {
         /// The job.
         job: JobId,
     },
+    /// guestd left the bus while something ran in a guest.
+    #[error(
+        "guestd went away; what runs in guest {guest} may go on until its terminal closes, and how it ends is unknown"
+    )]
+    SessionLost {
+        /// The guest.
+        guest: String,
+    },
+    /// Somebody left what ran in a guest by the escape.
+    #[error("left guest {guest}: what ran there is ended")]
+    Left {
+        /// The guest.
+        guest: String,
+    },
+    /// A console needs somebody before it.
+    #[error("a console needs a terminal: standard input and output are none")]
+    NoTerminal,
+    /// Nobody is chosen to run a command.
+    #[error("{message}")]
+    NobodyRuns {
+        /// Who was meant.
+        message: String,
+    },
     /// The configuration could not be read without guestd's help.
     #[error(transparent)]
     Offline(#[from] OfflineError),
@@ -237,7 +260,7 @@ impl Error {
 
     /// Whether Ctrl-C ended it.
     pub fn is_interruption(&self) -> bool {
-        matches!(self, Self::Interrupted { .. } | Self::InterruptedEarly)
+        matches!(self, Self::Interrupted { .. } | Self::InterruptedEarly | Self::Left { .. })
     }
 }
 

@@ -61,6 +61,8 @@ pub enum GuestctlExit {
     NoSuchGuest,
     /// Ctrl-C ended the wait: 130.
     Interrupted,
+    /// What a command in a guest exited with, or 128 and the signal's number; for several guests 0, 1 or 2.
+    Command(u8),
 }
 
 impl GuestctlExit {
@@ -72,6 +74,7 @@ impl GuestctlExit {
             Self::Usage => 2,
             Self::NoSuchGuest => 4,
             Self::Interrupted => INTERRUPTED,
+            Self::Command(status) => status,
         }
     }
 

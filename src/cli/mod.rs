@@ -17,12 +17,17 @@ pub mod commands;
 pub mod error;
 pub mod exit;
 pub mod job;
+pub mod keyboard;
 pub mod log;
 pub mod offline;
 pub mod output;
 pub mod progress;
 pub mod render;
 pub mod service;
+pub mod session;
+pub mod streams;
+pub mod terminal;
+pub mod usage;
 pub mod view;
 
 use arguments::{Autostart, Guestctl, Guestd, Places};

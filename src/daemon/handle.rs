@@ -6,11 +6,15 @@ use tokio::sync::{mpsc, oneshot, watch};
 
 use crate::{
     helper::wire::{Answer, Event},
-    model::{Action, Diagnostic, GuestName, HoldWish, JobId, Verb, status::Snapshot},
+    model::{Action, Diagnostic, GuestName, HoldWish, JobId, Usage, Verb, status::Snapshot},
 };
 
-use super::host::HostState;
+use super::{
+    host::HostState,
+    sessions::{self, Sessions},
+};
 
+pub use super::sessions::{SessionEnd, SessionWish};
 pub use crate::model::{Outlook, PlannedStep, Rejection, Selection, StopWait};
 
 /// What a helper reported, checked and completed by the server.
@@ -91,18 +95,25 @@ pub struct Handle {
     commands: mpsc::UnboundedSender<Command>,
     snapshots: watch::Receiver<Arc<Snapshot>>,
     host: HostState,
+    sessions: Sessions,
 }
 
 impl Handle {
     /// Made by the composition root (and by tests that play the manager).
     pub fn new(commands: mpsc::UnboundedSender<Command>, snapshots: watch::Receiver<Arc<Snapshot>>) -> Self {
-        Self { commands, snapshots, host: HostState::default() }
+        Self { commands, snapshots, host: HostState::default(), sessions: Sessions::default() }
     }
 
     /// The same on a host of which it can be known whether it is going down.
     #[must_use]
     pub fn on(self, host: HostState) -> Self {
         Self { host, ..self }
+    }
+
+    /// The same where people can be in guests.
+    #[must_use]
+    pub fn with(self, sessions: Sessions) -> Self {
+        Self { sessions, ..self }
     }
 
     /// The newest snapshot.
@@ -167,6 +178,33 @@ impl Handle {
     /// [`Rejection::Stopping`] when the daemon is going down.
     pub async fn reload(&self) -> Result<Arc<[Diagnostic]>, Rejection> {
         self.ask(|reply| Command::Reload { reply }).await
+    }
+
+    /// Runs somebody's session in a guest to its end; `begun` is told once it has begun. Dropping the future ends it. The
+    /// manager is not asked: it has nothing to do with it.
+    ///
+    /// # Errors
+    /// [`Rejection`] says why there is none.
+    pub async fn attach(
+        &self,
+        wish: SessionWish,
+        begun: oneshot::Sender<()>,
+    ) -> Result<SessionEnd, Rejection> {
+        self.sessions.run(&self.snapshot(), wish, begun).await
+    }
+
+    /// What these guests use just now, or all where none are named; those that do not run are left out. Nothing is read but
+    /// when somebody asks.
+    pub async fn usage(&self, names: Vec<GuestName>) -> Vec<(GuestName, Usage)> {
+        let snapshot = self.snapshot();
+        let read = move || match names.is_empty() {
+            true => sessions::usage(snapshot.guests.values().map(|guest| &**guest)),
+            false => {
+                sessions::usage(names.iter().filter_map(|name| snapshot.guests.get(name).map(|it| &**it)))
+            }
+        };
+        // A runtime that ends answers nobody any more.
+        tokio::task::spawn_blocking(read).await.unwrap_or_default()
     }
 
     /// Reports a guest's own request; the decision comes back.

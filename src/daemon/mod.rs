@@ -12,6 +12,7 @@ pub mod manager;
 mod means;
 mod presence;
 mod programs;
+pub mod sessions;
 pub mod settings;
 pub mod state;
 pub mod store;
@@ -39,6 +40,7 @@ use self::{
     load::{Directories, Inventory},
     manager::{Inbox, Manager, Parts},
     means::Means,
+    sessions::Sessions,
     watcher::Watcher,
     worker::{Report, Workers},
 };
@@ -47,6 +49,7 @@ use crate::{
     dbus,
     engine::{
         Engines,
+        entry::Ways,
         lxc::{Hook, LxcEngine},
         native::{Ground, NativeEngine},
     },
@@ -201,6 +204,7 @@ fn compose(
         monitor: programs::monitor(),
         helper: helper.clone(),
     };
+    let ways = Ways { monitor: ground.monitor.clone(), runtime_dir: runtime_dir.clone() };
     let native = NativeEngine::new(launcher.clone(), ground, sink.clone());
     let hook = Hook { helper, runtime_dir };
     let paths = inventory.settings.lxc_paths.clone();
@@ -222,6 +226,7 @@ fn compose(
         Parts { clock, directories, inventory, watcher, workers, checks, daemon, snapshots, set_paths };
     let inbox = Inbox { observed, reports, commands };
     let handle = Handle::new(command, snapshot).on(HostState::told_by(launcher.clone()));
+    let handle = handle.with(Sessions::run_by(launcher.clone(), ways));
     (handle, Manager::new(parts), inbox)
 }
 

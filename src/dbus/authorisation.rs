@@ -7,6 +7,7 @@ use std::{
     sync::atomic::{AtomicBool, Ordering},
 };
 
+use futures_util::StreamExt;
 use zbus::{
     Connection,
     fdo::DBusProxy,
@@ -38,6 +39,8 @@ pub enum Permission {
     Freeze,
     /// Hold them, release them, forget their failures.
     Manage,
+    /// Run programs in them, and use their consoles.
+    Attach,
     /// Read settings and guests again.
     Reload,
 }
@@ -51,6 +54,7 @@ impl Permission {
             Self::Reboot => "org.guestd1.reboot",
             Self::Freeze => "org.guestd1.freeze",
             Self::Manage => "org.guestd1.manage",
+            Self::Attach => "org.guestd1.attach",
             Self::Reload => "org.guestd1.reload",
         }
     }
@@ -123,12 +127,12 @@ impl Authorisation {
         Ok(self.polkit.swap(found, Ordering::Relaxed) != found)
     }
 
-    /// Whether the caller is root, who is never asked.
+    /// The user who calls. Root is never asked for more.
     ///
     /// # Errors
     /// [`Error::NotAuthorized`] when the sender is already gone.
-    pub async fn is_root(&self, call: Call<'_>) -> Result<bool, Error> {
-        let uid = match self.callers {
+    pub async fn uid(&self, call: Call<'_>) -> Result<u32, Error> {
+        Ok(match self.callers {
             Callers::Peer { uid } => uid,
             Callers::OnBus => {
                 let Some(sender) = call.header.sender() else {
@@ -140,8 +144,26 @@ impl Authorisation {
                     Error::NotAuthorized(format!("the caller is not known to the bus: {error}"))
                 })?
             }
+        })
+    }
+
+    /// Waits until the caller has left the bus. For a peer of a connection of its own that is the connection's end.
+    ///
+    /// # Errors
+    /// When the bus cannot be asked.
+    pub async fn leaves(&self, call: Call<'_>) -> zbus::Result<()> {
+        let Some(sender) = call.header.sender().filter(|_| self.callers == Callers::OnBus) else {
+            call.connection.closed().await;
+            return Ok(());
         };
-        Ok(uid == 0)
+        let bus = bus(call.connection).await?;
+        let mut changes = bus.receive_name_owner_changed_with_args(&[(0, sender.as_str())]).await?;
+        // It may have left before anybody listened.
+        if bus.name_has_owner(sender.clone().into()).await? {
+            // Its unique name is never anybody's again.
+            changes.next().await;
+        }
+        Ok(())
     }
 
     /// Checks that a caller other than root may do this to each of these guests; any refusal refuses all. Without

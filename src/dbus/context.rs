@@ -9,17 +9,18 @@ use tokio::{
 use zbus::OwnedObjectPath;
 
 use super::{
+    attach::AttachRequest,
     authorisation::{Authorisation, Call, Permission},
     concerned,
     errors::Error,
-    limit::Limit,
+    limit::{Limit, LimitEach},
     options::{BulkRequest, GuestRequest},
     path,
 };
 use crate::{
-    daemon::handle::{Handle, Outlook, Rejection},
+    daemon::handle::{Handle, Outlook, Rejection, SessionEnd},
     model::{
-        GuestName, JobId, Verb,
+        GuestName, JobId, Usage, Verb,
         name::shown,
         status::{JobStatus, Snapshot},
     },
@@ -36,6 +37,11 @@ const UNKNOWN_CALLERS: usize = 256;
 const ASKING: usize = 96;
 /// The most plans that are asked for, by everybody: each takes the manager's time.
 const PLANNING: usize = 16;
+/// The most questions what guests use, by everybody: each reads files in a thread.
+const MEASURING: usize = 4;
+/// The most sessions in guests, of all callers and of each user.
+const SESSIONS: usize = 256;
+const SESSIONS_OF_ONE: usize = 64;
 
 /// A wish to be told when everything published until now is on the bus.
 pub type CaughtUp = oneshot::Sender<()>;
@@ -45,6 +51,8 @@ pub type CaughtUp = oneshot::Sender<()>;
 enum Target<'a> {
     /// One guest, and those that go with it.
     Guest(Verb, &'a GuestName),
+    /// One guest by itself.
+    One(&'a GuestName),
     /// The guests that a bulk request selects.
     Bulk(&'a BulkRequest),
     /// Those of a job.
@@ -62,6 +70,8 @@ pub struct Context {
     unknown: Limit,
     asking: Limit,
     planning: Limit,
+    measuring: Limit,
+    attached: LimitEach,
 }
 
 impl Context {
@@ -78,6 +88,8 @@ impl Context {
             unknown: Limit::new("wait for the bus to tell who calls", UNKNOWN_CALLERS),
             asking: Limit::new("wait to be authorised by polkit", ASKING),
             planning: Limit::new("wait for their plans", PLANNING),
+            measuring: Limit::new("wait to be told what guests use", MEASURING),
+            attached: LimitEach::new("run in guests", SESSIONS, SESSIONS_OF_ONE),
         }
     }
 
@@ -153,6 +165,40 @@ impl Context {
         Ok(())
     }
 
+    /// Runs a session of the caller in a guest to its end, once that is authorised; `begun` is told once it has begun. It
+    /// ends with the caller's connection.
+    ///
+    /// # Errors
+    /// [`Error`] says why there is none.
+    pub async fn attach(
+        &self,
+        call: Call<'_>,
+        guest: GuestName,
+        request: AttachRequest,
+        begun: oneshot::Sender<()>,
+    ) -> Result<SessionEnd, Error> {
+        let uid = self.permit(call, Permission::Attach, Target::One(&guest)).await?;
+        let _attached = self.attached.enter(uid)?;
+        let wish = request.by(guest, uid);
+        tokio::select! {
+            end = self.handle.attach(wish, begun) => Ok(end?),
+            left = self.authorisation.leaves(call) => Err(match left {
+                Ok(()) => zbus::Error::Failure("the caller has left".into()).into(),
+                Err(error) => error.into(),
+            }),
+        }
+    }
+
+    /// What these guests use, or all of them where none are named. Reading is free.
+    ///
+    /// # Errors
+    /// [`Error`] names the guest that is unknown, or says that too many ask.
+    pub async fn usage(&self, names: &[String]) -> Result<Vec<(GuestName, Usage)>, Error> {
+        let _measuring = self.measuring.enter()?;
+        let names = names.iter().map(|name| self.guest(name)).collect::<Result<_, _>>()?;
+        Ok(self.handle.usage(names).await)
+    }
+
     /// Reads settings and guests again; what was found is on the bus when this returns.
     ///
     /// # Errors
@@ -166,11 +212,12 @@ impl Context {
 
     /// Lets root pass, and asks for others about every guest concerned. Asking may take long, with a person at a
     /// password prompt; what has become concerned meanwhile is asked about too. Whoever acts begins here, so that what
-    /// waits is counted before it waits.
-    async fn permit(&self, call: Call<'_>, permission: Permission, target: Target<'_>) -> Result<(), Error> {
+    /// waits is counted before it waits. Hands out who it is.
+    async fn permit(&self, call: Call<'_>, permission: Permission, target: Target<'_>) -> Result<u32, Error> {
         let unknown = self.unknown.enter()?;
-        if self.authorisation.is_root(call).await? {
-            return Ok(());
+        let uid = self.authorisation.uid(call).await?;
+        if uid == 0 {
+            return Ok(uid);
         }
         let _asking = self.asking.enter()?;
         drop(unknown);
@@ -179,11 +226,11 @@ impl Context {
             let mut open = self.concerned(target).await?;
             open.retain(|name| !checked.contains(name));
             if open.is_empty() && !checked.is_empty() {
-                return Ok(());
+                return Ok(uid);
             }
             self.authorisation.check(call, permission, &self.snapshot(), &open).await?;
             if open.is_empty() {
-                return Ok(());
+                return Ok(uid);
             }
             checked.extend(open);
         }
@@ -192,6 +239,7 @@ impl Context {
     async fn concerned(&self, target: Target<'_>) -> Result<Vec<GuestName>, Error> {
         Ok(match target {
             Target::Guest(verb, guest) => concerned::guests(&self.snapshot(), verb, guest),
+            Target::One(guest) => vec![guest.clone()],
             Target::Bulk(request) => {
                 let plan = self.outlook(request.clone()).await?;
                 plan.steps.into_iter().map(|step| step.guest).collect()

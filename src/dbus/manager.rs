@@ -1,10 +1,15 @@
 //! `org.guestd1.Manager`, at `/org/guestd1`.
 
-use std::sync::Arc;
+use std::{collections::HashMap, sync::Arc};
 
-use zbus::{Connection, ObjectPath, OwnedObjectPath, interface, message::Header};
+use tokio::sync::oneshot;
+use zbus::{
+    Connection, ObjectPath, OwnedFd, OwnedObjectPath, interface, message::Header,
+    object_server::SignalEmitter,
+};
 
 use super::{
+    attach::{self, AttachRequest},
     authorisation::Call,
     context::Context,
     describe::{Counts, Host},
@@ -235,6 +240,47 @@ impl ManagerObject {
             (found.severity.to_string(), guest, file, line, value::text(&found.message))
         };
         daemon.diagnostics.iter().map(row).collect()
+    }
+
+    #[zbus(out_args("end", "status"))]
+    #[allow(clippy::too_many_arguments, reason = "the arguments of the call, and three of zbus")]
+    async fn attach(
+        &self,
+        name: &str,
+        command: Vec<String>,
+        options: Options,
+        stdio: Vec<OwnedFd>,
+        #[zbus(header)] header: Header<'_>,
+        #[zbus(connection)] connection: &Connection,
+        #[zbus(signal_emitter)] emitter: SignalEmitter<'_>,
+    ) -> Result<(&'static str, i32), Error> {
+        let request = AttachRequest::parse(command, &options, stdio)?;
+        let guest = self.context.guest(name)?;
+        // Only the caller waits for it.
+        let emitter = match header.sender() {
+            Some(sender) => emitter.set_destination(sender.clone().into()),
+            None => emitter,
+        };
+        let told = async |begun: oneshot::Receiver<()>| match begun.await {
+            Ok(()) => Self::attached(&emitter, guest.as_str()).await,
+            Err(_) => Ok(()),
+        };
+        let (begun, has_begun) = oneshot::channel();
+        let run = self.context.attach(Call { header: &header, connection }, guest.clone(), request, begun);
+        let (end, told) = tokio::join!(run, told(has_begun));
+        if let Err(error) = told {
+            tracing::debug!(%error, "nobody was told that a session has begun");
+        }
+        Ok(attach::end(end?))
+    }
+
+    #[zbus(signal)]
+    async fn attached(emitter: &SignalEmitter<'_>, guest: &str) -> zbus::Result<()>;
+
+    #[zbus(out_args("usage"))]
+    async fn usage(&self, guests: Vec<String>) -> Result<HashMap<String, attach::Numbers>, Error> {
+        let used = self.context.usage(&guests).await?;
+        Ok(used.into_iter().map(|(name, usage)| (name.to_string(), attach::numbers(&usage))).collect())
     }
 
     async fn reload(

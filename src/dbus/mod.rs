@@ -21,6 +21,7 @@ use zbus::{Connection, connection::Builder, fdo};
 
 use crate::daemon::handle::Handle;
 
+mod attach;
 mod authorisation;
 mod concerned;
 mod context;

@@ -129,14 +129,14 @@ fn group(text: &str) -> Result<Option<GroupName>, Error> {
     GroupName::new(text).map(Some).map_err(|error| invalid(format!("argument \"groups\": {error}")))
 }
 
-fn boolean(key: &str, value: &Variant<'_>) -> Result<bool, Error> {
+pub(super) fn boolean(key: &str, value: &Variant<'_>) -> Result<bool, Error> {
     match value {
         Variant::Bool(value) => Ok(*value),
         _ => Err(wrong_type(key, "a boolean (b)", value)),
     }
 }
 
-fn string<'a>(key: &str, value: &'a Variant<'_>) -> Result<&'a str, Error> {
+pub(super) fn string<'a>(key: &str, value: &'a Variant<'_>) -> Result<&'a str, Error> {
     match value {
         Variant::Str(value) => Ok(value.as_str()),
         _ => Err(wrong_type(key, "a string (s)", value)),
@@ -168,15 +168,15 @@ fn reason(key: &str, value: &Variant<'_>) -> Result<String, Error> {
     Ok(text.to_owned())
 }
 
-fn unknown(key: &str, known: &str) -> Error {
+pub(super) fn unknown(key: &str, known: &str) -> Error {
     invalid(format!("option \"{}\" is unknown; known: {known}", shown(key)))
 }
 
-fn wrong_type(key: &str, wanted: &str, found: &Variant<'_>) -> Error {
+pub(super) fn wrong_type(key: &str, wanted: &str, found: &Variant<'_>) -> Error {
     invalid(format!("option \"{key}\" must be {wanted}; it has the type \"{}\"", found.value_signature()))
 }
 
-fn invalid(text: String) -> Error {
+pub(super) fn invalid(text: String) -> Error {
     Error::InvalidArgument(text)
 }
 

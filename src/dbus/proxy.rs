@@ -4,7 +4,7 @@
 
 use std::collections::HashMap;
 
-use zbus::{Connection, OwnedObjectPath, Variant, proxy};
+use zbus::{Connection, OwnedObjectPath, OwnedVariant, Variant, proxy};
 
 use super::errors::Error;
 
@@ -88,6 +88,21 @@ pub trait Manager {
     fn describe(&self) -> Result<String, Error>;
     /// What is wrong with the files that were read.
     fn diagnostics(&self) -> Result<Vec<DiagnosticRow>, Error>;
+    /// Runs a command in a guest, or its root's shell, with this input, output and errors; returns when it has ended:
+    /// `exited` with a status, or `killed` by a signal. Options `console` b and `term` s.
+    #[zbus(allow_interactive_auth)]
+    fn attach(
+        &self,
+        name: &str,
+        command: &[&str],
+        options: &HashMap<&str, Variant<'_>>,
+        stdio: &[zbus::Fd<'_>],
+    ) -> Result<(String, i32), Error>;
+    /// A session of this client has begun in the guest.
+    #[zbus(signal)]
+    fn attached(&self, guest: &str) -> Result<(), Error>;
+    /// What these guests use, or all that run: `memory`, `memory-limit` and `tasks`, and `cpu` in microseconds.
+    fn usage(&self, guests: &[&str]) -> Result<HashMap<String, HashMap<String, OwnedVariant>>, Error>;
     /// Reads settings and guests again.
     #[zbus(allow_interactive_auth)]
     fn reload(&self) -> Result<(), Error>;

@@ -5,6 +5,7 @@
 //! one wedged guest delays nobody.
 
 mod engines;
+pub mod entry;
 pub mod lxc;
 pub mod native;
 mod process;

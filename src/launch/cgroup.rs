@@ -37,9 +37,17 @@ pub fn top_level(wanted: impl Fn(&str) -> bool) -> io::Result<BTreeSet<String>> 
     Ok(found)
 }
 
-/// The paths in a process's `/proc/PID/cgroup`: lines are `ID:CONTROLLERS:PATH` (cgroups(7)).
+/// The paths in a process's `/proc/PID/cgroup`.
 pub fn paths(table: &str) -> impl Iterator<Item = &Path> {
-    table.lines().filter_map(|line| line.splitn(3, ':').nth(2)).map(Path::new)
+    entries(table).map(|(_, path)| path)
+}
+
+/// The controllers and the paths in it: lines are `ID:CONTROLLERS:PATH`, without controllers for v2 (cgroups(7)).
+pub fn entries(table: &str) -> impl Iterator<Item = (&str, &Path)> {
+    table.lines().filter_map(|line| {
+        let mut fields = line.splitn(3, ':').skip(1);
+        Some((fields.next()?, Path::new(fields.next()?)))
+    })
 }
 
 /// Whether a path stays below the hierarchy's top and is not the top itself.

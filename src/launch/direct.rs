@@ -21,7 +21,10 @@ use tokio::{
     time::{sleep, timeout},
 };
 
-use super::{Cgroups, HookEnd, Launch, LaunchError, Launched, Launcher, Program, cgroup, hook};
+use super::{
+    Cgroups, HookEnd, Launch, LaunchError, Launched, Launcher, Program, Session, cgroup, descriptors, hook,
+    session,
+};
 use crate::{
     engine::BoxFuture,
     kill_point::KillPoint,
@@ -65,6 +68,14 @@ impl Launcher for Direct {
 
     fn run_probe<'a>(&'a self, _guest: &'a GuestName, program: &'a Program) -> BoxFuture<'a, HookEnd> {
         Box::pin(hook::run(None, program))
+    }
+
+    fn run_session<'a>(
+        &'a self,
+        _guest: &'a GuestName,
+        session: Session,
+    ) -> BoxFuture<'a, io::Result<ExitStatus>> {
+        Box::pin(session::run(session, &self.let_go))
     }
 
     fn kill<'a>(&'a self, cgroups: &'a Cgroups, within: Duration) -> BoxFuture<'a, io::Result<()>> {
@@ -160,11 +171,19 @@ fn spawn(launch: &Program) -> io::Result<Child> {
 /// A program as a command: with nothing in its environment but its own and a search path, with nothing to read and
 /// nobody to hear what it prints. It leads a process group.
 pub(crate) fn command(program: &Program) -> io::Result<process::Command> {
+    let mut command = bare(program)?;
+    command.process_group(0);
+    Ok(command)
+}
+
+/// The same in the daemon's own process group, for what leaves that by itself: who leads one could begin no session.
+pub(super) fn bare(program: &Program) -> io::Result<process::Command> {
     let (named, arguments) = program
         .argv
         .split_first()
         .ok_or_else(|| io::Error::new(io::ErrorKind::InvalidInput, "no program was given"))?;
     let mut command = process::Command::new(found(named)?);
+    descriptors::keep();
     command
         .args(arguments)
         .env_clear()
@@ -173,8 +192,7 @@ pub(crate) fn command(program: &Program) -> io::Result<process::Command> {
         .current_dir("/")
         .stdin(Stdio::null())
         .stdout(Stdio::null())
-        .stderr(Stdio::null())
-        .process_group(0);
+        .stderr(Stdio::null());
     Ok(command)
 }
 

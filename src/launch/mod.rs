@@ -3,7 +3,7 @@
 //! One trait; `systemd` where that is PID 1, `direct` for other hosts. Which one is used is chosen at start and shown
 //! in the status.
 
-use std::{ffi::OsString, io, path::PathBuf, sync::Arc, time::Duration};
+use std::{ffi::OsString, io, path::PathBuf, process::ExitStatus, sync::Arc, time::Duration};
 
 use crate::{
     engine::BoxFuture,
@@ -12,6 +12,7 @@ use crate::{
 };
 
 pub mod cgroup;
+mod descriptors;
 pub mod direct;
 pub mod freezer;
 pub(crate) mod hierarchy;
@@ -19,12 +20,15 @@ mod hook;
 mod jobs;
 pub mod memory;
 mod mounts;
+mod session;
 pub mod systemd;
 pub mod unit;
+pub mod usage;
 
 pub use direct::{Direct, run};
 pub(crate) use direct::{Group, command, in_words};
 pub use hook::HookEnd;
+pub use session::Session;
 pub use systemd::Systemd;
 pub use unit::Unit;
 
@@ -155,6 +159,14 @@ pub trait Launcher: Send + Sync {
 
     /// The same for what is run again and again, and has nothing to tell but how it ended.
     fn run_probe<'a>(&'a self, guest: &'a GuestName, program: &'a Program) -> BoxFuture<'a, HookEnd>;
+
+    /// Runs a session of a person in a guest, and waits for its end. Dropping the future ends it, with all that is left of
+    /// it; where the daemon ends, it goes on.
+    fn run_session<'a>(
+        &'a self,
+        guest: &'a GuestName,
+        session: Session,
+    ) -> BoxFuture<'a, io::Result<ExitStatus>>;
 
     /// Gives a guest that runs in a unit of its own these amounts until it ends; does nothing where guests have no units.
     ///

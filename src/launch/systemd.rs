@@ -4,6 +4,7 @@
 use std::{
     io,
     path::Path,
+    process::ExitStatus,
     sync::{Arc, atomic::AtomicU64},
     time::Duration,
 };
@@ -17,7 +18,7 @@ use zbus::{Connection, OwnedObjectPath, proxy::CacheProperties};
 use zbus_systemd::systemd1::{ManagerProxy, ServiceProxy, UnitProxy};
 
 use super::{
-    Cgroups, Direct, HookEnd, Launch, LaunchError, Launched, Launcher, Program, cgroup,
+    Cgroups, Direct, HookEnd, Launch, LaunchError, Launched, Launcher, Program, Session, cgroup,
     jobs::{Ends, Jobs},
     mounts, unit,
 };
@@ -28,6 +29,7 @@ use crate::{
 };
 
 mod hook;
+mod session;
 
 const SIGKILL: i32 = 9;
 /// How much longer than a start may take PID 1 may take to say that it took too long.
@@ -271,6 +273,14 @@ impl Launcher for Systemd {
 
     fn run_probe<'a>(&'a self, guest: &'a GuestName, program: &'a Program) -> BoxFuture<'a, HookEnd> {
         Box::pin(self.hook(guest, program, hook::Kind::Probe))
+    }
+
+    fn run_session<'a>(
+        &'a self,
+        guest: &'a GuestName,
+        session: Session,
+    ) -> BoxFuture<'a, io::Result<ExitStatus>> {
+        Box::pin(self.session(guest, session))
     }
 
     fn keeper<'a>(&'a self, guest: &'a GuestName) -> BoxFuture<'a, io::Result<Option<i32>>> {

@@ -23,6 +23,7 @@ pub mod selection;
 pub mod setting;
 pub mod status;
 pub mod time;
+pub mod usage;
 
 pub use capability::{Capabilities, Capability};
 pub use diagnostic::{Diagnostic, Origin, Severity};
@@ -43,3 +44,4 @@ pub use restart::{Restart, RestartPolicy};
 pub use selection::Selection;
 pub use setting::{Auto, Groups, Limit, Order, Owner, Pressure, Reboot, RebootAction, Start, Stop};
 pub use time::{Instant, Now, Timestamp};
+pub use usage::Usage;

@@ -79,6 +79,27 @@ pub enum Command {
         /// The guest.
         name: String,
     },
+    /// Run a command in a guest, or its root's shell, on this terminal or with these streams.
+    ///
+    /// Exits as the command does. Ctrl-] three times within a second leaves a guest that hangs.
+    Attach {
+        /// The guest.
+        name: String,
+        /// The command. Without one: the shell of the guest's root.
+        #[arg(last = true, value_name = "COMMAND")]
+        command: Vec<String>,
+    },
+    /// Use the console of a guest.
+    ///
+    /// Ctrl-] three times within a second leaves it.
+    Console {
+        /// The guest.
+        name: String,
+    },
+    /// Run a command in guests that run, and tell where it failed.
+    Exec(Exec),
+    /// Show what guests use of the host.
+    Top(Top),
     /// List running jobs and the last ended ones.
     Jobs(Legend),
     /// Cancel a job: what it has begun goes on, what it has not is left out.
@@ -103,6 +124,13 @@ pub enum Command {
         /// What stops it where guestd does not run.
         #[arg(last = true)]
         by_lxc: Vec<OsString>,
+    },
+    /// Lead a session in a guest.
+    #[command(hide = true)]
+    UnitSession {
+        /// What gets into the guest.
+        #[arg(last = true, required = true)]
+        program: Vec<OsString>,
     },
     /// Write completions and manual pages of both programs into a folder.
     #[command(hide = true)]
@@ -183,6 +211,62 @@ pub struct Deps {
     /// Show who depends on them instead.
     #[arg(long)]
     pub reverse: bool,
+}
+
+/// A command to run in many guests.
+#[derive(Debug, Clone, Default, Args)]
+#[group(skip)]
+pub struct Exec {
+    /// Guests, or groups where no guest has the name.
+    #[arg(value_name = "NAME|GROUP", required_unless_present_any = ["groups", "all"])]
+    pub names: Vec<String>,
+    /// The guests of these groups; an empty element means the guests in no group.
+    #[arg(short = 'g', long = "groups", value_name = "GROUP[,GROUP...]", allow_hyphen_values = true)]
+    pub groups: Vec<String>,
+    /// All guests.
+    #[arg(short = 'a', long)]
+    pub all: bool,
+    /// Run it in so many guests at a time (8 where no number is given), each line with its guest's name.
+    #[arg(long, value_name = "N", num_args = 0..=1, require_equals = true, default_missing_value = "8",
+          value_parser = clap::value_parser!(u16).range(1..=32))]
+    pub parallel: Option<u16>,
+    /// Print no headings.
+    #[arg(short = 'q', long)]
+    pub quiet: bool,
+    /// The command.
+    #[arg(last = true, required = true, value_name = "COMMAND")]
+    pub command: Vec<String>,
+}
+
+/// How the use of the host is shown.
+#[derive(Debug, Clone, Default, Args)]
+pub struct Top {
+    /// Show it so many times; for ever on a terminal, else once.
+    #[arg(short = 'n', value_name = "N", value_parser = clap::value_parser!(u32).range(1..))]
+    pub count: Option<u32>,
+    /// Show it once.
+    #[arg(long, conflicts_with = "count")]
+    pub once: bool,
+    /// What comes first.
+    #[arg(long, value_name = "COLUMN", default_value = "cpu")]
+    pub sort: Sort,
+    /// How it is shown.
+    #[command(flatten)]
+    pub legend: Legend,
+}
+
+/// By what guests are sorted: the most comes first, and names ascend.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, clap::ValueEnum)]
+pub enum Sort {
+    /// Processor time.
+    #[default]
+    Cpu,
+    /// Memory.
+    Memory,
+    /// Processes and threads.
+    Tasks,
+    /// Name.
+    Name,
 }
 
 /// A request about single guests.

@@ -62,7 +62,8 @@ fn write_page(page: &str, section: &str, command: Command, out: &mut impl Write)
         man.render_subcommands_section(out)?;
     }
     out.write_all(written(page).as_bytes())?;
-    if page.starts_with("guestctl-") {
+    // Those that end as a command in a guest does say so themselves.
+    if page.starts_with("guestctl-") && !written(page).contains("EXIT STATUS") {
         out.write_all(COMMAND_END.as_bytes())?;
     }
     Ok(())
@@ -82,6 +83,10 @@ fn written(page: &str) -> &'static str {
         "guestctl-plan" => include_str!("../../../man/guestctl-plan.roff"),
         "guestctl-deps" => include_str!("../../../man/guestctl-deps.roff"),
         "guestctl-check" => include_str!("../../../man/guestctl-check.roff"),
+        "guestctl-attach" => include_str!("../../../man/guestctl-attach.roff"),
+        "guestctl-console" => include_str!("../../../man/guestctl-console.roff"),
+        "guestctl-exec" => include_str!("../../../man/guestctl-exec.roff"),
+        "guestctl-top" => include_str!("../../../man/guestctl-top.roff"),
         "guestctl-cat" => include_str!("../../../man/guestctl-cat.roff"),
         _ => "",
     }
@@ -120,6 +125,9 @@ mod tests {
             ("autostart.bash", "--ignore-auto"),
             ("_guestctl", "unfreeze"),
             ("guestctl.fish", "cancel"),
+            ("guestctl-attach.1", "three times within a second"),
+            ("guestctl-exec.1", "It failed in some of them"),
+            ("guestctl-top.1", "cpu_percent"),
         ] {
             let read = fs::read_to_string(folder.path().join(file)).unwrap_or_else(|e| panic!("{file}: {e}"));
             assert!(read.replace("\\-", "-").contains(text), "{file}: {read}");

@@ -10,11 +10,13 @@ use super::{
 use crate::daemon::load::Absent;
 
 mod answers;
+mod attach;
 pub mod autostart;
 mod cancel;
 mod cat;
 mod check;
 mod deps;
+mod exec;
 mod generate;
 mod jobs;
 mod list;
@@ -22,6 +24,8 @@ mod operate;
 mod plan;
 mod reload;
 mod status;
+mod top;
+mod unit_session;
 mod unit_stop;
 
 /// Carries out a `guestctl` command.
@@ -41,6 +45,11 @@ pub async fn run(arguments: &Guestctl) -> Result<GuestctlExit, Error> {
         Command::Deps(deps) => deps::run(deps, places, json, style).await,
         Command::Check => check::run(places, json, style),
         Command::Cat { name } => cat::run(name, places, json),
+        Command::Attach { name, command } => attach::run(name, command).await,
+        Command::Console { name } => attach::console(name).await,
+        Command::Exec(exec) => exec::run(exec, json, style).await,
+        Command::Top(top) => top::run(top, json, style.without_legend(top.legend.no_legend)).await,
+        Command::UnitSession { program } => unit_session::run(program).await,
         Command::Jobs(legend) => jobs::run(json, style.without_legend(legend.no_legend)).await,
         Command::Cancel { job } => cancel::run(*job, json).await,
         Command::Reload => reload::run(json).await,

@@ -40,6 +40,14 @@ pub(super) async fn run(operation: &Operation<'_>, json: bool) -> Result<Guestct
     request.answers.into_inner().finish()
 }
 
+/// Whether a guest is in a group; none is the null group.
+pub(super) fn is_in(guest: &Guest<'_>, group: &Option<GroupName>) -> bool {
+    match group {
+        None => guest.groups.is_empty(),
+        Some(group) => guest.groups.iter().any(|name| name == group.as_str()),
+    }
+}
+
 /// The guests that are named, and behind them those of the groups that are.
 async fn names(bus: &Bus, operation: &Operation<'_>) -> Result<Vec<String>, Error> {
     let mut names = operation.names.to_vec();
@@ -49,10 +57,6 @@ async fn names(bus: &Bus, operation: &Operation<'_>) -> Result<Vec<String>, Erro
     let groups = Selection::parse_groups(operation.groups).map_err(|source| UsageError::Group { source })?;
     let told = bus.describe().await?;
     let host: Host<'_> = parse(&told)?;
-    let is_in = |guest: &Guest<'_>, group: &Option<GroupName>| match group {
-        None => guest.groups.is_empty(),
-        Some(group) => guest.groups.iter().any(|name| name == group.as_str()),
-    };
     let chosen =
         host.guests.iter().filter(|guest| operation.all || groups.iter().any(|group| is_in(guest, group)));
     for guest in chosen {

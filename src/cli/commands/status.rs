@@ -2,6 +2,7 @@
 
 use std::time::SystemTime;
 
+use serde::Serialize;
 use serde_json::json;
 
 use crate::{
@@ -11,10 +12,20 @@ use crate::{
         exit::GuestctlExit,
         output::{print, print_json},
         render::{self, Style},
+        usage::UsageView,
     },
     dbus::describe::{GuestDetails, Host},
     model::GuestName,
 };
+
+/// A guest, and what it uses just now.
+#[derive(Serialize)]
+struct Used<'a> {
+    #[serde(flatten)]
+    guest: &'a GuestDetails<'a>,
+    /// None when it does not run.
+    usage: Option<&'a UsageView>,
+}
 
 /// One guest.
 pub(super) async fn guest(name: &str, json: bool, style: Style) -> Result<GuestctlExit, Error> {
@@ -26,9 +37,10 @@ pub(super) async fn guest(name: &str, json: bool, style: Style) -> Result<Guestc
         Ok(told) => told,
     };
     let guest: GuestDetails<'_> = parse(&told)?;
+    let used = bus.usage(&[name]).await?.remove(name);
     match json {
-        true => print_json(&guest)?,
-        false => print(&render::guest::status(style, &guest, SystemTime::now()))?,
+        true => print_json(&Used { guest: &guest, usage: used.as_ref() })?,
+        false => print(&render::guest::status(style, &guest, used.as_ref(), SystemTime::now()))?,
     }
     Ok(GuestctlExit::Done)
 }

@@ -2,8 +2,9 @@
 
 use std::time::{Duration, SystemTime};
 
-use super::{Column, Long, Style, block, counted, plain, table, time, upkeep};
+use super::{Column, Long, Style, block, counted, plain, table, time, upkeep, usage};
 use crate::{
+    cli::usage::UsageView,
     dbus::describe::{Guest, GuestDetails, HelperRequest, Host},
     model::{Auto, Owner},
 };
@@ -63,8 +64,8 @@ fn delay(seconds: f64) -> String {
     time::delay(Duration::try_from_secs_f64(seconds).unwrap_or_default())
 }
 
-/// One guest with everything that is known of it.
-pub fn status(style: Style, details: &GuestDetails<'_>, now: SystemTime) -> String {
+/// One guest with everything that is known of it, and what it uses.
+pub fn status(style: Style, details: &GuestDetails<'_>, used: Option<&UsageView>, now: SystemTime) -> String {
     let guest = &details.guest;
     let mut fields: Vec<(&str, String)> = Vec::new();
     let mut field = |label, value: String| {
@@ -76,6 +77,7 @@ pub fn status(style: Style, details: &GuestDetails<'_>, now: SystemTime) -> Stri
     field("Intent", guest.intent.to_string());
     field("Reason", guest.reason.to_string());
     field("Init PID", guest.init_pid.map_or(String::new(), |pid| pid.to_string()));
+    used.map(usage::fields).into_iter().flatten().for_each(|(label, words)| field(label, words));
     field("Restarts", upkeep::restarts(details, now));
     field("Ready", upkeep::readiness(details));
     field("Health", details.health.as_ref().map_or(String::new(), |health| upkeep::health(guest, health)));
@@ -97,12 +99,8 @@ pub fn status(style: Style, details: &GuestDetails<'_>, now: SystemTime) -> Stri
     for end in details.history.iter().rev().take(PAST_ENDS) {
         field("Ended", format!("{}: {}", time::moment(&end.at), end.how));
     }
-    for (_, note) in notes.into_iter().filter(|(holds, _)| *holds) {
-        field("Note", note.to_owned());
-    }
-    for step in next_steps(details) {
-        field("Next", step);
-    }
+    notes.into_iter().filter(|(holds, _)| *holds).for_each(|(_, note)| field("Note", note.to_owned()));
+    next_steps(details).into_iter().for_each(|step| field("Next", step));
     let dot = style.dot(&guest.phase);
     format!("{dot} {} ({})\n{}", plain(&guest.name), plain(&guest.engine), block(style, &fields))
 }

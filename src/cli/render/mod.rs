@@ -12,6 +12,7 @@ pub mod job;
 pub mod plan;
 pub mod time;
 mod upkeep;
+pub mod usage;
 
 /// The columns of a terminal that does not tell.
 pub const USUAL_WIDTH: u16 = 80;
@@ -67,6 +68,12 @@ impl Style {
     /// What stands at the end of text that was cut.
     fn cut_mark(self) -> &'static str {
         if self.ascii { "..." } else { "…" }
+    }
+
+    /// What stands above what a guest prints: bold where that is understood.
+    pub fn heading(self, guest: &str) -> String {
+        let bold = Paint::new().bold();
+        if self.colour { format!("{bold}{guest}:{bold:#}") } else { format!("{guest}:") }
     }
 
     /// Text in a colour, where colours are wanted.

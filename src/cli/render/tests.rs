@@ -62,7 +62,7 @@ fn a_guest_says_when_it_is_started() {
         (Auto::LastState, "Start: auto if it was up, order 0"),
     ] {
         web.guest.auto = auto;
-        let shown = guest::status(at(80), &web, now());
+        let shown = guest::status(at(80), &web, None, now());
         assert!(shown.contains(words), "{shown}");
     }
 }
@@ -102,19 +102,20 @@ fn colours_are_used_when_wanted() {
     let list = listed(style);
     assert!(list.contains("\u{1b}["), "{list}");
     assert!(
-        guest::status(style, &guests()[1], now()).starts_with("\u{1b}[1m\u{1b}[31m●\u{1b}[0m mail-gateway")
+        guest::status(style, &guests()[1], None, now())
+            .starts_with("\u{1b}[1m\u{1b}[31m●\u{1b}[0m mail-gateway")
     );
     assert!(!listed(at(140)).contains('\u{1b}'));
 }
 
 #[test]
 fn a_guest_with_everything() {
-    assert_snapshot!(guest::status(at(80), &guests()[0], now()));
+    assert_snapshot!(guest::status(at(80), &guests()[0], None, now()));
 }
 
 #[test]
 fn a_failed_guest_in_60_columns() {
-    assert_snapshot!(guest::status(at(60), &guests()[1], now()));
+    assert_snapshot!(guest::status(at(60), &guests()[1], None, now()));
 }
 
 #[test]
@@ -126,7 +127,7 @@ fn a_guest_that_is_started_again_says_when() {
     (mail.restart_policy, mail.restart_limit) = ("on-failure".into(), "5/5m".into());
     mail.failures = ["2026-11-21T11:54:00Z", "2026-11-21T11:59:00Z"].map(Into::into).into();
     mail.required_by = vec!["web".into()];
-    assert_snapshot!(guest::status(at(80), &mail, now()));
+    assert_snapshot!(guest::status(at(80), &mail, None, now()));
     let list = guest::list(at(80), &[mail.guest.clone()], now());
     assert!(list.contains("next try in 12s; cras"), "{list}");
     mail.guest.next_try = None;
@@ -147,7 +148,7 @@ fn a_guest_that_is_up_and_does_not_serve_is_marked() {
         failed,
     };
     db.health = Some(health(0));
-    assert_snapshot!(guest::status(at(80), &db, now()));
+    assert_snapshot!(guest::status(at(80), &db, None, now()));
     let coloured = Style { width: Some(140), colour: true, ..Style::default() };
     let list = guest::list(coloured, &[db.guest.clone()], now());
     assert!(list.contains("\u{1b}[38;5;11mup, not ready"), "{list:?}");
@@ -157,7 +158,7 @@ fn a_guest_that_is_up_and_does_not_serve_is_marked() {
         (false, 3, "bad, 3 failures in a row; file"),
     ] {
         (db.guest.ready, db.health) = (ready, Some(health(failed)));
-        let shown = guest::status(Style::default(), &db, now());
+        let shown = guest::status(Style::default(), &db, None, now());
         assert!(shown.contains(&format!("Health: {words}")), "{shown}");
     }
 }
@@ -194,7 +195,7 @@ fn a_held_guest_says_so_in_lists_too_and_an_owner_and_the_past_are_told() {
         list.contains("halted by the guest; held until 2026-11-21 14:00:00 UTC: restoring a backup"),
         "{list}"
     );
-    let shown = guest::status(Style::default(), &web, now());
+    let shown = guest::status(Style::default(), &web, None, now());
     for part in [
         "Held: restoring a backup until 2026-11-21 14:00:00 UTC\n",
         "Ended: 2026-11-21 01:00:00 UTC: halted by the guest\n",

@@ -54,7 +54,8 @@ fn of_table(table: &str, name: &str) -> BTreeSet<PathBuf> {
     cgroup::paths(table).filter_map(|path| up_to_lxc(path, name)).collect()
 }
 
-fn up_to_lxc(path: &Path, name: &str) -> Option<PathBuf> {
+/// The cgroup up to LXC's own part of the path.
+pub(super) fn up_to_lxc(path: &Path, name: &str) -> Option<PathBuf> {
     let mut kept = PathBuf::new();
     for part in path.components() {
         match part {

@@ -35,11 +35,13 @@ mod runs;
 mod socket;
 mod start;
 mod table;
+mod usage;
 mod watch;
 
-pub use attach::attach;
+pub use attach::{attach, enter, enter_console};
 pub use process::{identified, ticks};
 pub use socket::running;
+pub use usage::usage;
 
 pub use self::console::{last_lines, last_lines_of};
 use self::{console::Console, runs::OwnRun};

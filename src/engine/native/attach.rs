@@ -4,6 +4,9 @@ use std::{ffi::OsString, path::Path};
 
 use crate::{guest_run::spec::Place, model::GuestName};
 
+/// What a person gets who asks for no command.
+pub const SHELL: &str = "/bin/sh";
+
 /// The command line by which a program runs inside a guest, as its root and with a fresh environment, to which `variables` are
 /// added; its exit status is that of the program, or 127 where that cannot be run.
 pub fn attach(

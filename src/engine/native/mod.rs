@@ -20,9 +20,11 @@ mod kill;
 mod probe;
 mod request;
 mod start;
+mod usage;
 mod watch;
 
-pub use attach::attach;
+pub use attach::{SHELL, attach};
+pub use usage::usage;
 
 use super::{
     BoxFuture, Capabilities, Engine, EngineError, EngineResult, Epoch, ErrorKind, Probe, Request, Sink, lxc,

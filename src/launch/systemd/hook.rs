@@ -59,7 +59,8 @@ impl Systemd {
 
     async fn ended(&self, guest: &GuestName, program: &Program, kind: Kind) -> zbus::Result<HookEnd> {
         let Some(mut ends) = self.jobs.listen() else { return Ok(failed(CLOSED)) };
-        let (held, job) = self.begin(guest, program, kind).await?;
+        let properties = || properties(guest, program, kind);
+        let (held, job) = self.begin(|number| name(guest, number), properties).await?;
         match ends.of(&job).await.as_deref() {
             None => Ok(failed(CLOSED)),
             Some("canceled") => Ok(failed(format_args!("somebody has stopped {}", held.unit))),
@@ -68,15 +69,14 @@ impl Systemd {
     }
 
     /// Starts the unit, under a name that no other has: a hook of a daemon before this one may still run.
-    async fn begin(
+    pub(super) async fn begin(
         &self,
-        guest: &GuestName,
-        program: &Program,
-        kind: Kind,
+        name: impl Fn(u64) -> String,
+        properties: impl Fn() -> zbus::Result<Properties>,
     ) -> zbus::Result<(Held, OwnedObjectPath)> {
         loop {
-            let unit = name(guest, self.hooks.fetch_add(1, Ordering::Relaxed));
-            let properties = properties(guest, program, kind)?;
+            let unit = name(self.hooks.fetch_add(1, Ordering::Relaxed));
+            let properties = properties()?;
             let held = Held { manager: self.manager.clone(), unit: unit.clone() };
             match self.manager.start_transient_unit(unit, "fail".into(), properties, Vec::new()).await {
                 Err(error) if is(&error, EXISTS) => {}
@@ -86,7 +86,7 @@ impl Systemd {
     }
 
     /// How the program of a unit ended that is over.
-    async fn told(&self, unit: &str, program: &Program) -> zbus::Result<HookEnd> {
+    pub(super) async fn told(&self, unit: &str, program: &Program) -> zbus::Result<HookEnd> {
         let path = self.manager.get_unit(unit.into()).await?;
         let service = ServiceProxy::builder(&self.connection).path(path);
         let service = service.cache_properties(CacheProperties::No).build().await?;
@@ -100,9 +100,9 @@ impl Systemd {
 
 /// A unit that is kept in memory after its end, so that its result can be asked for, until this is dropped or the
 /// daemon is gone.
-struct Held {
-    manager: ManagerProxy<'static>,
-    unit: String,
+pub(super) struct Held {
+    pub(super) manager: ManagerProxy<'static>,
+    pub(super) unit: String,
 }
 
 impl Drop for Held {
