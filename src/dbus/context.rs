@@ -38,7 +38,7 @@ const ASKING: usize = 96;
 /// The most plans that are asked for, by everybody: each takes the manager's time.
 const PLANNING: usize = 16;
 /// The most questions what guests use, by everybody: each reads files in a thread.
-const MEASURING: usize = 4;
+const MEASURING: usize = 16;
 /// The most sessions in guests, of all callers and of each user.
 const SESSIONS: usize = 256;
 const SESSIONS_OF_ONE: usize = 64;

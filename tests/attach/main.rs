@@ -148,7 +148,7 @@ fn the_escape_leaves_a_guest_that_hangs() {
     host.guestctl_ok(&["status", "web"]);
     terminal.types("x\x1d\x1d\x1d");
     assert_eq!(terminal.ended().code(), Some(130));
-    assert!(terminal.shown().contains("guestctl: left guest web"), "{}", terminal.shown());
+    terminal.until("guestctl: left guest web");
     assert!(terminal.echoes(), "the terminal is as it was");
     until_processes(&format!("sleep {nap}"), 0);
 }

@@ -51,6 +51,14 @@ fn an_ordinary_user_is_in_no_guest_but_where_polkit_says_so() {
     });
     let output = run(&in_lab);
     assert_eq!((output.status.code(), &*stdout(&output)), (Some(0), "in\n"), "{}", stderr(&output));
+    // On a terminal nothing is shown before it is known that nobody is asked for a password.
+    let mut command = host.command("setsid");
+    command.args(["--ctty", "--wait"]).args(&words).arg(&guestctl).args(["attach", "lab"]);
+    let mut terminal = Terminal::run(command);
+    terminal.until("/ # ");
+    terminal.types("/bin/busybox id -u; exit 4\n");
+    terminal.until("0\n");
+    assert_eq!(terminal.ended().code(), Some(4));
     let told = stderr(&run(&["attach", "web", "--", "/bin/echo", "in"]));
     assert!(told.contains("guest web: not authorised for org.guestd1.attach: polkit refused it"), "{told}");
     let output = run(&["exec", "--all", "--", "/bin/echo", "in"]);

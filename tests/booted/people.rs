@@ -71,8 +71,23 @@ fn an_operator_is_in_a_guest_in_a_unit_of_its_own() {
     assert_eq!(ended.0, Some(137));
     assert_eq!(run("bob", &["guestctl", "attach", "lab", "--", "/none"]).0, Some(127));
 
+    session_has_a_terminal(&machine);
     session_has_a_unit(&machine, &run);
     session_ends_with_its_client(&machine);
+}
+
+/// Other programs than ours give it a terminal.
+fn session_has_a_terminal(machine: &Machine) {
+    let size = "stty rows 33 cols 77; exec guestctl attach lab -- /bin/busybox stty size";
+    let shown = machine.sh(&format!("script -qec '{size}' /dev/null </dev/null"));
+    assert_eq!(shown.trim(), "33 77");
+    // The console of a guest that a unit keeps in the foreground.
+    let shown =
+        machine.sh("sleep 60 | timeout 60 script -qec 'guestctl console lab' /run/console >/dev/null & \
+         until grep -q 'on the console' /run/console; do \
+             guestctl attach lab -- /bin/sh -c 'echo on the console >/dev/console'; sleep 0.1; \
+         done; pkill -TERM -x guestctl; cat /run/console");
+    assert!(shown.contains("on the console"), "{shown}");
 }
 
 type Ended = (Option<i32>, String, String);

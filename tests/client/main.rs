@@ -38,6 +38,11 @@ fn masked(host: &Host, mut value: Value) -> Value {
             Value::Object(fields) => {
                 for (key, field) in fields {
                     let is_time = ["since", "started", "ended", "at"].contains(&key.as_str());
+                    let is_counted = key == "usage" && field.is_object();
+                    for number in is_counted.then(|| field.as_object_mut()).flatten().into_iter().flatten() {
+                        // A host may count nothing, and limit nothing.
+                        *number.1 = "<number>".into();
+                    }
                     let is_of_host = ["version", "launcher"].contains(&key.as_str());
                     if (is_time && field.is_string()) || (key == "init_pid" && field.is_i64()) || is_of_host {
                         *field = format!("<{key}>").into();

@@ -37,7 +37,8 @@ pub(super) async fn guest(name: &str, json: bool, style: Style) -> Result<Guestc
         Ok(told) => told,
     };
     let guest: GuestDetails<'_> = parse(&told)?;
-    let used = bus.usage(&[name]).await?.remove(name);
+    // It may have gone this moment, and a guestd from before an upgrade does not tell it.
+    let used = bus.usage(&[name]).await.unwrap_or_default().remove(name);
     match json {
         true => print_json(&Used { guest: &guest, usage: used.as_ref() })?,
         false => print(&render::guest::status(style, &guest, used.as_ref(), SystemTime::now()))?,
