@@ -45,7 +45,9 @@ impl Ways {
                 let command = if command.is_empty() { &shell } else { command };
                 Some(native::attach(monitor, runtime_dir, &guest.name, environment, command))
             }
-            (EngineKind::Native, Entry::Console) => None,
+            (EngineKind::Native, Entry::Console) => {
+                Some(native::enter_console(self.monitor.as_deref()?, &self.runtime_dir, &guest.name))
+            }
         }
     }
 }

@@ -195,11 +195,18 @@ fn connect(place: &Place, name: &str) -> io::Result<OwnedFd> {
 }
 
 /// A connection to the monitor of a guest.
-fn dial(place: &Place) -> Run<OwnedFd> {
+///
+/// # Errors
+/// When there is none.
+pub fn dial(place: &Place) -> Run<OwnedFd> {
     connect(place, SOCKET).map_err(|_| RunError::Inside("it does not run".into()))
 }
 
-fn ask(connection: &OwnedFd, ask: &Ask) -> Run<()> {
+/// Asks a monitor for something.
+///
+/// # Errors
+/// When it does not hear.
+pub fn ask(connection: &OwnedFd, ask: &Ask) -> Run<()> {
     let ask = serde_json::to_vec(ask).unwrap_or_default();
     send(connection.as_raw_fd(), &ask, MsgFlags::MSG_NOSIGNAL).map(drop).doing("ask its monitor")
 }

@@ -40,6 +40,7 @@ pub mod spec;
 mod steps;
 mod tree;
 mod trouble;
+mod viewer;
 mod vshelper;
 
 pub use cgroup::{PAYLOAD, top};
@@ -55,7 +56,7 @@ use self::{
 };
 use crate::{helper::record, model::native::InitProgram};
 
-const USAGE: &str = "usage: guest-run [--foreground] FOLDER\n       guest-run stop FOLDER SECONDS\n       guest-run attach FOLDER [NAME=VALUE ...] -- COMMAND [ARGUMENT ...]";
+const USAGE: &str = "usage: guest-run [--foreground] FOLDER\n       guest-run stop FOLDER SECONDS\n       guest-run console FOLDER\n       guest-run attach FOLDER [NAME=VALUE ...] -- COMMAND [ARGUMENT ...]";
 
 /// The program.
 pub fn main() -> ExitCode {
@@ -70,6 +71,7 @@ pub fn main() -> ExitCode {
             let pid = rest.first().and_then(|pid| pid.parse().ok());
             exit(network::main(word, &Place::at(folder.into()), pid))
         }
+        ["console", folder] if !folder.is_empty() => exit(viewer::console(&Place::at(folder.into()))),
         ["attach", folder, rest @ ..] if !folder.is_empty() => attach(Place::at(folder.into()), rest),
         ["--foreground", folder] if !folder.is_empty() => supervise(Place::at(folder.into()), true),
         [folder] if !folder.is_empty() && !folder.starts_with('-') => {

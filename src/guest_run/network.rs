@@ -113,18 +113,19 @@ pub fn disconnect(spec: &Spec, place: &Place) {
 }
 
 fn record(place: &Place) -> PathBuf {
-    let name = place.folder().file_name().unwrap_or_default();
+    let mut name = place.folder().file_name().unwrap_or_default().to_owned();
+    name.push(".json");
     let runtime_dir = place.folder().parent().and_then(Path::parent).unwrap_or(Path::new("/run/guestd"));
-    runtime_dir.join("network").join(name).with_added_extension("json")
+    runtime_dir.join("network").join(name)
 }
 
 /// Runs this program for one piece of work, in the host's namespace.
 fn work(place: &Place, word: &str, more: &[String], away: Option<&Away>) -> Run<()> {
     let mut command = Command::new("/proc/self/exe");
     command.arg("network").arg(word).arg(place.folder()).args(more).env_clear().stdin(Stdio::null());
-    for variable in ["GUESTD_NETWORK_FAULT"] {
-        command.envs(std::env::var_os(variable).map(|value| (variable, value)));
-    }
+    // Where tests have it fail.
+    #[cfg(debug_assertions)]
+    command.envs(std::env::var_os(network::fault::VARIABLE).map(|value| (network::fault::VARIABLE, value)));
     on_host(&mut command, away);
     let output = command.stdout(Stdio::null()).output().doing("run a process for its network")?;
     if output.status.success() {

@@ -4,11 +4,7 @@ use std::{fmt, path::PathBuf, sync::Arc};
 
 use serde::{Deserialize, Serialize};
 
-use super::{
-    capability::Capabilities,
-    lifecycle::{Lifecycle, Mount},
-    network::Network,
-};
+use super::{Capabilities, Lifecycle, Mount, Network};
 
 /// A guest in namespaces and cgroups of its own.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]

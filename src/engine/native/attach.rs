@@ -23,3 +23,8 @@ pub fn attach(
     line.extend(command.into_iter().map(Into::into));
     line
 }
+
+/// The command line that shows a guest's console.
+pub fn enter_console(monitor: &Path, runtime_dir: &Path, guest: &GuestName) -> Vec<OsString> {
+    vec![monitor.into(), "console".into(), Place::of(runtime_dir, guest).folder().into()]
+}

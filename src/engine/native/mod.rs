@@ -23,7 +23,7 @@ mod start;
 mod usage;
 mod watch;
 
-pub use attach::{SHELL, attach};
+pub use attach::{SHELL, attach, enter_console};
 pub use usage::usage;
 
 use super::{
