@@ -7,14 +7,15 @@
 use std::path::{Path, PathBuf};
 
 use crate::model::{
-    Diagnostic, EngineSpec, GuestName, Mount, NativeSpec, Origin, Severity, name::shown_path,
+    Diagnostic, EngineSpec, GuestName, Mount, NativeSpec, Network, Origin, Severity,
+    name::{shown, shown_path},
 };
 
 use super::{
     Effective, Imported, Layer, ReadError, Sourced, Text,
     fingerprint::Fingerprint,
-    layer::take,
-    oci,
+    layer::{or, take},
+    network, oci,
     overlay::Overlay,
     probe::Choice,
     toml::{Document, Field},
@@ -40,15 +41,19 @@ use self::{
 pub const ENGINE: &str = "native";
 
 /// The keys with sections of their own, and what stands in these; of the others any name is allowed.
-pub(super) const SECTIONS: [(&str, &[&str]); 3] =
-    [("capabilities", &security::CAPABILITIES), ("limits", &process::LIMITS), (mounts::KEY, &mounts::KEYS)];
+pub(super) const SECTIONS: [(&str, &[&str]); 4] = [
+    ("capabilities", &security::CAPABILITIES),
+    ("limits", &process::LIMITS),
+    (mounts::KEY, &mounts::KEYS),
+    (network::KEY, &network::KEYS),
+];
 
-/// The one of these that is a list of tables.
-pub(super) const LIST: &str = mounts::KEY;
+/// Those of them that are lists of tables.
+pub(super) const LISTS: [&str; 2] = [mounts::KEY, network::KEY];
 
 /// All keys that stand at the top of a native guest's file, beside those that every guest has.
 pub fn keys() -> impl Iterator<Item = &'static str> {
-    let keys = [&root::KEYS[..], &init::KEYS, &[mounts::KEY], &security::KEYS, &process::KEYS];
+    let keys = [&root::KEYS[..], &init::KEYS, &LISTS, &security::KEYS, &process::KEYS];
     keys.into_iter().flatten().copied()
 }
 
@@ -61,6 +66,8 @@ pub struct NativeLayer {
     pub init: InitLayer,
     /// `[[mount]]`.
     pub mounts: Option<Sourced<Vec<Mount>>>,
+    /// `network`, or `[[network]]`.
+    pub network: Option<Sourced<Network>>,
     /// Its rights.
     pub security: SecurityLayer,
     /// How its processes are treated.
@@ -73,6 +80,7 @@ impl NativeLayer {
         self.root.lay(over.root);
         self.init.lay(over.init);
         take(&mut self.mounts, over.mounts);
+        take(&mut self.network, over.network);
         self.security.lay(over.security);
         self.process.lay(over.process);
     }
@@ -91,6 +99,7 @@ impl NativeLayer {
             hostname: text(&self.init.hostname),
             domainname: text(&self.init.domainname),
             mounts: self.mounts.as_ref().map_or_else(Vec::new, |mounts| mounts.value.clone()),
+            network: or(&self.network, Network::None),
             security: self.security.settled(user_namespace),
             process: self.process.settled(),
             ..NativeSpec::new(root)
@@ -100,7 +109,20 @@ impl NativeLayer {
     /// What only shows in all sources together.
     fn findings(&self) -> impl Iterator<Item = Diagnostic> {
         let found = [self.root.contradiction(), self.init.idle(), self.security.contradiction()];
-        found.into_iter().flatten()
+        found.into_iter().flatten().chain(self.of_the_host())
+    }
+
+    /// Settings of the network's that would be the host's.
+    fn of_the_host(&self) -> Option<Diagnostic> {
+        let network = self.network.as_ref().filter(|network| network.value == Network::Host)?;
+        let (name, value) = self.process.sysctl.iter().find(|(name, _)| name.starts_with("net."))?;
+        let message = format!(
+            "sysctl {} contradicts network = \"host\" ({}): it would set the host's own; set that with sysctl.d(5), or \
+             give the guest a network of its own",
+            shown(name),
+            network.origin
+        );
+        Some(Diagnostic::error(value.origin.clone(), message))
     }
 
     /// Every setting in force, with the place it came from.
@@ -108,6 +130,7 @@ impl NativeLayer {
         let mut rows = self.root.rows();
         rows.extend(self.init.rows());
         rows.extend(mounts::rows(&self.mounts));
+        rows.extend(network::rows(&self.network));
         rows.extend(self.security.rows());
         rows.extend(self.process.rows());
         rows
@@ -136,6 +159,7 @@ impl Reader {
             key if security::KEYS.contains(&key) => layer.security.read(document, field),
             key if process::KEYS.contains(&key) => layer.process.read(document, field),
             mounts::KEY => layer.mounts = mounts::read(document, field),
+            network::KEY => layer.network = network::read(document, field),
             _ => return false,
         }
         true

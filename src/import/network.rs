@@ -18,6 +18,12 @@ use super::{
 };
 
 mod address;
+mod shown;
+
+pub(super) use shown::rows;
+
+/// The key.
+pub(super) const KEY: &str = "network";
 
 /// What stands in a table of any type.
 const COMMON: [&str; 7] = ["type", "name", "address", "gateway", "routes", "mtu", "up"];
@@ -30,6 +36,24 @@ enum Kind {
     Ipvlan,
     Physical,
 }
+
+/// Every key of an interface, whatever its type.
+pub(super) const KEYS: [&str; 14] = [
+    "type",
+    "name",
+    "address",
+    "gateway",
+    "routes",
+    "mtu",
+    "up",
+    "bridge",
+    "vlan",
+    "host-name",
+    "mac",
+    "parent",
+    "mode",
+    "device",
+];
 
 impl Kind {
     const ALL: [Self; 4] = [Self::Veth, Self::Macvlan, Self::Ipvlan, Self::Physical];

@@ -8,7 +8,7 @@ use std::path::{Path, PathBuf};
 use oci_spec::runtime::{LinuxNamespaceType, Process as OciProcess, Spec};
 
 use crate::model::{
-    Capabilities, Capability, Diagnostic, Origin,
+    Capabilities, Capability, Diagnostic, Network, Origin,
     name::{clipped, shown},
 };
 
@@ -111,6 +111,7 @@ impl Reader<'_> {
             self.process(process);
         }
         self.mounts(spec);
+        self.network(spec);
         if let Some(linux) = spec.linux() {
             self.linux(linux);
         }
@@ -137,6 +138,15 @@ impl Reader<'_> {
     /// A path of the host, which may be written from the bundle's folder.
     fn in_bundle(&self, path: &Path) -> PathBuf {
         crate::model::path::normal(&self.folder.join(path))
+    }
+
+    /// A process is in the namespaces of whoever starts it where the bundle names no others.
+    fn network(&mut self, spec: &Spec) {
+        let linux = spec.linux().iter();
+        let mut namespaces = linux.flat_map(|linux| linux.namespaces().iter().flatten());
+        if !namespaces.any(|namespace| namespace.typ() == LinuxNamespaceType::Network) {
+            self.native.network = self.said(Network::Host);
+        }
     }
 
     fn linux(&mut self, linux: &oci_spec::runtime::Linux) {

@@ -157,7 +157,7 @@ fn section<'t>(document: &mut Document<'t>, field: &Field<'_, 't>, layer: &mut L
 fn stranger<'t>(document: &mut Document<'t>, field: &Field<'_, 't>, known: &[&str]) {
     let (key, above) = (field.key, field.section);
     let homes = homes(key).filter(|section| known.contains(section));
-    let heading = |section| match section == native::LIST {
+    let heading = |section| match native::LISTS.contains(&section) {
         true => format!("[[{section}]]"),
         false => format!("[{above}{section}]"),
     };

@@ -97,6 +97,18 @@ type = "tmpfs"
 options = "size=64m"
 optional = true
 
+[[network]]
+type = "veth"
+bridge = "guestbr0"
+address = ["10.0.3.5/24", "fd00::5/64"]
+gateway = "10.0.3.1"
+
+[[network]]
+type = "physical"
+device = "eth2"
+vlan = 5
+up = false
+
 [capabilities]
 add = ["CAP_SYS_TIME", "net_admin"]
 drop = ["CAP_MKNOD"]
@@ -152,6 +164,8 @@ fn later_files_win_key_by_key() {
     let native = good(&[&EVERYTHING.replace("user-namespace = false", ""), over]);
     assert_eq!((native.root, native.user_namespace), (Root::VolatileHost, false));
     assert_eq!(native.mounts.len(), 1);
+    assert!(matches!(native.network, Network::Links(_)));
+    assert_eq!(good(&[EVERYTHING, "sysctl = {}\nnetwork = \"none\"\n"]).network, Network::None);
     let environment = [("EMPTY", "no"), ("LANG", "C.UTF-8")].map(|(name, value)| (name.into(), value.into()));
     assert_eq!(native.environment, environment);
     assert_eq!(native.process.limits.len(), 4);
@@ -201,6 +215,28 @@ fn values_have_short_forms() {
 }
 
 #[test]
+fn a_network_is_shown_as_it_can_be_written() {
+    let text = format!(
+        "{ROOT}[[network]]\ntype = \"veth\"\nbridge = \"br0\"\nvlan = 7\nhost-name = \"web-0\"\nmac = \"02:00:5e:10:00:01\"\n\
+         address = [\"10.0.3.5/24\", {{ address = \"10.9.0.2/30\", broadcast = \"10.9.0.3\", peer = \"10.9.0.1\" }}]\n\
+         gateway = [\"10.0.3.1\", \"fe80::1\"]\nroutes = [{{ to = \"10.1.0.0/16\", via = \"10.0.3.9\" }}, {{ to = \"fd01::1\" }}]\n\
+         mtu = 1400\n[[network]]\ntype = \"macvlan\"\nparent = \"eth0\"\nmode = \"vepa\"\nvlan = 5\nname = \"lan\"\n\
+         [[network]]\ntype = \"ipvlan\"\nparent = \"eth0\"\nmode = \"l3s\"\n[[network]]\ntype = \"macvlan\"\nparent = \"eth1\"\n\
+         address = {{ address = \"fd00::2/64\", peer = \"fd00::1\" }}\n\
+         [[network]]\ntype = \"physical\"\ndevice = \"eth2\"\nup = false\n[[network]]\ntype = \"physical\"\n\
+         device = \"eth3\"\nvlan = 12\n"
+    );
+    let (defined, found) = define(&[&text]);
+    assert_eq!(found, [""; 0]);
+    let rows = &defined.imported.as_ref().unwrap().effective;
+    let tables: Vec<_> =
+        rows.iter().filter(|row| row.key == "network").map(|row| row.value.as_str()).collect();
+    assert_eq!(tables.len(), 6, "{tables:?}");
+    let again = good(&[&format!("{ROOT}network = [{}]\n", tables.join(", "))]);
+    assert_eq!(again.network, spec(&defined).network, "{tables:#?}");
+}
+
+#[test]
 fn the_digest_covers_every_file() {
     let of = |files: &[&str]| define(files).0.imported.unwrap().guest.fingerprint;
     let one = of(&[ROOT, "nice = 1"]);
@@ -212,7 +248,7 @@ fn the_digest_covers_every_file() {
 proptest! {
     #[test]
     fn no_toml_makes_it_panic(
-        key in "(root|bundle|archive|init|user|hostname|mount|devices|io|umask|processors|scheduler|personality|limits|sysctl|environment|capabilities|nice)",
+        key in "(root|bundle|archive|network|init|user|hostname|mount|devices|io|umask|processors|scheduler|personality|limits|sysctl|environment|capabilities|nice)",
         inner in "(|[a-z.]{1,9} = )",
         value in "(true|-?[0-9]{1,25}|\"[^\"\\\\]{0,20}\"|\\[[\\[\\]0-9\", a-z/]{0,20}\\]|\"[0-9:,-]{1,25}\"|\"/[a-z./]{0,9}\")",
     ) {

@@ -53,6 +53,26 @@ fn the_guests_own_file_wins() {
     insta::assert_snapshot!(shown(toml, RUNC));
 }
 
+#[test]
+fn without_a_network_namespace_it_has_the_hosts_network() {
+    let namespaces = |kinds: &str| with(&format!("\"linux\": {{ \"namespaces\": [{kinds}] }}"));
+    for (json, toml, row) in [
+        (with("\"hostname\": \"x\""), "", "network = \"host\"  # /b/config.json"),
+        (namespaces("{ \"type\": \"pid\" }"), "", "network = \"host\"  # /b/config.json"),
+        (namespaces("{ \"type\": \"pid\" }"), "network = \"none\"\n", "network = \"none\"  # /web.toml:3"),
+        (
+            namespaces("{ \"type\": \"network\" }"),
+            "network = \"host\"\n",
+            "network = \"host\"  # /web.toml:3",
+        ),
+    ] {
+        let shown = shown(toml, json.as_bytes());
+        assert!(shown.lines().any(|line| line == row), "{json} {toml}: {shown}");
+    }
+    let shown = shown("", namespaces("{ \"type\": \"network\" }").as_bytes());
+    assert!(!shown.contains("network = "), "{shown}");
+}
+
 /// What is said of a file, which is one thing.
 #[track_caller]
 fn said(json: &str, start: &str) {

@@ -105,6 +105,25 @@ fn in_mounts() {
 }
 
 #[test]
+fn in_the_network() {
+    mistakes(&[
+        (
+            "network = \"nat\"",
+            "network must be \"none\", \"host\", or a table [[network]] for each interface",
+        ),
+        ("[network]", "network is a list, one table for each interface; write [[network]]"),
+        (
+            "[[network]]\ntype = \"veth\"\nbridg = \"br0\"",
+            "unknown key network.bridg; did you mean network.bridge?",
+        ),
+        ("network = [{ type = \"veth\" }, { type = \"macvlan\" }]", "this interface is ignored, since type"),
+        ("network = [{ type = \"veth\", mtu = 5 }]", "network.mtu must be bytes from 68 to 65535, not 5"),
+        ("bridge = \"br0\"", "unknown key bridge; bridge belongs into the section [[network]]"),
+        ("type = \"veth\"", "unknown key type; type belongs into the section [[mount]] or [[network]]"),
+    ]);
+}
+
+#[test]
 fn in_rights() {
     let capability =
         "an element of capabilities.drop is ignored: the kernel has no capability \"CAP_X\"; write one of";
@@ -215,7 +234,16 @@ fn what_shows_in_all_files_together() {
                 files belong to the host's users; remove it";
     assert_eq!(found, [said]);
     assert!(spec(&defined).refused.as_ref().unwrap().starts_with("/1.toml:1: "));
+    let (defined, found) = define(&[ROOT, "network = \"host\"\n", "[sysctl]\nnet.ipv4.ip_forward = 1\n"]);
+    let said = "/2.toml:2: error: sysctl net.ipv4.ip_forward contradicts network = \"host\" (/1.toml:1): it would set \
+                the host's own; set that with sysctl.d(5), or give the guest a network of its own";
+    assert_eq!(found, [said]);
+    assert!(spec(&defined).refused.as_ref().unwrap().starts_with("/2.toml:2: "));
     for (over, said) in [
+        (
+            "network = [{ type = \"veth\", address = \"10.0.3.5/24\", gateway = \"10.0.4.1\" }]",
+            "/1.toml:1: warning: the gateway 10.0.4.1 is in none of the networks of network.address",
+        ),
         (
             "halt-signal = 15\nhalt-command = [\"/sbin/poweroff\"]",
             "/1.toml:1: warning: halt-signal has no effect beside halt-command (/1.toml:2), which counts",
