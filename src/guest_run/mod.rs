@@ -27,6 +27,7 @@ mod devices;
 mod enter;
 mod halt;
 mod inside;
+mod kernel;
 mod launch;
 mod link;
 mod monitor;
