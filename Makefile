@@ -28,7 +28,7 @@ SYSTEMD = $(shell systemctl --version 2>/dev/null | sed -n '1s/^systemd \([0-9]*
 RELOAD ?= $(if $(shell [ "0$(SYSTEMD)" -ge 253 ] && echo yes),notify-reload,notify)
 # Written pages, and what else they are found under.
 MAN5      = guestd.toml.5 org.guestd1.5
-MAN8      = guestd.8 guest-helper.8 autostart.service.8 guest@.service.8
+MAN8      = guestd.8 guest-helper.8 guest-run.8 autostart.service.8 guest@.service.8
 MAN8LINKS = guestd.service.8 autostart@.service.8 guests-shutdown.service.8
 DOCDIR   = $(DESTDIR)$(PREFIX)/share/doc/guestd
 BASHDIR  = $(DESTDIR)$(PREFIX)/share/bash-completion/completions
@@ -83,7 +83,7 @@ generated:
 install: generated ## Install what was built below DESTDIR and PREFIX ("make build" first)
 	install -D -m 755 -t "$(SBINDIR)" "$(RELEASE)/guestd"
 	install -D -m 755 -t "$(BINDIR)" "$(RELEASE)/autostart" "$(RELEASE)/guestctl"
-	install -D -m 755 -t "$(LIBDIR)" "$(RELEASE)/guest-helper"
+	install -D -m 755 -t "$(LIBDIR)" "$(RELEASE)/guest-helper" "$(RELEASE)/guest-run"
 	install -D -m 644 -t "$(DBUSDIR)/system.d" units/org.guestd1.conf
 	install -D -m 644 -t "$(DBUSDIR)/system-services" units/org.guestd1.service
 	install -D -m 644 -t "$(DBUSDIR)/interfaces" src/dbus/introspection/*.xml
@@ -96,6 +96,7 @@ install: generated ## Install what was built below DESTDIR and PREFIX ("make bui
 	install -D -m 644 units/guestd.default "$(DESTDIR)/etc/default/guestd"
 	$(if $(filter-out /usr,$(PREFIX)),cd "$(UNITDIR)" && sed -i \
 		-e 's|^ExecStart=/usr/sbin/guestd|Environment=GUESTD_HELPER=$(PREFIX)/lib/guestd/guest-helper\n&|' \
+		-e 's|^ExecStart=/usr/sbin/guestd|Environment=GUESTD_GUEST_RUN=$(PREFIX)/lib/guestd/guest-run\n&|' \
 		-e 's|=/usr/sbin/guestd|=$(PREFIX)/sbin/guestd|; s#=/usr/bin/\(autostart\|guestctl\)#=$(PREFIX)/bin/\1#' $(UNITS))
 	$(if $(filter notify-reload,$(RELOAD)),cd "$(UNITDIR)" && sed -i \
 		-e 's/^Type=notify$$/Type=notify-reload/; /^ExecReload=/d' guestd.service)

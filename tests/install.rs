@@ -9,15 +9,17 @@ use std::{
 };
 
 /// Some of what is installed with the prefix /opt.
-const INSTALLED: [&str; 14] = [
+const INSTALLED: [&str; 16] = [
     "opt/sbin/guestd",
     "opt/bin/autostart",
     "opt/bin/guestctl",
     "opt/lib/guestd/guest-helper",
+    "opt/lib/guestd/guest-run",
     "opt/share/man/man8/autostart.8",
     "opt/share/man/man1/guestctl-stop.1",
     "opt/share/man/man5/org.guestd1.5",
     "opt/share/man/man8/guest@.service.8",
+    "opt/share/man/man8/guest-run.8",
     "opt/share/man/man8/guests-shutdown.service.8",
     "opt/share/bash-completion/completions/guestctl",
     "usr/share/dbus-1/system.d/org.guestd1.conf",
@@ -40,6 +42,7 @@ fn built(target: &Path) {
         env!("CARGO_BIN_EXE_autostart"),
         env!("CARGO_BIN_EXE_guestctl"),
         env!("CARGO_BIN_EXE_guest-helper"),
+        env!("CARGO_BIN_EXE_guest-run"),
     ] {
         let name = Path::new(program).file_name().expect("a name");
         executable::copy(program, &target.join("release").join(name));
@@ -77,6 +80,9 @@ fn everything_comes_into_its_place_and_goes_again() {
         guestd.contains("ExecStart=/opt/sbin/guestd") && !guestd.contains("/usr/sbin/guestd"),
         "{guestd}"
     );
+    for line in ["GUESTD_HELPER=/opt/lib/guestd/guest-helper", "GUESTD_GUEST_RUN=/opt/lib/guestd/guest-run"] {
+        assert!(guestd.contains(&format!("Environment={line}\n")), "{guestd}");
+    }
     assert!(guestd.contains("Type=notify\n") && guestd.contains("ExecReload=/usr/bin/busctl"), "{guestd}");
     assert!(unit("autostart.service").contains("ExecStart=/opt/bin/autostart --boot"));
     make("install", "RELOAD=notify-reload");

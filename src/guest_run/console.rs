@@ -10,6 +10,9 @@ use std::{
     path::PathBuf,
 };
 
+use super::say;
+use crate::engine::lxc::Lines;
+
 /// How much of the last output is kept in the file, at least; it holds twice as much at most.
 pub const KEPT: usize = 32 * 1024;
 
@@ -19,6 +22,7 @@ pub struct Console {
     terminal: File,
     kept: PathBuf,
     length: usize,
+    lines: Lines,
 }
 
 impl Console {
@@ -30,7 +34,7 @@ impl Console {
         let flags = rustix::fs::fcntl_getfl(&terminal)?;
         rustix::fs::fcntl_setfl(&terminal, flags | rustix::fs::OFlags::NONBLOCK)?;
         let length = std::fs::metadata(&kept).map_or(0, |file| usize::try_from(file.len()).unwrap_or(0));
-        Ok(Self { terminal: terminal.into(), kept, length })
+        Ok(Self { terminal: terminal.into(), kept, length, lines: Lines::default() })
     }
 
     /// Takes what the guest has written. None when nobody in it has the console open: it may be opened again.
@@ -40,8 +44,7 @@ impl Console {
             Ok(length) => {
                 let text = &buffer[..length];
                 self.keep(text);
-                // Where this is a unit, it is the journal. Nobody may be there, or too slow: the guest does not wait.
-                let _ = rustix::io::write(rustix::stdio::stdout(), text);
+                tell(|tell| self.lines.take(text, tell));
                 Some(text)
             }
             Err(error) if error.kind() == io::ErrorKind::WouldBlock => Some(&[]),
@@ -76,6 +79,25 @@ impl Console {
         {
             self.length += text.len();
         }
+    }
+}
+
+impl Drop for Console {
+    fn drop(&mut self) {
+        // A line that has no end yet gets none any more.
+        tell(|tell| self.lines.flush(tell));
+    }
+}
+
+/// Writes lines to standard output, together.
+fn tell(lines: impl FnOnce(&mut dyn FnMut(&str))) {
+    let mut text = String::new();
+    lines(&mut |line| {
+        text.push_str(line);
+        text.push('\n');
+    });
+    if !text.is_empty() {
+        say::write(rustix::stdio::stdout(), text.as_bytes());
     }
 }
 

@@ -9,6 +9,7 @@ use std::{
 use super::{
     cgroup::Group,
     inside::{self, Means, word},
+    kernel,
     link::Link,
     mounts,
     namespace::{self, Child, Fork, Namespaces},
@@ -105,20 +106,29 @@ fn bring_up(
     drop(trees);
     // Meanwhile it builds its file system.
     let connected = connect(init.pid);
-    let console = expect(link)?;
+    let console = expect(link, init)?;
     connected?;
     link.send(&[word::EXECUTE], &[]).doing("have it execute its init")?;
     told(link)?;
     Ok(console)
 }
 
-/// Waits for the console.
-fn expect(link: &Link) -> Run<(OwnedFd, OwnedFd)> {
-    let (packet, files) = link.receive().doing("hear from its process")?.unwrap_or_default();
-    let mut files = files.into_iter();
-    match (packet.as_slice(), files.next(), files.next()) {
-        ([word::CONSOLE], Some(terminal), Some(slave)) => Ok((terminal, slave)),
-        (packet, ..) => Err(said(packet)),
+/// Waits for the console; meanwhile mounts what the guest's process may not.
+fn expect(link: &Link, init: &Child) -> Run<(OwnedFd, OwnedFd)> {
+    loop {
+        let (packet, files) = link.receive().doing("hear from its process")?.unwrap_or_default();
+        let mut files = files.into_iter();
+        match (packet.as_slice(), files.next(), files.next()) {
+            ([word::MOUNT, kind @ ..], ..) => {
+                let sent = match kernel::mount(init, &String::from_utf8_lossy(kind)) {
+                    Ok(tree) => link.send(&[word::MOUNT], &[tree]),
+                    Err(error) => link.send(&[&[word::FAILED], error.to_string().as_bytes()].concat(), &[]),
+                };
+                sent.doing("answer its process")?;
+            }
+            ([word::CONSOLE], Some(terminal), Some(slave)) => return Ok((terminal, slave)),
+            (packet, ..) => return Err(said(packet)),
+        }
     }
 }
 

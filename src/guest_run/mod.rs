@@ -27,6 +27,7 @@ mod devices;
 mod enter;
 mod halt;
 mod inside;
+mod kernel;
 mod launch;
 mod link;
 mod monitor;
@@ -35,6 +36,7 @@ mod namespace;
 mod network;
 mod priority;
 mod root;
+mod say;
 mod sealed;
 pub mod spec;
 mod steps;
@@ -130,7 +132,7 @@ fn supervise(place: Place, foreground: bool) -> ExitCode {
             outcome
         }
         Err(RunError::Busy) => {
-            eprintln!("{}", RunError::Busy);
+            say::say(&RunError::Busy.to_string());
             return ExitCode::FAILURE;
         }
         Err(error) => {
@@ -141,7 +143,7 @@ fn supervise(place: Place, foreground: bool) -> ExitCode {
     };
     match outcome {
         Outcome::Failed(Trouble { reason, .. }) => {
-            eprintln!("{reason}");
+            say::say(&reason);
             ExitCode::FAILURE
         }
         Outcome::Ended(ended) => ExitCode::from(u8::try_from(enter::as_exit(ended.status)).unwrap_or(1)),
@@ -151,7 +153,7 @@ fn supervise(place: Place, foreground: bool) -> ExitCode {
 /// Leaves behind what came of it: the socket goes last, which says that the rest is there.
 fn leave(place: &Place, outcome: &Outcome) {
     if let Err(error) = record::write(place.folder(), OUTCOME, outcome, FILE_MAX) {
-        eprintln!("{error}");
+        say::say(&error.to_string());
     }
     steps::forget(&place.socket());
 }

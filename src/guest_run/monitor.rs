@@ -23,6 +23,7 @@ use super::{
     namespace::Child,
     network::{self, Away},
     root,
+    say::say,
     spec::{Ended, FILE_MAX, Outcome, Place, Spec, Told},
     steps::{self, Stage},
     trouble::{Doing, Run, RunError},
@@ -245,7 +246,7 @@ fn decide(spec: &Spec, status: WaitStatus, away: Option<&Away>) -> Next {
     match status {
         Ok(status) if event == "reboot" && status.code() != Some(1) => Next::Again,
         Err(error) if event == "reboot" => {
-            eprintln!("cannot ask what is to become of its reboot: {error}; it starts again");
+            say(&format!("cannot ask what is to become of its reboot: {error}; it starts again"));
             Next::Again
         }
         _ => Next::End,

@@ -21,6 +21,7 @@ use rustix::{
 
 use super::{
     monitor,
+    say::say,
     spec::{Place, Spec},
     trouble::{Doing, Run, RunError},
 };
@@ -72,7 +73,7 @@ pub fn leave_host() -> Run<Away> {
 impl Drop for Away {
     fn drop(&mut self) {
         if let Err(error) = move_into_link_name_space(self.0.as_fd(), Some(LinkNameSpaceType::Network)) {
-            eprintln!("cannot go back to the host's network namespace: {error}");
+            say(&format!("cannot go back to the host's network namespace: {error}"));
         }
     }
 }
@@ -108,7 +109,7 @@ pub fn connect(spec: &Spec, place: &Place, pid: i32, away: Option<&Away>) -> Run
 /// Takes away what is left of a guest's interfaces on the host.
 pub fn disconnect(spec: &Spec, place: &Place) {
     if matches!(spec.native.network, Network::Links(_)) && record(place).exists() {
-        work(place, UNDO, &[], None).unwrap_or_else(|error| eprintln!("{error}"));
+        work(place, UNDO, &[], None).unwrap_or_else(|error| say(&error.to_string()));
     }
 }
 

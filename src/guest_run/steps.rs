@@ -20,6 +20,7 @@ use super::{
     mounts,
     namespace::Child,
     network::{self, Away},
+    say::say,
     spec::{Place, Spec},
     trouble::{Run, RunError},
 };
@@ -65,7 +66,7 @@ impl Stage<'_> {
                 Err(reason) if step.must_succeed => {
                     return Err(RunError::Step { name: step.name.clone(), reason });
                 }
-                Err(reason) => eprintln!("{}: {reason}", step.name),
+                Err(reason) => say(&format!("{}: {reason}", step.name)),
             }
         }
         Ok(())

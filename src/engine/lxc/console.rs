@@ -27,7 +27,10 @@ use tokio::{
 };
 
 use self::follower::Follower;
-pub use self::tail::{last_lines, last_lines_of};
+pub use self::{
+    lines::Lines,
+    tail::{last_lines, last_lines_of},
+};
 use super::{locked, socket, task::Task, watch::until};
 use crate::model::GuestName;
 

@@ -43,7 +43,7 @@ pub use process::{identified, ticks};
 pub use socket::running;
 pub use usage::usage;
 
-pub use self::console::{last_lines, last_lines_of};
+pub use self::console::{Lines, last_lines, last_lines_of};
 use self::{console::Console, runs::OwnRun};
 use super::{
     BoxFuture, Capabilities, Engine, EngineResult, Epoch, Probe, Request, Sink, process,

@@ -19,6 +19,7 @@ use crate::{
     engine::lxc::notify,
     guest_run::{
         devices::USUAL,
+        kernel::KINDS,
         mounts,
         spec::Spec,
         tree::{self, Change},
@@ -72,10 +73,13 @@ pub fn device_nodes(spec: &Spec) -> Run<Vec<Node>> {
     nodes.collect()
 }
 
+/// Mounts a file system of the kernel where the guest's process may not.
+type Outside<'a> = &'a dyn Fn(&str) -> Run<OwnedFd>;
+
 /// Mounts what every guest has.
-pub fn build(spec: &Spec, nodes: Vec<Node>) -> Run<()> {
-    put("proc", "/proc", &[], SUID | EXEC | DEV)?;
-    system(spec)?;
+pub fn build(spec: &Spec, nodes: Vec<Node>, outside: Outside<'_>) -> Run<()> {
+    of_kernel(spec, "proc", "/proc", outside)?;
+    system(spec, outside)?;
     put("tmpfs", "/dev", &[("mode", "0755"), ("size", "64k"), ("nr_inodes", "16k")], SUID | EXEC)?;
     for folder in ["/dev/pts", "/dev/shm", "/dev/mqueue"] {
         fs::create_dir(folder).doing(format_args!("make {folder}"))?;
@@ -103,13 +107,25 @@ pub fn build(spec: &Spec, nodes: Vec<Node>) -> Run<()> {
     fs::write(MANAGER, "guestd\n").doing(format_args!("write {MANAGER}"))
 }
 
+/// Mounts one of [`KINDS`], or has the monitor do so where users of the guest's own may not.
+fn of_kernel(spec: &Spec, kind: &str, at: &str, outside: Outside<'_>) -> Run<()> {
+    let attributes = KINDS.iter().find(|(name, _)| *name == kind).map(|(_, attributes)| *attributes);
+    let refused = match put(kind, at, &[], attributes.unwrap_or(SUID | EXEC | DEV)) {
+        Err(error) if spec.ids.is_some() => error,
+        result => return result,
+    };
+    let Ok(tree) = outside(kind) else {
+        let text = format!(
+            "{refused}; this host lets no users of the guest's own do that; set user-namespace = false"
+        );
+        return Err(RunError::Configuration(text));
+    };
+    tree::attach(tree.as_fd(), Path::new(at)).doing(format_args!("mount {kind} at {at}"))
+}
+
 /// `/sys` and the cgroups in it.
-fn system(spec: &Spec) -> Run<()> {
-    match put("sysfs", "/sys", &[], SUID | EXEC | DEV | READ_ONLY) {
-        // Only who owns the network namespace may mount it: it shows its interfaces.
-        Err(_) if spec.ids.is_some() => return Ok(()),
-        result => result?,
-    }
+fn system(spec: &Spec, outside: Outside<'_>) -> Run<()> {
+    of_kernel(spec, "sysfs", "/sys", outside)?;
     // Where the host has none of v2, or the guest's root is no root of them.
     let delegated = [("nsdelegate", ""), ("memory_recursiveprot", "")];
     if put("cgroup2", "/sys/fs/cgroup", &delegated, SUID | EXEC | DEV).is_err() {

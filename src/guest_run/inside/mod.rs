@@ -39,9 +39,11 @@ pub mod word {
     pub const GO: u8 = b'g';
     /// To the child: its network is there.
     pub const EXECUTE: u8 = b'x';
+    /// From the child: it may not mount this file system of the kernel, whose name follows. To the child: here it is, in a file.
+    pub const MOUNT: u8 = b'm';
     /// From the child: everything is mounted; with both ends of its console.
     pub const CONSOLE: u8 = b'c';
-    /// From the child: it failed; the reason follows.
+    /// It failed; the reason follows.
     pub const FAILED: u8 = b'e';
     /// The same, where another try changes nothing.
     pub const WRONG: u8 = b'w';
@@ -99,7 +101,7 @@ fn prepare(means: &Means<'_>) -> Run<()> {
     if network::kind(means.spec) == network::Kind::OfInit {
         network::loopback()?;
     }
-    filesystem::build(means.spec, nodes)?;
+    filesystem::build(means.spec, nodes, &|kind| ask(&means.link, kind))?;
     let (terminal, number) = console::open_terminal().doing("make its console")?;
     let slave = filesystem::console(number)?;
     let keep = slave.try_clone().doing("keep its console")?;
@@ -117,6 +119,14 @@ fn wait(link: &Link, expected: u8) -> Run<Vec<OwnedFd>> {
         Some((packet, files)) if packet == [expected] => Ok(files),
         _ => Err(RunError::Inside("the monitor has given up".into())),
     }
+}
+
+/// Has the monitor mount a file system of the kernel.
+fn ask(link: &Link, kind: &str) -> Run<OwnedFd> {
+    link.send(&[&[word::MOUNT], kind.as_bytes()].concat(), &[]).doing("ask the monitor")?;
+    let (reason, files) = link.receive().doing("hear from the monitor")?.unwrap_or_default();
+    let reason = String::from_utf8_lossy(reason.get(1..).unwrap_or_default()).into_owned();
+    files.into_iter().next().ok_or(RunError::Inside(reason))
 }
 
 /// Makes the root the only file system there is (pivot_root(2)): back out of the chroot, then round. The host's tree goes.

@@ -19,11 +19,11 @@ enum State {
 }
 
 /// Where one line goes.
-pub(super) type Tell<'a> = &'a mut dyn FnMut(&str);
+pub type Tell<'a> = &'a mut dyn FnMut(&str);
 
 /// Makes lines of bytes. A line feed ends a line and whatever steered the terminal: so garbage hides one line at most.
 #[derive(Debug, Default)]
-pub(super) struct Lines {
+pub struct Lines {
     state: State,
     text: Vec<u8>,
     /// The next text replaces what there is, as it would on a screen.
@@ -33,7 +33,7 @@ pub(super) struct Lines {
 
 impl Lines {
     /// Takes bytes, and tells each line that ends in them.
-    pub(super) fn take(&mut self, bytes: &[u8], tell: Tell<'_>) {
+    pub fn take(&mut self, bytes: &[u8], tell: Tell<'_>) {
         for byte in bytes {
             self.open += 1;
             self.step(*byte, tell);
@@ -47,7 +47,7 @@ impl Lines {
     }
 
     /// Tells what there is of a line, such as a prompt.
-    pub(super) fn flush(&mut self, tell: Tell<'_>) {
+    pub fn flush(&mut self, tell: Tell<'_>) {
         let state = self.state;
         self.end(tell);
         self.state = state;
