@@ -86,12 +86,12 @@ fn open(path: &Path) -> Result<Option<(File, usize)>, ReadError> {
 }
 
 /// Whether this is the device `/dev/null`.
-fn is_null(metadata: &Metadata) -> bool {
+pub(super) fn is_null(metadata: &Metadata) -> bool {
     metadata.file_type().is_char_device() && metadata.rdev() == libc::makedev(1, 3)
 }
 
 /// Reads a file's bounded part. A file no longer than one line may be is bounded as it is.
-fn bounded(file: File, expected: usize) -> io::Result<Text> {
+pub(super) fn bounded(file: File, expected: usize) -> io::Result<Text> {
     let mut bytes = Vec::with_capacity(expected + 1);
     let mut file = file.take(LOOK_MAX);
     (&mut file).take(LINE_MAX as u64 + 1).read_to_end(&mut bytes)?;

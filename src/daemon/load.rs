@@ -1,4 +1,4 @@
-//! Reads everything: settings, every container of every lxcpath, the overlays on them, and native guests.
+//! Reads everything: settings, every container of every lxcpath, every vserver, the overlays on them, and native guests.
 //!
 //! A broken file costs itself only, and when it breaks later, not even that: what was known before stays. Files that
 //! containers share are read once in one load.
@@ -18,6 +18,7 @@ use crate::{
 mod native;
 mod pass;
 mod rivals;
+mod vserver;
 mod whole;
 
 use self::{pass::Pass, rivals::Rivals, whole::Dependencies};
@@ -56,7 +57,8 @@ impl Inventory {
         for lxcpath in &self.settings.lxc_paths {
             pass.container(lxcpath, name);
         }
-        pass.complete = self.complete;
+        pass.vservers(Some(name));
+        pass.complete &= self.complete;
         pass.leftovers(Some(name));
         let files = pass.files.take().unwrap_or_default();
         let (mut guests, mut dependencies, found) = pass.finish();
@@ -90,6 +92,7 @@ impl Inventory {
             found.extend(whole::strangers(guests, dependencies));
         }
         found.extend(whole::order(settings, &directories.settings_file(), guests));
+        found.extend(whole::unreached(settings, &directories.settings_file(), guests));
         found.extend(rivals.diagnostics(guests));
         self.in_whole = found;
     }
@@ -130,6 +133,9 @@ fn read(directories: &Directories, lxc_path: Option<&Path>, before: Option<&Inve
     let mut pass = Pass::new(directories, &settings, before);
     for lxcpath in &settings.lxc_paths {
         pass.discover(lxcpath);
+    }
+    if foreign.is_none() {
+        pass.vservers(None);
     }
     let complete = foreign.is_none() && pass.complete;
     if foreign.is_none() {
@@ -199,7 +205,8 @@ pub fn effective(directories: &Directories, name: &GuestName) -> (Result<Importe
     }
     if let Absent::Unknown { .. } = absent {
         let mut pass = Pass::new(directories, &settings, None);
-        let imported = pass.defined(name).and_then(|defined| defined.imported);
+        let vserver = pass.imported_vserver(name);
+        let imported = vserver.or_else(|| pass.defined(name).and_then(|defined| defined.imported));
         found.extend(pass.finish().2);
         return (imported.ok_or(absent), tidy(found));
     }

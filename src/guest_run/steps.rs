@@ -103,6 +103,12 @@ impl Stage<'_> {
             Deed::Remove(path) => self.remove(path).map_err(failed),
             Deed::Inside { argv } => self.inside(argv),
             Deed::Signal(number) => self.signal(*number),
+            Deed::Await(seconds) => {
+                if let Some(init) = self.init {
+                    wait_for(init, Duration::from_secs(*seconds));
+                }
+                Ok(())
+            }
             Deed::KillSequence(sequence) => {
                 self.kill(sequence);
                 Ok(())

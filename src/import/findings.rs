@@ -1,4 +1,4 @@
-//! What is found wrong with one file, while it is read; bounded, since a guest may own the file.
+//! What is found wrong with one file, or one folder, while it is read; bounded, since a guest may own the file.
 
 use std::{path::Path, sync::Arc};
 
@@ -7,7 +7,7 @@ use crate::model::{Diagnostic, Origin, Severity, name::clip};
 /// The most findings of one severity that are kept of one file.
 const MOST: u32 = 50;
 
-/// The findings about one file.
+/// The findings about one file, or one folder.
 #[derive(Debug)]
 pub struct Findings {
     file: Arc<Path>,
@@ -48,10 +48,14 @@ impl Findings {
 
     /// Keeps one finding, if there is room.
     pub fn push(&mut self, severity: Severity, line: Option<u32>, message: impl FnOnce() -> String) {
+        self.push_at(severity, self.origin(line), message);
+    }
+
+    /// Keeps one finding of a place, if there is room: where the findings are those of a folder, in one of its files.
+    pub fn push_at(&mut self, severity: Severity, origin: Origin, message: impl FnOnce() -> String) {
         let count = &mut self.counts[severity as usize];
         *count = count.saturating_add(1);
         if *count <= MOST {
-            let origin = self.origin(line);
             self.list.push(Diagnostic { severity, origin, guest: None, message: message() });
         }
     }
@@ -72,9 +76,7 @@ impl Findings {
         if left_out > 0 {
             self.list.push(Diagnostic::note(
                 self.origin(None),
-                format!(
-                    "{left_out} more problems of this file are not shown; mend the first ones and look again"
-                ),
+                format!("{left_out} more problems are not shown; mend the first ones and look again"),
             ));
         }
         self.list

@@ -30,6 +30,7 @@ mod restart;
 pub mod settings;
 mod toml;
 mod value;
+pub mod vserver;
 
 pub use findings::nearest;
 pub use hook::HooksLayer;

@@ -97,7 +97,7 @@ pub(super) fn defaults<'t>(document: &mut Document<'t>, table: &DeTable<'t>) -> 
 pub fn refuse_engine(guest: &GuestName, overlay: &Overlay) -> Option<Diagnostic> {
     let engine = overlay.engine.as_ref()?;
     let message = format!(
-        "engine = \"{}\" cannot stand in an overlay: {guest} is an LXC container already; remove the line",
+        "engine = \"{}\" cannot stand in an overlay: {guest} has its engine already; remove the line",
         shown(&engine.value)
     );
     Some(Diagnostic::error(engine.origin.clone(), message).about(guest))

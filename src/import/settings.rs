@@ -14,6 +14,7 @@ use super::{
     lxc::DEFAULT_LXCPATH,
     overlay,
     toml::{Document, Field, decode},
+    vserver,
 };
 
 const TOP: [&str; 8] =
@@ -65,6 +66,12 @@ pub struct Settings {
     pub lxc_paths: Vec<Arc<Path>>,
     /// Where `lxc_paths` was written; none when it is the built-in default, which need not exist.
     pub lxc_paths_origin: Option<Origin>,
+    /// The folder with util-vserver's configurations.
+    pub vserver_path: Arc<Path>,
+    /// Where `vserver_path` was written; none when it is the built-in default, which need not exist.
+    pub vserver_path_origin: Option<Origin>,
+    /// What is told of a vserver's own reboots and halts; none is `/sbin/vshelper` where that is, else guestd's own helper.
+    pub vserver_helper: Option<PathBuf>,
     /// For guests that do not say.
     pub defaults: Layer,
 }
@@ -80,6 +87,8 @@ pub struct Written {
     launcher: Option<Sourced<LauncherChoice>>,
     boot_groups: Option<Sourced<Vec<Option<GroupName>>>>,
     lxc_paths: Option<Sourced<Vec<PathBuf>>>,
+    vserver_path: Option<Sourced<PathBuf>>,
+    vserver_helper: Option<Sourced<PathBuf>>,
     defaults: Layer,
     diagnostics: Vec<Diagnostic>,
 }
@@ -116,8 +125,11 @@ impl Written {
             }
             "boot-groups" => take(&mut self.boot_groups, boot_groups(document, field)),
             "lxc" => self.lxc(document, field),
-            "vserver" => document
-                .warning(field, || "vserver belongs to a later version; this one does not act on it".into()),
+            "vserver" => document.section(field, |document, field| match field.key {
+                "path" => take(&mut self.vserver_path, path(document, field, "\"/etc/vservers\"")),
+                "helper" => take(&mut self.vserver_helper, path(document, field, "\"/sbin/vshelper\"")),
+                _ => document.unknown(field, &["path", "helper"]),
+            }),
             "defaults" => {
                 if let Some(table) = document.table(field) {
                     self.defaults.lay(overlay::defaults(document, table));
@@ -170,6 +182,9 @@ impl Written {
             boot_groups: self.boot_groups.map_or_else(default_boot_groups, |groups| groups.value),
             lxc_paths: distinct,
             lxc_paths_origin,
+            vserver_path_origin: self.vserver_path.as_ref().map(|path| path.origin.clone()),
+            vserver_path: or(&self.vserver_path, PathBuf::from(vserver::DEFAULT_PATH)).into(),
+            vserver_helper: self.vserver_helper.map(|path| path.value),
             defaults: self.defaults,
         };
         (settings, diagnostics)
@@ -215,6 +230,11 @@ fn some<'t, T, E: Display>(
         return document.wrong(field, wanted, example);
     }
     Some(list)
+}
+
+/// One absolute path.
+fn path<'t>(document: &mut Document<'t>, field: &Field<'_, 't>, example: &str) -> Option<Sourced<PathBuf>> {
+    document.text(field, "an absolute path", example, |text| absolute(text).ok())
 }
 
 /// An absolute path without slashes at its end: LXC names its sockets after the path as it is written.

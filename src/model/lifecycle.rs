@@ -59,6 +59,8 @@ pub enum Deed {
     },
     /// Sends the guest's init a signal.
     Signal(i32),
+    /// Waits until no process of the guest is left, at most so many seconds. That some are left then is no failure.
+    Await(u64),
     /// As long as processes are left in the guest: sends all of them a signal, and waits so many seconds; by turns.
     KillSequence(Vec<(i32, u64)>),
 }

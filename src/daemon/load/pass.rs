@@ -23,6 +23,8 @@ use crate::{
     plan::Guests,
 };
 
+mod vserver;
+
 /// What LXC resolves a relative `lxc.include` against when guestd starts it.
 const BASE: &str = "/";
 

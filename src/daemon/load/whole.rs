@@ -1,10 +1,10 @@
 //! What no file shows by itself: how the guests stand to one another.
 
-use std::{collections::BTreeMap, path::Path};
+use std::{collections::BTreeMap, path::Path, sync::Arc};
 
 use crate::{
     import::{Layer, Settings},
-    model::{Diagnostic, EngineKind, GuestName, Order, Origin},
+    model::{Auto, Diagnostic, EngineKind, EngineSpec, Guest, GuestName, Order, Origin, native::Helper},
     plan::{self, Cycle, Guests},
 };
 
@@ -112,6 +112,25 @@ pub(super) fn order(settings: &Settings, file: &Path, guests: &Guests) -> Option
         Order::LowestFirst,
         Order::HighestFirst,
         Order::LowestFirst,
+        file.display()
+    );
+    Some(Diagnostic::warning(Origin::file(file), message))
+}
+
+/// Vservers with a mark that no boot group is named after: util-vserver started those with the mark `default`, guestd starts
+/// groups.
+pub(super) fn unreached(settings: &Settings, file: &Path, guests: &Guests) -> Option<Diagnostic> {
+    let is_vserver = |guest: &Guest| matches!(&guest.engine, EngineSpec::Native(spec) if matches!(spec.helper, Helper::Vshelper { .. }));
+    let is_reached = |guest: &Guest| settings.boot_groups.iter().any(|group| guest.is_in(group.as_ref()));
+    let left = |guest: &&Arc<Guest>| is_vserver(guest) && guest.start.auto != Auto::No && !is_reached(guest);
+    let mut all = guests.values().filter(left);
+    let first = all.next()?;
+    let (group, more) = (first.start.groups.names().first()?, all.count());
+    let others = if more == 0 { String::new() } else { format!(" and {more} more vservers") };
+    let message = format!(
+        "{}{others} have a mark and are not started at boot, since it is no boot group: write the marks that are, such as \
+         boot-groups = [\"onboot\", \"\", \"{group}\"], into {}",
+        first.name,
         file.display()
     );
     Some(Diagnostic::warning(Origin::file(file), message))

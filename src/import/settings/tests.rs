@@ -196,7 +196,20 @@ fn a_bad_later_file_does_not_undo_a_good_earlier_one() {
 }
 
 #[test]
-fn vservers_are_for_a_later_version() {
-    let (_, found) = settle(&["[vserver]\npath = \"/etc/vservers\"\n"], None);
-    assert!(found[0].starts_with("/s0:1: warning: vserver belongs to a later version"), "{found:?}");
+fn vservers_have_a_folder_and_a_helper() {
+    let (settings, found) = settle(&[], None);
+    assert_eq!((found, &*settings.vserver_path), (vec![], Path::new("/etc/vservers")));
+    assert_eq!((settings.vserver_path_origin, settings.vserver_helper), (None, None));
+    let (settings, found) =
+        settle(&["[vserver]\npath = \"/srv/vservers/\"\nhelper = \"/sbin/vshelper\"\n"], None);
+    assert_eq!((found, &*settings.vserver_path), (vec![], Path::new("/srv/vservers")));
+    assert_eq!(settings.vserver_path_origin.unwrap().to_string(), "/s0:2");
+    assert_eq!(settings.vserver_helper, Some(PathBuf::from("/sbin/vshelper")));
+    let (_, found) = settle(&["[vserver]\npath = \"vservers\"\nhelper = 1\nhlper = \"/x\"\n"], None);
+    for (found, expected) in
+        found.iter().zip(["/s0:2: error: ", "/s0:3: error: ", "/s0:4: error: unknown key"])
+    {
+        assert!(found.starts_with(expected), "{found}");
+    }
+    assert_eq!(found.len(), 3);
 }

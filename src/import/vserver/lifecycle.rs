@@ -1,0 +1,104 @@
+//! The order of a guest's start and stop: that of `vserver start` and `vserver stop`.
+
+use std::{path::Path, time::Duration};
+
+use crate::{
+    import::{Effective, layer::quoted},
+    model::{Deed, Lifecycle, Mount, Origin, Place, Step},
+};
+
+use super::{
+    fstab::Mounts,
+    init::Said,
+    reading::Reading,
+    script::{self, Stage},
+};
+
+/// How a guest's stop ends, which depends on how long it may take.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) struct Ending {
+    /// Its init ends by itself, in its own time.
+    ends_by_itself: bool,
+    killseq: Vec<(i32, u64)>,
+}
+
+impl Ending {
+    /// Waits, and kills what is left then; all within the timeout of the stop.
+    pub(super) fn steps(&self, timeout: Duration) -> [Step; 2] {
+        let kills: u64 = self.killseq.iter().map(|(_, seconds)| seconds).sum();
+        // A second is for the rest.
+        let left = timeout.as_secs().saturating_sub(kills + 1).max(1);
+        let seconds = if self.ends_by_itself { left } else { 1 };
+        let step = |name: &str, what| Step { name: name.to_owned(), what, must_succeed: false };
+        [step("wait", Deed::Await(seconds)), step("killseq", Deed::KillSequence(self.killseq.clone()))]
+    }
+}
+
+/// All steps, but for the end of the stop.
+pub(super) fn compose(reading: &mut Reading<'_>, mounts: Mounts, init: Said) -> (Lifecycle, Ending) {
+    let Mounts { root, has_checks, local, remote, .. } = mounts;
+    let mut before = script::steps(reading, Stage::Initialize);
+    if has_checks {
+        before.push(check(reading));
+    }
+    // Without its root a guest is not started; util-vserver goes on without the others.
+    before.extend(root.map(|root| Step { must_succeed: true, ..mount(root) }));
+    before.extend(script::steps(reading, Stage::PrepreStart));
+    before.push(Step { name: "network".to_owned(), what: Deed::Network, must_succeed: false });
+    before.extend(local.into_iter().chain(remote).map(mount));
+    before.extend(init.prepare);
+    before.extend(script::steps(reading, Stage::PreStart));
+    let mut after = init.started;
+    after.extend(script::steps(reading, Stage::PostStart));
+    let mut stop = script::steps(reading, Stage::PreStop);
+    stop.extend(init.stop);
+    let mut ended = script::steps(reading, Stage::PostStop);
+    ended.extend(script::steps(reading, Stage::PostpostStop));
+    let ending = Ending { ends_by_itself: init.ends_by_itself, killseq: init.killseq };
+    (Lifecycle { before, after, stop, ended }, ending)
+}
+
+fn mount(mount: Mount) -> Step {
+    Step { name: format!("mount {}", mount.target), what: Deed::Mount(mount), must_succeed: false }
+}
+
+/// Looks at the file systems of `fstab` that say so, and changes nothing: 1 is what it says of one that was mended.
+fn check(reading: &Reading<'_>) -> Step {
+    let file = format!("FSTAB_FILE={}", reading.guest.at("fstab").display());
+    let words = ["/usr/bin/env", &file, "/sbin/fsck", "-s", "-n", "-A", "-T"];
+    let argv = words.map(str::to_owned).to_vec();
+    let directory = Place::Folder(reading.folder().to_owned());
+    let what = Deed::Run { argv, directory, success: vec![1] };
+    Step { name: "fsck".to_owned(), what, must_succeed: true }
+}
+
+/// The steps, for showing.
+pub(super) fn rows(lifecycle: &Lifecycle, folder: &Path) -> Vec<Effective> {
+    let parts = [
+        ("lifecycle.before", &lifecycle.before),
+        ("lifecycle.after", &lifecycle.after),
+        ("lifecycle.stop", &lifecycle.stop),
+        ("lifecycle.ended", &lifecycle.ended),
+    ];
+    let all = parts.into_iter().flat_map(|(key, steps)| steps.iter().map(move |step| (key, step)));
+    let origin = Some(Origin::file(folder));
+    all.map(|(key, step)| Effective { key: key.into(), value: quoted(told(step)), origin: origin.clone() })
+        .collect()
+}
+
+/// A step in a few words.
+fn told(step: &Step) -> String {
+    let what = match &step.what {
+        Deed::Run { argv, .. } | Deed::Inside { argv } => argv.join(" "),
+        Deed::Mount(mount) => format!("{} {} {}", mount.source, mount.kind, mount.options.join(",")),
+        Deed::Await(seconds) => format!("{seconds} s"),
+        Deed::KillSequence(sequence) => {
+            let pairs = sequence.iter().map(|(signal, seconds)| format!("{signal} {seconds} s"));
+            pairs.collect::<Vec<_>>().join(", ")
+        }
+        Deed::Network | Deed::Empty(_) | Deed::Create(_) | Deed::Remove(_) | Deed::Signal(_) => {
+            return step.name.clone();
+        }
+    };
+    format!("{}: {what}", step.name)
+}
