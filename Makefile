@@ -27,8 +27,8 @@ UNITS    = guestd.service autostart.service autostart@.service guests-shutdown.s
 SYSTEMD = $(shell systemctl --version 2>/dev/null | sed -n '1s/^systemd \([0-9]*\).*/\1/p')
 RELOAD ?= $(if $(shell [ "0$(SYSTEMD)" -ge 253 ] && echo yes),notify-reload,notify)
 # Written pages, and what else they are found under.
-MAN5      = guestd.toml.5 org.guestd1.5
 MAN8      = guestd.8 guest-helper.8 guest-run.8 autostart.service.8 guest@.service.8
+MAN5      = guestd.toml.5 guestd-vserver.5 org.guestd1.5
 MAN8LINKS = guestd.service.8 autostart@.service.8 guests-shutdown.service.8
 DOCDIR   = $(DESTDIR)$(PREFIX)/share/doc/guestd
 BASHDIR  = $(DESTDIR)$(PREFIX)/share/bash-completion/completions
@@ -115,6 +115,7 @@ install: generated ## Install what was built below DESTDIR and PREFIX ("make bui
 	install -D -m 644 -t "$(DOCDIR)/examples/guests" examples/guests/*.toml
 	install -D -m 644 -t "$(DOCDIR)/examples/native/guests" examples/native/guests/*.toml
 	install -D -m 755 -t "$(DOCDIR)/examples" examples/reboot-decision examples/failed-guests
+	cp -dR examples/vservers "$(DOCDIR)/examples"
 	install -d -m 755 "$(DESTDIR)/etc/guestd/guests"
 
 uninstall: ## Remove what "make install" installed; settings and state stay

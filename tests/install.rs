@@ -9,7 +9,7 @@ use std::{
 };
 
 /// Some of what is installed with the prefix /opt.
-const INSTALLED: [&str; 16] = [
+const INSTALLED: [&str; 18] = [
     "opt/sbin/guestd",
     "opt/bin/autostart",
     "opt/bin/guestctl",
@@ -18,6 +18,7 @@ const INSTALLED: [&str; 16] = [
     "opt/share/man/man8/autostart.8",
     "opt/share/man/man1/guestctl-stop.1",
     "opt/share/man/man5/org.guestd1.5",
+    "opt/share/man/man5/guestd-vserver.5",
     "opt/share/man/man8/guest@.service.8",
     "opt/share/man/man8/guest-run.8",
     "opt/share/man/man8/guests-shutdown.service.8",
@@ -26,6 +27,7 @@ const INSTALLED: [&str; 16] = [
     "usr/share/dbus-1/interfaces/org.guestd1.Job.xml",
     "usr/lib/systemd/catalog/guestd.catalog",
     "opt/share/doc/guestd/examples/failed-guests",
+    "opt/share/doc/guestd/examples/vservers/web/scripts/initialize",
 ];
 
 /// Every file below a folder.

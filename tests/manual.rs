@@ -2,6 +2,8 @@
 
 use std::{fs, path::Path};
 
+use guestd::import::vserver::files;
+
 fn read(path: &str) -> String {
     fs::read_to_string(Path::new(env!("CARGO_MANIFEST_DIR")).join(path)).expect(path)
 }
@@ -72,4 +74,17 @@ fn the_manual_has_every_key_of_a_guest() {
         bold.flat_map(|line| line.split([' ', '"', '=', '[', ']', ','])).collect();
     let missing: Vec<_> = guestd::import::overlay::keys().filter(|(_, key)| !words.contains(key)).collect();
     assert!(missing.is_empty(), "{missing:?} of guests are not in man/guestd.toml.5");
+}
+
+#[test]
+fn the_manual_has_every_file_of_util_vserver() {
+    let page = read("man/guestd-vserver.5");
+    for (rows, heading) in
+        [(files::GUEST, ".SH FILES OF A GUEST\n"), (files::DEFAULTS, ".SH FILES OF .DEFAULTS\n")]
+    {
+        let (_, section) = page.split_once(heading).expect(heading);
+        let (section, _) = section.split_once(".SH ").expect("its end");
+        let at = section.find(".TP\n").expect("a list");
+        assert!(section[at..] == files::manual(rows), "write this into it:\n{}", files::manual(rows));
+    }
 }

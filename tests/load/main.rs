@@ -15,6 +15,7 @@ use tempfile::TempDir;
 mod again;
 mod native;
 mod systemd;
+mod vserver;
 
 /// A host's folders under a temporary one.
 struct Host {

@@ -10,7 +10,7 @@ use super::{
 #[rustfmt::skip] // A row a line.
 pub const GUEST: &[File] = &[
     File::new("vdir", Link, Used, "the guest's root: a symbolic link, also by way of .defaults/vdirbase, or a folder"),
-    File::new("run", Link, Needless, "what runs is known without files"),
+    File::new("run", Link, Others, "util-vserver's own note of what runs; guestd knows without"),
     File::new("cache", Link, Others, "what the build tools keep"),
     File::new("guestd.toml", Text, Used, "settings of guestd laid over all of this, as in /etc/guestd/guests/NAME.toml"),
     File::new("name", Text, Used, "compared with the folder's name, which is the guest's name"),
@@ -197,7 +197,7 @@ pub const DEFAULTS: &[File] = &[
     File::new("apps/vshelper-delegate/*", Program, Helper, "run instead of the whole helper, by event"),
     File::new("cgroup/**", Any, Needless, "cgroups are mounted and named by the host"),
     File::new("nonamespace", Any, Lost, "every guest has a mount namespace of its own"),
-    File::new("run.rev", Link, Needless, "what runs is known without files"),
+    File::new("run.rev", Link, Others, "util-vserver's own notes of what runs"),
     File::new("cachebase", Link, Others, "what the build tools keep"),
     File::new("shell", Text, Needless, "name the shell: guestctl attach NAME -- SHELL"),
     File::new("init/mtab", Text, Lost, "let /etc/mtab in the guest be a symbolic link to /proc/self/mounts"),
