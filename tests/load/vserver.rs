@@ -150,7 +150,7 @@ fn overlays_lie_over_vservers_and_cat_shows_all() {
         format!("start.auto = true  # {}:1", host.path("vservers/web/apps/init/mark").display()),
         format!("context = \"40001\"  # {}:1", host.path("vservers/web/context").display()),
         "stop.timeout = \"30s\"  # default".to_owned(),
-        format!("lifecycle.before = \"network\"  # {}", host.path("vservers/web").display()),
+        format!("lifecycle.before.1 = \"network\"  # {}", host.path("vservers/web").display()),
     ] {
         assert!(rows.contains(&row), "{row} is not in {rows:#?}");
     }

@@ -174,7 +174,7 @@ impl Walk<'_> {
             return Ok(What::File { text: Text::default(), executable: false });
         }
         match end.strip_prefix(&self.folder.real) {
-            Ok(below) if !CLOSED.contains(&path) => self.beneath(&below.to_path_buf(), path),
+            Ok(below) if !CLOSED.contains(&path) => self.beneath(below, path),
             _ => Ok(What::Elsewhere { kind: kind(&metadata), path: end }),
         }
     }

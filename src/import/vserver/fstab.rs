@@ -1,7 +1,10 @@
 //! `fstab`, `fstab.local` and `fstab.remote`: what is mounted in the guest's root before it starts.
 
 use crate::{
-    import::findings::source,
+    import::{
+        findings::source,
+        native::mounts::{kind_of, sound},
+    },
     model::{Mount, Origin},
 };
 
@@ -93,6 +96,12 @@ fn entry(reading: &mut Reading<'_>, line: &Line) -> Option<(Mount, bool)> {
             });
             return None;
         }
+        kind if kind_of(kind).is_none() => {
+            reading.error(&line.origin, || {
+                format!("\"{}\" is no type of file system; the line is ignored", source(kind))
+            });
+            return None;
+        }
         kind => kind,
     };
     let source = device(what);
@@ -105,7 +114,13 @@ fn entry(reading: &mut Reading<'_>, line: &Line) -> Option<(Mount, bool)> {
     let options = options.into_iter().filter(|option| option != "nofail").collect();
     let pass = rest.get(2).is_some_and(|pass| pass != "0") && kind != "bind" && source.starts_with("/dev/");
     let mount = Mount { source, target, kind: kind.to_owned(), options, optional: is_optional };
-    Some((mount, pass))
+    match sound(mount) {
+        Ok(mount) => Some((mount, pass)),
+        Err(wrong) => {
+            reading.error(&line.origin, || format!("the line is ignored: {wrong}"));
+            None
+        }
+    }
 }
 
 /// A target: an absolute path inside, and no other.

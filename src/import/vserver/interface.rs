@@ -7,7 +7,7 @@ use core::net::{IpAddr, Ipv4Addr};
 
 use crate::{import::findings::source, model::Origin};
 
-use super::{reading::Reading, tree::Line};
+use super::{number, reading::Reading, tree::Line};
 
 /// The most addresses of one guest.
 const MOST: usize = 256;
@@ -142,23 +142,8 @@ fn address(reading: &mut Reading<'_>, folder: &str, line: &Line) -> Option<Addre
         reading.wrong(line, "an address, such as 192.0.2.10 or 192.0.2.10/24");
         return None;
     };
-    let said = match own {
-        Some(own) => Some((own.to_owned(), line.clone())),
-        None => inherited(reading, folder, "prefix").map(|line| (line.text.clone(), line)),
-    };
-    let longest = if ip.is_ipv4() { 32 } else { 128 };
-    let prefix = match said {
-        Some((text, at)) => {
-            let prefix = text.parse::<u8>().ok().filter(|prefix| *prefix <= longest);
-            if prefix.is_none() {
-                reading.wrong(&at, "the length of a prefix, such as 24");
-                return None;
-            }
-            prefix
-        }
-        None if ip.is_ipv4() => mask(reading, folder)?,
-        None => None,
-    };
+    let own = own.map(|own| Line { text: own.to_owned(), origin: line.origin.clone() });
+    let prefix = prefix(reading, folder, ip, own)?;
     if prefix.is_none() {
         reading.warning(&line.origin, || {
             format!(
@@ -176,7 +161,31 @@ fn address(reading: &mut Reading<'_>, folder: &str, line: &Line) -> Option<Addre
     });
     let same = |text: &str| text.parse::<IpAddr>().ok().filter(|peer| peer.is_ipv4() == ip.is_ipv4());
     let peer = reading.value(&format!("{folder}/peer"), "an address of the same kind as ip", same);
-    Some(Address { ip, prefix: prefix.unwrap_or(longest), broadcast, peer: peer.map(|peer| peer.value) })
+    let prefix = prefix.unwrap_or(longest(ip));
+    Some(Address { ip, prefix, broadcast, peer: peer.map(|peer| peer.value) })
+}
+
+/// The longest prefix.
+fn longest(ip: IpAddr) -> u8 {
+    if ip.is_ipv4() { 32 } else { 128 }
+}
+
+/// The length of the prefix: behind the address, or in `prefix`, or as `mask`; none where it is not said, and nothing where it
+/// is none.
+fn prefix(reading: &mut Reading<'_>, folder: &str, ip: IpAddr, own: Option<Line>) -> Option<Option<u8>> {
+    match own.or_else(|| inherited(reading, folder, "prefix")) {
+        Some(line) => {
+            let prefix = number::unsigned(&line.text).and_then(|prefix| u8::try_from(prefix).ok());
+            let prefix = prefix.filter(|prefix| *prefix <= longest(ip));
+            if prefix.is_none() {
+                reading.wrong(&line, "the length of a prefix, such as 24");
+                return None;
+            }
+            Some(prefix)
+        }
+        None if ip.is_ipv4() => mask(reading, folder),
+        None => Some(None),
+    }
 }
 
 /// A network mask as the length of a prefix: none where it is not said, and nothing where it is no mask.

@@ -4,7 +4,7 @@ use std::{path::Path, time::Duration};
 
 use crate::{
     import::{Effective, layer::quoted},
-    model::{Deed, Lifecycle, Mount, Origin, Place, Step},
+    model::{Deed, Lifecycle, Mount, Origin, Place, Step, end::SignalName},
 };
 
 use super::{
@@ -80,10 +80,16 @@ pub(super) fn rows(lifecycle: &Lifecycle, folder: &Path) -> Vec<Effective> {
         ("lifecycle.stop", &lifecycle.stop),
         ("lifecycle.ended", &lifecycle.ended),
     ];
-    let all = parts.into_iter().flat_map(|(key, steps)| steps.iter().map(move |step| (key, step)));
     let origin = Some(Origin::file(folder));
-    all.map(|(key, step)| Effective { key: key.into(), value: quoted(told(step)), origin: origin.clone() })
-        .collect()
+    let row = |key: &str, at: usize, step: &Step| Effective {
+        key: format!("{key}.{}", at + 1).into(),
+        value: quoted(told(step)),
+        origin: origin.clone(),
+    };
+    let of = |(key, steps): (&'static str, &Vec<Step>)| {
+        steps.iter().enumerate().map(|(at, step)| row(key, at, step)).collect::<Vec<_>>()
+    };
+    parts.into_iter().flat_map(of).collect()
 }
 
 /// A step in a few words.
@@ -93,8 +99,11 @@ fn told(step: &Step) -> String {
         Deed::Mount(mount) => format!("{} {} {}", mount.source, mount.kind, mount.options.join(",")),
         Deed::Await(seconds) => format!("{seconds} s"),
         Deed::KillSequence(sequence) => {
-            let pairs = sequence.iter().map(|(signal, seconds)| format!("{signal} {seconds} s"));
-            pairs.collect::<Vec<_>>().join(", ")
+            let pair = |(signal, seconds): &(i32, u64)| match seconds {
+                0 => SignalName(*signal).to_string(),
+                seconds => format!("{}, {seconds} s", SignalName(*signal)),
+            };
+            sequence.iter().map(pair).collect::<Vec<_>>().join(", ")
         }
         Deed::Network | Deed::Empty(_) | Deed::Create(_) | Deed::Remove(_) | Deed::Signal(_) => {
             return step.name.clone();

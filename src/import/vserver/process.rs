@@ -1,7 +1,10 @@
 //! How a guest's processes are treated: nice, ionice, personality, badness, uts.
 
 use crate::{
-    import::findings::{nearest, source},
+    import::{
+        findings::{nearest, source},
+        value::is_own_name,
+    },
     model::native::Process,
 };
 
@@ -116,13 +119,8 @@ fn machine(reading: &mut Reading<'_>) -> Option<u64> {
 
 /// Host name and domain name.
 pub(super) fn names(reading: &mut Reading<'_>) -> (Option<String>, Option<String>) {
-    /// The kernel's (`__NEW_UTS_LEN`).
-    const LONGEST: usize = 64;
-    let name = |text: &str| {
-        let is_name = text.len() <= LONGEST && text.bytes().all(|byte| byte.is_ascii_graphic());
-        is_name.then(|| text.to_owned())
-    };
-    const WANTED: &str = "a name of at most 64 letters, such as web.example.org";
+    let name = |text: &str| is_own_name(text).then(|| text.to_owned());
+    const WANTED: &str = "a name of at most 64 letters, digits, \"-\" and dots, such as web.example.org";
     let node = reading.value("uts/nodename", WANTED, name);
     let domain = reading.value("uts/domainname", WANTED, name);
     (node.map(|name| name.value), domain.map(|name| name.value))

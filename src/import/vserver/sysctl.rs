@@ -1,11 +1,8 @@
 //! `sysctl`: settings of the kernel in the guest's namespaces.
 
-use crate::import::findings::source;
+use crate::import::native::sysctl;
 
 use super::reading::Reading;
-
-/// What a namespace has of its own (namespaces(7)), by the beginning of its name.
-const OWN: [&str; 5] = ["net.", "kernel.shm", "kernel.msg", "kernel.sem", "fs.mqueue."];
 
 /// Names with dots, and values.
 pub(super) fn read(reading: &mut Reading<'_>) -> Vec<(String, String)> {
@@ -24,20 +21,18 @@ pub(super) fn read(reading: &mut Reading<'_>) -> Vec<(String, String)> {
                 .error(&setting.origin, || "it has no value; write that into value, beside this file".into());
             continue;
         };
-        let is_name = |name: &str| {
-            let parts = name.split('.').all(|part| !part.is_empty() && part != ".");
-            let plain = |byte: u8| byte.is_ascii_alphanumeric() || b"._-".contains(&byte);
-            parts && name.len() <= 128 && name.bytes().all(plain)
-        };
         let name = setting.text.replace('/', ".");
-        if !is_name(&name) {
-            reading.wrong(&setting, "the name of a setting, such as net.ipv4.ip_forward");
-        } else if !OWN.iter().any(|own| name.starts_with(own)) {
-            reading.error(&setting.origin, || {
-                format!("{} belongs to the whole host, and no guest sets it; use sysctl.d(5)", source(&name))
+        let refusal = if name == "kernel.hostname" {
+            Some("the host name is that of uts/nodename; write it there".to_owned())
+        } else {
+            sysctl::refusal(&name)
+        };
+        if let Some(refusal) = refusal {
+            reading.error(&setting.origin, || refusal);
+        } else if !sysctl::is_value(&value.text) {
+            reading.error(&value.origin, || {
+                "the value is longer than 4096 bytes, or has no letters; mend it".into()
             });
-        } else if value.text.len() > 1024 {
-            reading.error(&value.origin, || "the value is longer than 1024 bytes; shorten it".into());
         } else {
             all.push((name, value.text));
         }

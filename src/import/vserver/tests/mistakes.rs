@@ -118,6 +118,12 @@ fn bad_lines_are_named_with_file_and_line() {
         ("fstab", "srv/x /data none bind\n", "fstab:1: error: \"srv/x\" is not an absolute path of the host"),
         ("fstab", "/x /data auto defaults\n", "fstab:1: error: no type can be guessed for /data"),
         ("fstab", "/x /data ext4 loop\n", "fstab:1: error: files are not mounted by way of a loop device"),
+        (
+            "fstab",
+            "/x /y none bind,rx\n",
+            "fstab:1: error: the line is ignored: its type is \"bind\", which has no option rx; did you mean ro?",
+        ),
+        ("fstab", "/x /y a/b x\n", "fstab:1: error: \"a/b\" is no type of file system"),
         ("fstab", "x /y debugfs x\n", "fstab:1: error: debugfs is the host's own"),
         ("fstab.remote", "x / nfs x\n", "fstab.remote:1: error: the root is mounted by fstab only"),
         ("sysctl/0/setting", "vm.swappiness\n", "sysctl/0/setting:1: error: it has no value"),
@@ -136,7 +142,7 @@ fn bad_lines_are_named_with_file_and_line() {
         (
             "interfaces/0/ip",
             "192.0.2.3/33\n",
-            "interfaces/0/ip:1: error: \"192.0.2.3/33\" is ignored; write the length",
+            "interfaces/0/ip:1: error: \"33\" is ignored; write the length",
         ),
         ("netns/interfaces/0/host", "v0\n", "netns/interfaces/0: error: the pair is ignored"),
         ("nonamespace", "", "nonamespace: warning: this has no effect: every guest has a mount namespace"),
@@ -151,7 +157,7 @@ fn bad_lines_are_named_with_file_and_line() {
         begins(&one(path, content), &[expected]);
     }
     let sysctl = of(&[("sysctl/0/setting", "vm.swappiness\n"), ("sysctl/0/value", "1\n")]);
-    begins(&said(&sysctl), &["sysctl/0/setting:1: error: vm.swappiness belongs to the whole host"]);
+    begins(&said(&sysctl), &["sysctl/0/setting:1: error: sysctl vm.swappiness is the whole host's"]);
     let soft = of(&[("ulimits/core.soft", "2\n"), ("ulimits/core.hard", "1\n")]);
     begins(&said(&soft), &["ulimits/core.soft:1: error: the soft limit is above the hard one"]);
 }
