@@ -172,6 +172,11 @@ impl Reader {
     }
 }
 
+/// Why a guest is not started of which something cannot be used.
+pub(super) fn refused(place: &Origin) -> String {
+    format!("{place}: what is written there cannot be used; \"guestctl check\" tells why")
+}
+
 /// Everything that is said of one native guest, file by file.
 #[derive(Debug, Clone)]
 pub struct Definition {
@@ -259,12 +264,8 @@ impl Definition {
         let mut found = self.diagnostics;
         found.extend(self.native.findings());
         let broken = self.broken.take().or_else(|| first_error(&found));
-        let spec = self.native.settled().map(|spec| NativeSpec {
-            refused: broken.as_ref().map(|place| {
-                format!("{place}: what is written there cannot be used; \"guestctl check\" tells why")
-            }),
-            ..spec
-        });
+        let spec =
+            self.native.settled().map(|spec| NativeSpec { refused: broken.as_ref().map(refused), ..spec });
         if !self.native.root.is_written {
             let file = self.files.first().cloned().unwrap_or_default();
             let origin = self.engine.as_ref().map_or_else(|| Origin::file(file), |said| said.origin.clone());

@@ -2,7 +2,8 @@
 //!
 //! What is read is a [`Tree`]: plain data that somebody else took from the disk. Each file means what [`files`] says of it;
 //! what means nothing any more is told with what to use instead. A guest is refused only where nobody could run it safely:
-//! without a root of its own, or without a known style of init.
+//! without a root of its own, or without a known style of init. One whose limits or capabilities cannot be used is known, and
+//! not started ([`NativeSpec::refused`]).
 
 mod capability;
 mod cgroup;
@@ -32,7 +33,7 @@ use crate::model::{
     native::{Helper, Root, Security},
 };
 
-use super::{Effective, Imported, Layer, Sourced, fingerprint::Fingerprint};
+use super::{Effective, Imported, Layer, Sourced, fingerprint::Fingerprint, native};
 use lifecycle::Ending;
 use reading::Reading;
 
@@ -123,6 +124,7 @@ fn spec(
             context,
             folder: reading.guest.folder.clone(),
         },
+        refused: reading.broken.as_ref().map(native::refused),
         ..NativeSpec::new(Root::Folder(root))
     };
     let _ = interfaces;

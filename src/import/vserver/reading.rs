@@ -21,12 +21,19 @@ pub(super) struct Reading<'t> {
     findings: Findings,
     /// What was taken, for showing.
     pub(super) effective: Vec<Effective>,
+    /// Where something cannot be used that holds the guest.
+    pub(super) broken: Option<Origin>,
 }
+
+/// What says how much of the host a guest may have. A guest that is held less than was written is worse than one that does not
+/// start.
+const HOLDS: [&str; 8] =
+    ["bcapabilities", "capabilities", "rlimits", "ulimits", "sched", "schedule", "cpuset", "cgroup"];
 
 impl<'t> Reading<'t> {
     pub(super) fn new(name: &'t GuestName, guest: &'t Tree, defaults: &'t Tree) -> Self {
         let findings = Findings::new(guest.folder.clone());
-        Self { name, guest, defaults, findings, effective: Vec::new() }
+        Self { name, guest, defaults, findings, effective: Vec::new(), broken: None }
     }
 
     /// The guest's folder.
@@ -92,6 +99,13 @@ impl<'t> Reading<'t> {
 
     /// Something cannot be used.
     pub(super) fn error(&mut self, origin: &Origin, message: impl FnOnce() -> String) {
+        let below = origin.file.strip_prefix(self.folder()).ok();
+        let first = below.and_then(|below| below.components().next());
+        if self.broken.is_none()
+            && HOLDS.iter().any(|hold| first.is_some_and(|first| first.as_os_str() == *hold))
+        {
+            self.broken = Some(origin.clone());
+        }
         self.findings.push_at(Severity::Error, origin.clone(), message);
     }
 

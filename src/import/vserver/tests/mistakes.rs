@@ -307,3 +307,24 @@ fn methods_of_the_helper_are_looked_for() {
         assert_eq!(action(bad).len(), 1, "{bad}");
     }
 }
+
+#[test]
+fn guests_that_would_be_held_less_are_not_started() {
+    let refused = |path: &'static str, content: &str| spec(&of(&[(path, content)])).refused;
+    for (path, content) in [
+        ("bcapabilities", "~SYS_BOOOT\n"),
+        ("rlimits/rss", "much\n"),
+        ("ulimits/nofil", "5\n"),
+        ("cgroup/memory.limit_in_bytes", "5\n"),
+        ("cpuset/cpus", "x\n"),
+        ("sched/fill-rate", "x\n"),
+    ] {
+        let expected = format!("/etc/vservers/web/{path}:1: what is written there cannot be used");
+        assert!(refused(path, content).is_some_and(|why| why.starts_with(&expected)), "{path}");
+    }
+    for (path, content) in
+        [("nice", "x\n"), ("apps/init/mark", "a b\n"), ("rlimits/as", "5\n"), ("cflags", "x\n")]
+    {
+        assert_eq!(refused(path, content), None, "{path}");
+    }
+}
