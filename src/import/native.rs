@@ -312,12 +312,11 @@ pub struct Defined {
     pub diagnostics: Vec<Diagnostic>,
 }
 
-/// What to say of native keys over a guest that another engine runs.
-pub fn refuse_keys(guest: &GuestName, overlay: &Overlay) -> impl Iterator<Item = Diagnostic> {
+/// What to say of native keys over a guest that was discovered, and is such a one.
+pub fn refuse_keys(guest: &GuestName, is: &str, overlay: &Overlay) -> impl Iterator<Item = Diagnostic> {
     overlay.native_keys.iter().map(move |key| {
         let message = format!(
-            "{} is a key of native guests, and {guest} is an LXC container, whose own configuration says that; \
-             remove it",
+            "{} is a key of native guests, and {guest} is {is}, whose own configuration says that; remove it",
             key.value
         );
         Diagnostic::error(key.origin.clone(), message).about(guest)

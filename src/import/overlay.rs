@@ -93,11 +93,11 @@ pub(super) fn defaults<'t>(document: &mut Document<'t>, table: &DeTable<'t>) -> 
     layer
 }
 
-/// Over a discovered guest an overlay names no engine.
-pub fn refuse_engine(guest: &GuestName, overlay: &Overlay) -> Option<Diagnostic> {
+/// Over a discovered guest, which is such a one, an overlay names no engine.
+pub fn refuse_engine(guest: &GuestName, is: &str, overlay: &Overlay) -> Option<Diagnostic> {
     let engine = overlay.engine.as_ref()?;
     let message = format!(
-        "engine = \"{}\" cannot stand in an overlay: {guest} has its engine already; remove the line",
+        "engine = \"{}\" cannot stand in an overlay: {guest} is {is} already; remove the line",
         shown(&engine.value)
     );
     Some(Diagnostic::error(engine.origin.clone(), message).about(guest))

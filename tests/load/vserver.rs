@@ -154,8 +154,12 @@ fn overlays_lie_over_vservers_and_cat_shows_all() {
     ] {
         assert!(rows.contains(&row), "{row} is not in {rows:#?}");
     }
-    host.write("etc/guests/web.toml", "engine = \"native\"\n");
+    host.write("etc/guests/web.toml", "engine = \"native\"\nhostname = \"x\"\n");
     let said = host.said(&host.load());
+    assert!(
+        said.iter().any(|said| said.contains("and web is a vserver, whose own configuration says that")),
+        "{said:?}"
+    );
     assert!(
         said[0].starts_with("etc/guests/web.toml:1: error: engine = \"native\" cannot stand in an overlay"),
         "{said:?}"

@@ -283,17 +283,19 @@ impl<'l> Pass<'l> {
         self.diagnostics.push(Diagnostic::error(origin, message).about(name));
     }
 
-    /// Everything laid over a container: `guestd.toml` in its folder, then the files under `guests/`.
+    /// Everything laid over a container or a vserver: `guestd.toml` in its folder, then the files under `guests/`.
     pub(super) fn overlay(&mut self, lxcpath: &Path, name: &GuestName) -> (Layer, Vec<PathBuf>) {
         let own = lxcpath.join(name.as_str()).join("guestd.toml");
+        let is_vserver = *lxcpath == *self.settings.vserver_path;
+        let is = if is_vserver { "a vserver" } else { "an LXC container" };
         let mut layer = Layer::default();
         let mut read = Vec::new();
         for path in std::iter::once(own).chain(self.overlays.remove(name).unwrap_or_default()) {
             match Disk.read(&path) {
                 Ok(text) => {
                     let overlay = overlay::read(path.as_path(), &text);
-                    self.diagnostics.extend(overlay::refuse_engine(name, &overlay));
-                    self.diagnostics.extend(native::refuse_keys(name, &overlay));
+                    self.diagnostics.extend(overlay::refuse_engine(name, is, &overlay));
+                    self.diagnostics.extend(native::refuse_keys(name, is, &overlay));
                     self.diagnostics.extend(overlay.diagnostics.into_iter().map(|found| found.about(name)));
                     layer.lay(overlay.layer);
                     read.push(path);

@@ -206,11 +206,11 @@ fn an_engine_is_refused_over_a_container_and_without_one() {
     let name = GuestName::new("web").unwrap();
     let (overlay, found) = parse("[start]\nauto = true\n");
     assert_eq!(found, [""; 0]);
-    assert_eq!(refuse_engine(&name, &overlay), None);
+    assert_eq!(refuse_engine(&name, "an LXC container", &overlay), None);
     let message = orphan(&name, Path::new("/o"), &overlay).to_string();
     assert!(message.starts_with("/o: warning: no container is named web"), "{message}");
     let (overlay, _) = parse("engine = \"native\"\n");
-    let message = refuse_engine(&name, &overlay).unwrap().to_string();
+    let message = refuse_engine(&name, "an LXC container", &overlay).unwrap().to_string();
     assert!(message.starts_with("/o:1: error: engine = \"native\" cannot stand in an overlay"), "{message}");
     for (text, part) in [
         (
