@@ -3,9 +3,9 @@
 use crate::{
     import::{
         findings::source,
-        native::mounts::{kind_of, sound},
+        native::mounts::{self, BIND, sound},
     },
-    model::{Mount, Origin},
+    model::Mount,
 };
 
 use super::{reading::Reading, tree::Line};
@@ -66,8 +66,10 @@ pub(super) fn read(reading: &mut Reading<'_>) -> Mounts {
     mounts
 }
 
+/// Whether a line is for the guest's root, however that is spelt.
 fn is_root(line: &Line) -> bool {
-    line.text.split_ascii_whitespace().nth(1) == Some("/")
+    let target = line.text.split_ascii_whitespace().nth(1).filter(|target| target.starts_with('/'));
+    target.is_some_and(|target| target.split('/').all(|part| matches!(part, "" | ".")))
 }
 
 /// A line as a mount, and whether its file system is to be checked; none where nothing is to be mounted.
@@ -83,62 +85,55 @@ fn entry(reading: &mut Reading<'_>, line: &Line) -> Option<(Mount, bool)> {
         return None;
     }
     let target = inside(reading, line, target)?;
-    if is_own(reading, &line.origin, &target, kind) {
+    if is_own(reading, line, &target, kind) {
         return None;
     }
-    let (options, is_bound) = options_of(reading, &line.origin, options)?;
+    let (options, is_bound) = options_of(reading, line, options)?;
     let is_optional = options.iter().any(|option| option == "nofail");
-    let kind = match kind.as_str() {
-        _ if is_bound => "bind",
-        "none" | "auto" => {
-            reading.error(&line.origin, || {
-                format!("no type can be guessed for {target}; write it, such as ext4, or the option bind; the line is ignored")
-            });
-            return None;
-        }
-        kind if kind_of(kind).is_none() => {
-            reading.error(&line.origin, || {
-                format!("\"{}\" is no type of file system; the line is ignored", source(kind))
-            });
-            return None;
-        }
-        kind => kind,
-    };
+    let kind = kind_of(reading, line, kind, is_bound)?;
     let source = device(what);
-    if kind == "bind" && !source.starts_with('/') {
-        reading.error(&line.origin, || {
-            format!("\"{}\" is not an absolute path of the host; the line is ignored", self::source(what))
+    if kind == BIND && !source.starts_with('/') {
+        return ignored(reading, line, || {
+            format!("\"{}\" is not an absolute path of the host", self::source(what))
         });
-        return None;
     }
     let options = options.into_iter().filter(|option| option != "nofail").collect();
-    let pass = rest.get(2).is_some_and(|pass| pass != "0") && kind != "bind" && source.starts_with("/dev/");
-    let mount = Mount { source, target, kind: kind.to_owned(), options, optional: is_optional };
-    match sound(mount) {
+    let pass = rest.get(2).is_some_and(|pass| pass != "0") && kind != BIND && source.starts_with("/dev/");
+    match sound(Mount { source, target, kind, options, optional: is_optional }) {
         Ok(mount) => Some((mount, pass)),
-        Err(wrong) => {
-            reading.error(&line.origin, || format!("the line is ignored: {wrong}"));
-            None
-        }
+        Err(wrong) => ignored(reading, line, || wrong),
+    }
+}
+
+/// Says why a line is not used.
+fn ignored<T>(reading: &mut Reading<'_>, line: &Line, why: impl FnOnce() -> String) -> Option<T> {
+    reading.error(&line.origin, || format!("the line is ignored: {}", why()));
+    None
+}
+
+/// A type of file system that can be mounted as it is written.
+fn kind_of(reading: &mut Reading<'_>, line: &Line, kind: &str, is_bound: bool) -> Option<String> {
+    match kind {
+        _ if is_bound => Some(BIND.to_owned()),
+        "none" | "auto" => ignored(reading, line, || {
+            "no type can be guessed; write it, such as ext4, or the option bind".into()
+        }),
+        kind => mounts::kind_of(kind)
+            .or_else(|| ignored(reading, line, || format!("\"{}\" is no type of file system", source(kind)))),
     }
 }
 
 /// A target: an absolute path inside, and no other.
 fn inside(reading: &mut Reading<'_>, line: &Line, target: &str) -> Option<String> {
     if !target.starts_with('/') || target.contains('\0') {
-        reading.error(&line.origin, || {
-            format!("\"{}\" is not an absolute path in the guest; the line is ignored", source(target))
+        return ignored(reading, line, || {
+            format!("\"{}\" is not an absolute path in the guest", source(target))
         });
-        return None;
     }
     if target.split('/').any(|part| part == "..") {
-        reading.error(&line.origin, || {
-            format!(
-                "\"{}\" leads out of the guest's root by \"..\"; write the path without; the line is ignored",
-                source(target)
-            )
+        return ignored(reading, line, || {
+            format!("\"{}\" leads out of the guest's root by \"..\"; write the path without", source(target))
         });
-        return None;
     }
     let parts: Vec<&str> = target.split('/').filter(|part| !part.is_empty() && *part != ".").collect();
     Some(format!("/{}", parts.join("/")))
@@ -146,13 +141,13 @@ fn inside(reading: &mut Reading<'_>, line: &Line, target: &str) -> Option<String
 
 /// Whether the guest has this anyway, or must not have it: mounted on the host, these file systems would show the host's
 /// processes, devices and settings.
-fn is_own(reading: &mut Reading<'_>, origin: &Origin, target: &str, kind: &str) -> bool {
+fn is_own(reading: &mut Reading<'_>, line: &Line, target: &str, kind: &str) -> bool {
     let is_usual = matches!(kind, "proc" | "sysfs" | "devpts" | "mqueue" | "cgroup" | "cgroup2" | "devtmpfs");
     let is_place = ["/proc", "/sys", "/dev"]
         .iter()
         .any(|own| target.strip_prefix(own).is_some_and(|rest| rest.is_empty() || rest.starts_with('/')));
-    if is_usual || (is_place && target != "/dev/shm") {
-        reading.note(origin, || {
+    if is_usual || is_place {
+        reading.note(&line.origin, || {
             format!("{target} is not mounted by this line: the guest has its own; remove it")
         });
         return true;
@@ -170,8 +165,8 @@ fn is_own(reading: &mut Reading<'_>, origin: &Origin, target: &str, kind: &str) 
             | "fusectl"
     );
     if is_hosts {
-        reading.error(origin, || {
-            format!("{kind} is the host's own, and no guest is given it; the line is ignored, remove it")
+        ignored::<()>(reading, line, || {
+            format!("{kind} is the host's own, and no guest is given it; remove it")
         });
     }
     is_hosts
@@ -184,19 +179,17 @@ const EMPTY: [&str; 14] = [
 ];
 
 /// Options for the kernel, and whether something is bound. Devices are no use to a guest unless somebody says so.
-fn options_of(reading: &mut Reading<'_>, origin: &Origin, text: &str) -> Option<(Vec<String>, bool)> {
+fn options_of(reading: &mut Reading<'_>, line: &Line, text: &str) -> Option<(Vec<String>, bool)> {
     let said: Vec<&str> = text.split(',').collect();
     if said.contains(&"noauto") {
-        reading.note(origin, || "it is not mounted at the start, since it says noauto".into());
+        reading.note(&line.origin, || "it is not mounted at the start, since it says noauto".into());
         return None;
     }
     if said.iter().any(|option| *option == "loop" || option.starts_with("loop=")) {
-        reading.error(origin, || {
-            "files are not mounted by way of a loop device; give it one on the host (losetup) and name that; the line \
-             is ignored"
+        return ignored(reading, line, || {
+            "files are not mounted by way of a loop device; give it one on the host (losetup) and name that"
                 .into()
         });
-        return None;
     }
     let is_bound = said.iter().any(|option| matches!(*option, "bind" | "rbind"));
     let is_kept = |option: &&str| {

@@ -7,7 +7,11 @@ use core::net::{IpAddr, Ipv4Addr};
 
 use crate::{import::findings::source, model::Origin};
 
-use super::{number, reading::Reading, tree::Line};
+use super::{
+    number,
+    reading::Reading,
+    tree::{Line, What},
+};
 
 /// The most addresses of one guest.
 const MOST: usize = 256;
@@ -47,7 +51,7 @@ pub(super) struct Address {
 pub(super) fn read(reading: &mut Reading<'_>) -> Vec<Interface> {
     let mut all: Vec<Interface> = Vec::new();
     let guest = reading.guest;
-    let is_folder = |name: &&str| guest.names(&format!("interfaces/{name}")).next().is_some();
+    let is_folder = |name: &&str| matches!(guest.what(&format!("interfaces/{name}")), Some(What::Folder));
     for name in guest.names("interfaces").filter(is_folder).take(MOST) {
         let folder = format!("interfaces/{name}");
         if guest.has(&format!("{folder}/disabled")) {

@@ -22,10 +22,10 @@ impl Pass<'_> {
             Ok(folder) => folder,
             Err(error) => return self.no_vservers(error),
         };
-        let entries = match (only, folder.entries()) {
-            (Some(name), _) => vec![(name.to_string(), true)],
-            (None, Ok(entries)) => entries,
-            (None, Err(error)) => return self.no_vservers(error),
+        let one = only.map(|name| Ok(vec![(name.to_string(), true)]));
+        let entries = match one.unwrap_or_else(|| folder.entries()) {
+            Ok(entries) => entries,
+            Err(error) => return self.no_vservers(error),
         };
         let defaults = self.vserver_defaults(&folder);
         let guests = entries.iter().filter(|(entry, _)| !files::is_leftover(entry));

@@ -6,8 +6,18 @@ use crate::model::Place;
 const STAGES: [&str; 7] =
     ["initialize", "prepre-start", "pre-start", "post-start", "pre-stop", "post-stop", "postpost-stop"];
 
-#[test]
-fn every_step_is_where_util_vserver_has_it() {
+const SCRIPTS: [&str; 7] = [
+    "scripts/initialize",
+    "scripts/prepre-start",
+    "scripts/pre-start",
+    "scripts/post-start",
+    "scripts/pre-stop",
+    "scripts/post-stop",
+    "scripts/postpost-stop",
+];
+
+/// The lifecycle of a guest that has everything.
+fn full() -> crate::model::Lifecycle {
     let mut entries = vec![
         ("fstab", text("/dev/vg/web / ext4 defaults 0 1\n/srv/data /data none bind 0 0\n")),
         ("fstab.remote", text("nfs:/x /remote nfs defaults 0 0\n")),
@@ -19,13 +29,17 @@ fn every_step_is_where_util_vserver_has_it() {
         ("interfaces/0/dev", text("eth0\n")),
         ("interfaces/0/gw", text("192.0.2.1\n")),
     ];
-    let scripts: Vec<_> = STAGES.iter().map(|stage| format!("scripts/{stage}")).collect();
-    entries.extend(scripts.iter().map(|script| (script.as_str(), program())));
+    entries.extend(SCRIPTS.iter().map(|script| (*script, program())));
     entries.push(("scripts/pre-start.d/20-b", program()));
     entries.push(("scripts/pre-start.d/10-a", program()));
     let config = read(entries);
     assert_eq!(said(&config), [""; 0]);
-    let lifecycle = spec(&config).lifecycle;
+    spec(&config).lifecycle
+}
+
+#[test]
+fn every_step_is_where_util_vserver_has_it() {
+    let lifecycle = full();
     assert_eq!(
         names(&lifecycle.before),
         [
@@ -47,6 +61,11 @@ fn every_step_is_where_util_vserver_has_it() {
     assert_eq!(names(&lifecycle.after), ["cmd.start-sync", "post-start"]);
     assert_eq!(names(&lifecycle.stop), ["pre-stop", "cmd.stop", "cmd.stop-sync", "wait", "killseq"]);
     assert_eq!(names(&lifecycle.ended), ["post-stop", "postpost-stop"]);
+}
+
+#[test]
+fn a_start_fails_with_its_scripts_and_a_stop_goes_on() {
+    let lifecycle = full();
     let must: Vec<_> =
         lifecycle.before.iter().filter(|step| step.must_succeed).map(|step| step.name.as_str()).collect();
     assert_eq!(

@@ -188,7 +188,8 @@ fn mounts_are_below_the_root_and_without_devices() {
         ("none /tmp tmpfs size=16m,mode=1777 0 0", "none /tmp tmpfs size=16m,mode=1777,nodev"),
         ("UUID=12-34 //a/./b/ xfs nofail,x-y=z", "/dev/disk/by-uuid/12-34 /a/b xfs nodev optional"),
         ("/srv/a\\040b /c\\134d bind bind", "/srv/a b /c\\d bind nodev"),
-        ("none /dev/shm tmpfs nodev,nosuid", "none /dev/shm tmpfs nodev,nosuid"),
+        ("none /var/tmp tmpfs nodev,nosuid", "none /var/tmp tmpfs nodev,nosuid"),
+        ("/dev/vg/x //./ ext4 ro", "/dev/vg/x / ext4 ro,nodev"),
     ] {
         assert_eq!(steps(line), [expected], "{line}");
     }
@@ -199,6 +200,7 @@ fn mounts_are_below_the_root_and_without_devices() {
         "x swap swap y",
         "/dev/x /y ext4 noauto",
         "none /sys/fs/cgroup tmpfs x",
+        "none /dev/shm tmpfs x",
     ] {
         assert_eq!(steps(line), [""; 0], "{line}");
         assert_eq!(one("fstab", line).len(), 1, "{line}");
