@@ -241,3 +241,42 @@ fn cat_of_no_guest_exits_with_4() {
     }
     assert!(Path::new(&host.lxcpath()).exists());
 }
+
+#[test]
+fn vservers_are_checked_shown_and_planned() {
+    let host = Host::new("order = \"highest-first\"\nboot-groups = [\"default\"]", &[]);
+    let write = |path: &str, text: &str| {
+        fs::create_dir_all(host.path(path).parent().unwrap()).unwrap();
+        fs::write(host.path(path), text).unwrap();
+    };
+    for (name, context) in [("web", "40001\n"), ("db", "40002\n")] {
+        fs::create_dir_all(host.path("roots").join(name)).unwrap();
+        write(&format!("vservers/{name}/context"), context);
+        write(&format!("vservers/{name}/apps/init/mark"), "default\n");
+        std::os::unix::fs::symlink(
+            host.path("roots").join(name),
+            host.path(&format!("vservers/{name}/vdir")),
+        )
+        .unwrap();
+    }
+    write("vservers/web/apps/init/depends", "db\n");
+    let settings = fs::read_to_string(host.path("etc/guestd.toml")).unwrap();
+    write("etc/guestd.toml", &format!("{settings}[vserver]\npath = {:?}\n", host.path("vservers")));
+    let (status, out, _) = host.guestctl(&["check"]);
+    assert_eq!((status, out.as_str()), (0, "0 errors, 0 warnings in 2 guests\n"));
+    let (status, out, told) = host.guestctl(&["cat", "web"]);
+    assert_eq!((status, told.as_str()), (0, ""));
+    assert!(
+        out.lines()
+            .any(|line| line.starts_with("context = ") && line.ends_with("# HOST/vservers/web/context:1"))
+    );
+    let (status, out, _) = host.guestctl(&["plan", "--boot"]);
+    let planned: Vec<_> = out.lines().skip(1).filter_map(|line| line.split_whitespace().nth(1)).collect();
+    assert_eq!((status, planned), (0, vec!["db", "web"]), "{out}");
+
+    write("vservers/web/nice", "1\n2\n");
+    write("vservers/web/rlimits/nproc", "many\n");
+    let (status, out, _) = host.guestctl(&["check"]);
+    assert_eq!(status, 1);
+    assert!(out.contains("HOST/vservers/web/rlimits/nproc:1: error: \"many\" is ignored"), "{out}");
+}

@@ -307,6 +307,16 @@ fn one_vserver_can_be_read_again_and_stays_as_it_was_while_it_is_broken() {
 }
 
 #[test]
+fn guests_with_one_root_are_told() {
+    let host = host();
+    host.vserver("a", &[("context", "2\n")]).write("vservers/b/context", "3\n");
+    host.link("../a/vdir", "vservers/b/vdir");
+    let inventory = host.load();
+    begins(&host.said(&inventory), &["vservers/b/vdir: warning: a has the same root"]);
+    assert_eq!(names(&inventory), ["a", "b"]);
+}
+
+#[test]
 fn marks_that_are_no_boot_group_are_told_once() {
     let host = host();
     host.vserver("a", &[("apps/init/mark", "dns\n")]).vserver("b", &[("apps/init/mark", "web\n")]);

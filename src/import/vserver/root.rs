@@ -61,6 +61,13 @@ pub(super) fn find(reading: &mut Reading<'_>) -> Option<PathBuf> {
     if let Some(why) = foreign(&path, reading.folder()) {
         return refused(reading, &format!("is {why}, which is the host's; {mend}"));
     }
+    let base = match reading.defaults.what("vdirbase") {
+        Some(What::Elsewhere { path, .. }) => path.clone(),
+        _ => reading.defaults.at("vdirbase"),
+    };
+    if base.starts_with(&path) {
+        return refused(reading, &format!("is {}, where all guests' roots lie; {mend}", path.display()));
+    }
     Some(path)
 }
 

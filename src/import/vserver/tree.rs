@@ -19,7 +19,7 @@ pub const DEPTH_MAX: usize = 8;
 pub const BYTES_MAX: usize = 4 * FILE_MAX;
 
 /// Entries that are never looked into: they are, or lead to, a guest's own files, or change while it runs.
-pub const CLOSED: [&str; 3] = ["vdir", "run", "cache"];
+pub const CLOSED: [&str; 6] = ["vdir", "run", "cache", "vdirbase", "run.rev", "cachebase"];
 
 /// A folder of util-vserver: a guest's, or `.defaults`.
 #[derive(Debug, Clone, PartialEq, Eq)]

@@ -157,6 +157,7 @@ impl Pass<'_> {
             }
             return;
         };
+        self.note_twin(&read);
         self.diagnostics.extend(layer.findings().map(|found| found.about(name)));
         let named = whole::dependencies(&layer);
         if !named.is_empty() {
@@ -169,17 +170,38 @@ impl Pass<'_> {
     /// Whether another guest has the context, which is then told: its helper would be told of the wrong one.
     fn is_context_taken(&mut self, name: &GuestName, config: &Config) -> bool {
         let context = config.context.value;
-        // Where one guest alone is read, the others are those that were known before.
-        let others = self.before.filter(|_| self.files.is_some()).map(|before| before.guests.iter());
-        let all = self.guests.iter().chain(others.into_iter().flatten());
-        let mut same = all.filter(|(other, guest)| *other != name && context_of(guest) == Some(context));
-        let Some((other, _)) = same.next() else { return false };
+        let mut others = self.others(name);
+        let Some(other) = others.find(|other| context_of(other) == Some(context)).map(|other| &other.name)
+        else {
+            return false;
+        };
         let message = format!(
             "the guest is refused: {other} has the context {context} too, and helpers know guests by it; write another \
              number into context"
         );
+        drop(others);
         self.diagnostics.push(Diagnostic::error(config.context.origin.clone(), message).about(name));
         true
+    }
+
+    /// The other guests. Where one alone is read, these are those that were known before.
+    fn others<'s>(&'s self, name: &'s GuestName) -> impl Iterator<Item = &'s Arc<Guest>> {
+        let before = self.before.filter(|_| self.files.is_some()).map(|before| before.guests.values());
+        let all = self.guests.values().chain(before.into_iter().flatten());
+        all.filter(move |guest| guest.name != *name)
+    }
+
+    /// Tells of a guest that has the root of another.
+    fn note_twin(&mut self, read: &Guest) {
+        let root = root_of(read);
+        let twin =
+            self.others(&read.name).find(|other| root_of(other) == root).map(|other| other.name.clone());
+        if let Some(twin) = twin {
+            let path = self.settings.vserver_path.join(read.name.as_str()).join("vdir");
+            let message =
+                format!("{twin} has the same root: never let both run at once, or give each its own");
+            self.diagnostics.push(Diagnostic::warning(Origin::file(path), message).about(&read.name));
+        }
     }
 
     /// Keeps a guest of util-vserver as it was known, if it was.
@@ -222,6 +244,14 @@ fn context_of(guest: &Guest) -> Option<u32> {
             Helper::Vshelper { context, .. } => Some(*context),
             Helper::Guestd => None,
         },
+        EngineSpec::Lxc(_) => None,
+    }
+}
+
+/// Where the root of a native guest is.
+fn root_of(guest: &Guest) -> Option<&PathBuf> {
+    match &guest.engine {
+        EngineSpec::Native(spec) => spec.root.path(),
         EngineSpec::Lxc(_) => None,
     }
 }

@@ -344,3 +344,14 @@ fn guests_that_would_be_held_less_are_not_started() {
         assert_eq!(refused(path, content), None, "{path}");
     }
 }
+
+#[test]
+fn the_folder_of_all_roots_is_no_root() {
+    let base = vec![("vdirbase", link("/vservers", Kind::Folder))];
+    let read = |vdir| read_both(vec![("vdir", link(vdir, Kind::Folder))], base.clone());
+    begins(
+        &said(&read("/vservers")),
+        &["vdir: error: the guest is refused: vdir (to /vservers) is /vservers, where all"],
+    );
+    assert_eq!(said(&read("/vservers/web")), [""; 0]);
+}
