@@ -13,6 +13,7 @@ mod init;
 mod interface;
 mod lifecycle;
 mod limit;
+mod network;
 mod number;
 mod process;
 mod reading;
@@ -105,6 +106,7 @@ fn spec(
     let (hostname, domainname) = process::names(reading);
     let mounts = fstab::read(reading);
     let interfaces = interface::read(reading);
+    let network = network::of(reading, &interfaces);
     // All of it is read before the guest is refused, so that everything wrong is told at once.
     let (root, init) = (root::find(reading), init::read(reading));
     let (root, init) = (root.filter(|_| !mounts.is_rootless)?, init?);
@@ -118,6 +120,7 @@ fn spec(
         domainname,
         security: Security { capabilities, ..Security::usual(false) },
         process,
+        network,
         lifecycle,
         helper: Helper::Vshelper {
             program: helper.map(Path::to_path_buf),
@@ -127,7 +130,6 @@ fn spec(
         refused: reading.broken.as_ref().map(native::refused),
         ..NativeSpec::new(Root::Folder(root))
     };
-    let _ = interfaces;
     Some((spec, ending))
 }
 

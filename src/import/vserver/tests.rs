@@ -10,6 +10,7 @@ use tree::Kind;
 mod bounds;
 mod files;
 mod mistakes;
+mod network;
 mod order;
 mod values;
 
