@@ -104,13 +104,15 @@ impl Monitor {
         let mut spec = read(&self.place)?;
         mounts::retain_present(&mut spec.native.mounts);
         let mut mounted = Vec::new();
+        // What a run before has left, when its monitor was killed.
+        network::disconnect(&self.place);
         let result = root::prepare(&spec, &self.place).and_then(|root| {
             let away =
                 (network::kind(&spec) == network::Kind::Before).then(network::leave_host).transpose()?;
             let mut course = Course { spec: &spec, root: &root, mounted: &mut mounted, away };
             self.run_course(&mut course)
         });
-        network::disconnect(&spec, &self.place);
+        network::disconnect(&self.place);
         root::clear(&spec, &self.place, &mut mounted);
         result
     }

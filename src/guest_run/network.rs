@@ -106,9 +106,9 @@ pub fn connect(spec: &Spec, place: &Place, pid: i32, away: Option<&Away>) -> Run
     }
 }
 
-/// Takes away what is left of a guest's interfaces on the host.
-pub fn disconnect(spec: &Spec, place: &Place) {
-    if matches!(spec.native.network, Network::Links(_)) && record(place).exists() {
+/// Takes away what is left of a guest's interfaces on the host, of whatever run and by whatever settings of then.
+pub fn disconnect(place: &Place) {
+    if record(place).exists() {
         work(place, UNDO, &[], None).unwrap_or_else(|error| say(&error.to_string()));
     }
 }
@@ -132,9 +132,11 @@ fn work(place: &Place, word: &str, more: &[String], away: Option<&Away>) -> Run<
     if output.status.success() {
         return Ok(());
     }
-    let said = String::from_utf8_lossy(&output.stderr).trim().to_owned();
-    // Two thirds of what can be wrong is written wrongly, but the host may come to have what is missing.
-    Err(RunError::Inside(format!("cannot set up its network: {said}")))
+    let said = String::from_utf8_lossy(&output.stderr);
+    let said = said.trim().trim_start_matches("guest-run: ");
+    let what = if word == APPLY { "set up" } else { "undo" };
+    // Another try may help: the host may come to have what is missing.
+    Err(RunError::Inside(format!("cannot {what} its network: {said}")))
 }
 
 /// The work itself, in a process of its own.
@@ -148,7 +150,6 @@ pub fn main(word: &str, place: &Place, pid: Option<i32>) -> Run<()> {
         let made = std::fs::DirBuilder::new().recursive(true).mode(0o700).create(folder);
         made.doing(format_args!("make {}", folder.display()))?;
     }
-    // What a run before has left, when its monitor was killed.
     network::undo(&path).map_err(failed)?;
     if word == UNDO {
         return Ok(());

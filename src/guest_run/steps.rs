@@ -126,6 +126,7 @@ impl Stage<'_> {
         };
         let mut command = Command::new(program);
         command.args(arguments).env_clear().env("PATH", PATH).current_dir(directory).stdin(Stdio::null());
+        network::on_host(&mut command, self.away);
         let status =
             command.status().map_err(|error| RunError::Inside(format!("cannot run {program}: {error}")))?;
         if status.success() || status.code().is_some_and(|code| success.contains(&code)) {

@@ -21,6 +21,7 @@ use crate::{
         devices::USUAL,
         kernel::KINDS,
         mounts,
+        network::{self, Kind},
         spec::Spec,
         tree::{self, Change},
         trouble::{Doing, Run, RunError},
@@ -203,12 +204,9 @@ pub fn settle(spec: &Spec) -> Run<()> {
     if let Some(domain) = &spec.native.domainname {
         rustix::system::setdomainname(domain.as_bytes()).doing("set its domain name")?;
     }
-    for (key, value) in &spec.native.process.sysctl {
-        let path = format!("/proc/sys/{}", key.replace('.', "/"));
-        fs::write(&path, value).doing(format_args!("set {key} to {value}"))?;
-    }
+    sysctls(spec, |key| !key.starts_with(OF_NETWORK))?;
     for path in READABLE {
-        protect(path).doing(format_args!("make {path} read-only"))?;
+        protect(path, network::kind(spec) != Kind::Host).doing(format_args!("make {path} read-only"))?;
     }
     for path in HIDDEN {
         hide(path).doing(format_args!("hide {path}"))?;
@@ -221,15 +219,37 @@ pub fn settle(spec: &Spec) -> Run<()> {
     Ok(())
 }
 
-/// Covers a path with itself, read-only; the network's settings under it stay the guest's.
-fn protect(path: &str) -> io::Result<()> {
+/// How the names of sysctls begin that each network namespace has for itself.
+const OF_NETWORK: &str = "net.";
+
+/// Sets what the guest's settings say of its network, once its interfaces are there.
+pub fn settle_network(spec: &Spec) -> Run<()> {
+    sysctls(spec, |key| key.starts_with(OF_NETWORK))
+}
+
+fn sysctls(spec: &Spec, concerns: impl Fn(&str) -> bool) -> Run<()> {
+    for (key, value) in spec.native.process.sysctl.iter().filter(|(key, _)| concerns(key)) {
+        // A dot in the name of an interface is a slash here (sysctl(8)).
+        let swap = |c| match c {
+            '.' => '/',
+            '/' => '.',
+            c => c,
+        };
+        let path = format!("/proc/sys/{}", key.chars().map(swap).collect::<String>());
+        fs::write(&path, value).doing(format_args!("set {key} to {value}"))?;
+    }
+    Ok(())
+}
+
+/// Covers a path with itself, read-only; the network's settings under it stay the guest's, where it has a network of its own.
+fn protect(path: &str, has_network: bool) -> io::Result<()> {
     if !Path::new(path).exists() {
         return Ok(());
     }
     let tree = tree::copy(Path::new(path))?;
     let change = Change { set: libc::MOUNT_ATTR_RDONLY, recursive: true, ..Change::default() };
     tree::change(tree.as_fd(), change)?;
-    let network = (path == "/proc/sys").then(|| tree::copy(Path::new("/proc/sys/net")));
+    let network = (path == "/proc/sys" && has_network).then(|| tree::copy(Path::new("/proc/sys/net")));
     tree::attach(tree.as_fd(), Path::new(path))?;
     network.map_or(Ok(()), |network| tree::attach(network?.as_fd(), Path::new("/proc/sys/net")))
 }

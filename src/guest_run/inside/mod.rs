@@ -110,6 +110,7 @@ fn prepare(means: &Means<'_>) -> Run<()> {
     means.link.send(&[word::CONSOLE], &[terminal, keep]).doing("hand its console over")?;
     leave_host(&host)?;
     wait(&means.link, word::EXECUTE)?;
+    filesystem::settle_network(means.spec)?;
     identity::take_terminal(&slave)
 }
 
