@@ -114,6 +114,7 @@ install: generated ## Install what was built below DESTDIR and PREFIX ("make bui
 	install -D -m 644 -t "$(DOCDIR)/examples" examples/guestd.toml examples/watch.rs
 	install -D -m 644 -t "$(DOCDIR)/examples/guests" examples/guests/*.toml
 	install -D -m 644 -t "$(DOCDIR)/examples/native/guests" examples/native/guests/*.toml
+	install -D -m 644 -t "$(DOCDIR)/examples/native/network" examples/native/network/*.toml
 	install -D -m 755 -t "$(DOCDIR)/examples" examples/reboot-decision examples/failed-guests
 	cp -dR examples/vservers "$(DOCDIR)/examples"
 	install -d -m 755 "$(DESTDIR)/etc/guestd/guests"

@@ -15,7 +15,9 @@ use std::{
 
 use guestd::{
     daemon::load::{self, Directories},
-    model::{Auto, EngineSpec, HookStage, Pressure, Ready, Restart, RestartPolicy, native::Root},
+    model::{
+        Auto, EngineSpec, HookStage, LinkKind, Network, Pressure, Ready, Restart, RestartPolicy, native::Root,
+    },
 };
 use host::{Host, SOON};
 
@@ -58,21 +60,27 @@ fn the_settings_are_free_of_findings() {
     assert_eq!(web.reboot.action.to_string(), "/etc/guestd/reboot-decision");
 }
 
-#[test]
-fn the_native_guests_are_free_of_findings() {
+/// What a folder of native guests is read as; nothing is wrong in it.
+fn native(examples: &str) -> load::Inventory {
     let folder = tempfile::tempdir().expect("a folder");
     let [lxc, config, runtime, state] = ["lxc", "etc", "run", "state"].map(|name| folder.path().join(name));
     for folder in [&lxc, &config.join("guests")] {
         fs::create_dir_all(folder).expect("a folder");
     }
     fs::write(config.join("guestd.toml"), format!("[lxc]\npath = [{lxc:?}]\n")).expect("the settings");
-    for example in fs::read_dir(at("examples/native/guests")).expect("examples") {
+    for example in fs::read_dir(at(examples)).expect("examples") {
         let example = example.expect("an entry").path();
         let name = example.file_name().expect("a name");
         fs::copy(&example, config.join("guests").join(name)).expect("a copy");
     }
     let inventory = load::load(&Directories::new(Some(config), Some(runtime), Some(state)));
     assert_eq!(inventory.diagnostics(), []);
+    inventory
+}
+
+#[test]
+fn the_native_guests_are_free_of_findings() {
+    let inventory = native("examples/native/guests");
     let starts = inventory.guests.values().map(|guest| (guest.name.as_str(), guest.start.order));
     assert_eq!(starts.collect::<Vec<_>>(), [("db", 30), ("web", 20), ("worker", 10)]);
     for guest in inventory.guests.values() {
@@ -80,6 +88,26 @@ fn the_native_guests_are_free_of_findings() {
         assert_eq!((&spec.root, spec.user_namespace), (&Root::VolatileHost, false));
         assert_eq!((guest.start.auto, guest.start.groups.names().len()), (Auto::Yes, 1));
     }
+}
+
+#[test]
+fn the_networks_are_what_their_names_say() {
+    let inventory = native("examples/native/network");
+    let mut kinds = Vec::new();
+    for guest in inventory.guests.values() {
+        let EngineSpec::Native(spec) = &guest.engine else { panic!("{guest:?}") };
+        let Network::Links(links) = &spec.network else { panic!("{spec:?}") };
+        kinds.extend(links.iter().map(|link| (guest.name.as_str(), link.kind.clone())));
+    }
+    assert!(matches!(
+        kinds.as_slice(),
+        [
+            ("bridge", LinkKind::Veth { .. }),
+            ("device", LinkKind::Physical { .. }),
+            ("device", LinkKind::Vlan { .. }),
+            ("macvlan", LinkKind::Macvlan { .. }),
+        ]
+    ));
 }
 
 #[test]
