@@ -5,6 +5,7 @@ use std::{
     os::fd::AsFd,
     path::Path,
     process::{Command, Stdio},
+    time::Duration,
 };
 
 use nix::sys::{
@@ -17,10 +18,10 @@ use super::{
     cgroup::Group,
     console::Console,
     control::{Control, Wish},
-    halt,
+    halt, inside,
     launch::{Launch, Launched, launch, reap},
     mounts,
-    namespace::Child,
+    namespace::{self, Child, Fork},
     network::{self, Away},
     root,
     say::say,
@@ -44,6 +45,10 @@ pub struct Monitor {
     control: Control,
     signals: SignalFd,
     group: Group,
+    /// It asks the guest something just now.
+    asking: Option<Child>,
+    /// The guest was asked to shut down: a reboot then is none.
+    is_stopping: bool,
     /// Told once, when the first init runs.
     started: Option<Box<dyn FnOnce()>>,
 }
@@ -83,7 +88,16 @@ impl Monitor {
         group: Group,
         started: Box<dyn FnOnce()>,
     ) -> Self {
-        Self { place, _lock: lock, control, signals, group, started: Some(started) }
+        Self {
+            place,
+            _lock: lock,
+            control,
+            signals,
+            group,
+            asking: None,
+            is_stopping: false,
+            started: Some(started),
+        }
     }
 
     /// Runs the guest to its last end.
@@ -143,7 +157,11 @@ impl Monitor {
         let out_of_memory = status.signal() == Some(SIGKILL) && self.group.memory_kills() > kills;
         let ended = Ended { status, out_of_memory };
         self.control.tell(Told::Ended(ended));
-        let next = decide(spec, status, course.away.as_ref());
+        self.asked();
+        let next = match status.is_reboot() && std::mem::take(&mut self.is_stopping) {
+            true => Next::End,
+            false => decide(spec, status, course.away.as_ref()),
+        };
         self.stage(course, None).carry_out(&lifecycle.ended)?;
         Ok((ended, next))
     }
@@ -187,14 +205,43 @@ impl Monitor {
         }
     }
 
-    fn grant(&self, course: &mut Course<'_>, init: &Child, console: &mut Console, wish: Wish) {
+    fn grant(&mut self, course: &mut Course<'_>, init: &Child, console: &mut Console, wish: Wish) {
         match wish {
             Wish::Typed(text) => console.write(&text),
             Wish::Size(rows, columns) => console.resize(rows, columns),
             Wish::Kill => drop(steps::signal(init, SIGKILL)),
-            // What goes wrong with it was told; guestd sees that it goes on, and kills it in time.
-            Wish::Stop => drop(halt::ask(&mut self.stage(course, Some(init)), true)),
-            Wish::Reboot => drop(halt::ask(&mut self.stage(course, Some(init)), false)),
+            Wish::Stop => {
+                self.is_stopping = true;
+                self.ask(course, init, true);
+            }
+            Wish::Reboot => self.ask(course, init, false),
+        }
+    }
+
+    /// Asks the guest to shut down or to reboot, in a process of its own: that may take as long as the guest's steps do, and
+    /// everybody else is served meanwhile. What goes wrong with it is told; guestd sees that the guest goes on, and kills it in
+    /// time.
+    fn ask(&mut self, course: &mut Course<'_>, init: &Child, halt: bool) {
+        if self.asking.as_ref().is_some_and(|asking| !steps::wait_for(asking, Duration::ZERO)) {
+            return;
+        }
+        self.asked();
+        // SAFETY: a monitor has one thread.
+        match unsafe { namespace::fork(None, None) } {
+            Ok(Fork::Parent(asking)) => self.asking = Some(asking),
+            Ok(Fork::Child) => {
+                let _ = inside::die_with_parent();
+                let asked = halt::ask(&mut self.stage(course, Some(init)), halt);
+                std::process::exit(i32::from(asked.is_err()))
+            }
+            Err(error) => say(&format!("cannot ask it: {error}")),
+        }
+    }
+
+    /// Waits for the end of what asks the guest, if anything does.
+    fn asked(&mut self) {
+        if let Some(asking) = self.asking.take() {
+            reap(&asking);
         }
     }
 

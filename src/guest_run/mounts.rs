@@ -83,7 +83,12 @@ fn is_of_host(mount: &Mount) -> bool {
 
 /// Takes those out whose source is missing and may be.
 pub fn retain_present(mounts: &mut Vec<Mount>) {
-    mounts.retain(|mount| !(mount.optional && is_of_host(mount) && !Path::new(&mount.source).exists()));
+    mounts.retain(|mount| !is_missing(mount));
+}
+
+/// Whether a mount's source is missing, and may be.
+pub fn is_missing(mount: &Mount) -> bool {
+    mount.optional && is_of_host(mount) && !Path::new(&mount.source).exists()
 }
 
 /// A mount that the monitor makes, since the guest's process does not see or may not use its source; none where that is to be
@@ -177,7 +182,10 @@ pub fn open_beneath(root: BorrowedFd<'_>, path: &str) -> io::Result<OwnedFd> {
 }
 
 /// The same, made if it is missing: folders on the way, and a folder or an empty file at its end.
-fn make_beneath(root: BorrowedFd<'_>, path: &str, is_folder: bool) -> io::Result<OwnedFd> {
+///
+/// # Errors
+/// When it cannot be made.
+pub fn make_beneath(root: BorrowedFd<'_>, path: &str, is_folder: bool) -> io::Result<OwnedFd> {
     match open_beneath(root, path) {
         Err(error) if error.kind() == io::ErrorKind::NotFound => {}
         found => return found,

@@ -44,10 +44,22 @@ pub fn prepare(spec: &Spec, place: &Place) -> Run<PathBuf> {
             if !found.is_dir() {
                 return Err(RunError::Configuration(format!("the root {} is no folder", root.display())));
             }
+            if rustix::fs::stat(root).ok().map(identity) == rustix::fs::stat("/").ok().map(identity) {
+                let text = format!(
+                    "the root {} is the host's own; root = \"volatile-host\" shows that",
+                    root.display()
+                );
+                return Err(RunError::Configuration(text));
+            }
             Ok(root.clone())
         }
         None => volatile(place),
     }
+}
+
+/// Which folder it is.
+fn identity(found: rustix::fs::Stat) -> (u64, u64) {
+    (found.st_dev, found.st_ino)
 }
 
 fn missing(root: &Path, error: &std::io::Error) -> RunError {

@@ -19,18 +19,16 @@ pub fn say(line: &str) {
 
 /// Writes as much as is taken without waiting.
 pub fn write(to: BorrowedFd<'_>, text: &[u8]) {
-    match send(to.as_raw_fd(), text, MsgFlags::MSG_DONTWAIT | MsgFlags::MSG_NOSIGNAL) {
-        Err(Errno::ENOTSOCK) => {
-            for piece in text.chunks(AT_ONCE) {
-                let mut waited = [PollFd::new(&to, PollFlags::OUT)];
-                let is_free = poll(&mut waited, Some(&Timespec::default())).is_ok_and(|ready| ready > 0);
-                if !is_free || rustix::io::write(to, piece).is_err() {
-                    break;
-                }
-            }
+    // What a socket does not take is lost.
+    if send(to.as_raw_fd(), text, MsgFlags::MSG_DONTWAIT | MsgFlags::MSG_NOSIGNAL) != Err(Errno::ENOTSOCK) {
+        return;
+    }
+    for piece in text.chunks(AT_ONCE) {
+        let mut waited = [PollFd::new(&to, PollFlags::OUT)];
+        let is_free = poll(&mut waited, Some(&Timespec::default())).is_ok_and(|ready| ready > 0);
+        if !is_free || rustix::io::write(to, piece).is_err() {
+            break;
         }
-        // It is lost, or part of it.
-        Ok(_) | Err(_) => {}
     }
 }
 

@@ -3,7 +3,10 @@
 use std::{
     fs::{self, OpenOptions},
     io::{self, Write},
-    os::{fd::AsFd, unix::fs::OpenOptionsExt},
+    os::{
+        fd::{AsFd, AsRawFd, BorrowedFd},
+        unix::fs::OpenOptionsExt,
+    },
     path::Path,
     process::{Command, Stdio},
     time::Duration,
@@ -24,10 +27,12 @@ use super::{
     spec::{Place, Spec},
     trouble::{Run, RunError},
 };
-use crate::model::{Deed, Place as Where, Step};
+use crate::model::{Deed, Mount, Place as Where, Step};
 
 /// The search path of programs on the host.
 const PATH: &str = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin";
+/// How the kinds of file systems begin that only their own programs can mount.
+const BY_PROGRAM: [&str; 4] = ["nfs", "cifs", "smb", "fuse"];
 /// How deep a folder is emptied.
 const DEPTH_MAX: usize = 32;
 
@@ -56,10 +61,7 @@ impl Stage<'_> {
     /// That one.
     pub fn carry_out(&mut self, steps: &[Step]) -> Run<()> {
         for step in steps {
-            let result = self.one(step).map_err(|error| match error {
-                error @ RunError::Configuration(_) => error.to_string(),
-                error => error.to_string(),
-            });
+            let result = self.one(step).map_err(|error| error.to_string());
             self.trace(&step.name, &result);
             match result {
                 Ok(()) => {}
@@ -90,13 +92,7 @@ impl Stage<'_> {
         let failed = |error: io::Error| RunError::Inside(error.to_string());
         match &step.what {
             Deed::Run { argv, directory, success } => self.program(argv, directory, success),
-            Deed::Mount(mount) => {
-                let tree = mounts::make(mount).map_err(failed)?;
-                let root = mounts::open_root(self.root).map_err(failed)?;
-                mounts::attach_beneath(root.as_fd(), tree.as_fd(), &mount.target).map_err(failed)?;
-                self.mounted.push(self.root.join(mount.target.trim_start_matches('/')).display().to_string());
-                Ok(())
-            }
+            Deed::Mount(mount) => self.mount(mount).map_err(failed),
             Deed::Network => network::connect(self.spec, self.place, own_pid(), self.away),
             Deed::Empty(path) => self.empty(path).map_err(failed),
             Deed::Create(path) => self.create(path).map_err(failed),
@@ -114,6 +110,42 @@ impl Stage<'_> {
                 Ok(())
             }
         }
+    }
+
+    /// Mounts below the root; what is not there and may be missing is left out.
+    fn mount(&mut self, mount: &Mount) -> io::Result<()> {
+        if mounts::is_missing(mount) {
+            return Ok(());
+        }
+        let root = mounts::open_root(self.root)?;
+        if BY_PROGRAM.iter().any(|kind| mount.kind.starts_with(kind)) {
+            self.mount_by_program(mount, root.as_fd())?;
+        } else {
+            let tree = mounts::make(mount)?;
+            mounts::attach_beneath(root.as_fd(), tree.as_fd(), &mount.target)?;
+        }
+        let at = self.root.join(mount.target.trim_start_matches('/'));
+        self.mounted.push(at.display().to_string());
+        Ok(())
+    }
+
+    /// The same for file systems that have a program of their own for it: by mount(8).
+    fn mount_by_program(&self, mount: &Mount, root: BorrowedFd<'_>) -> io::Result<()> {
+        let at = mounts::make_beneath(root, &mount.target, true)?;
+        let mut command = Command::new("mount");
+        command.args(["-t", &mount.kind, &mount.source]).arg(format!(
+            "/proc/{}/fd/{}",
+            own_pid(),
+            at.as_raw_fd()
+        ));
+        if !mount.options.is_empty() {
+            command.args(["-o", &mount.options.join(",")]);
+        }
+        let output = command.env_clear().env("PATH", PATH).stdin(Stdio::null()).output()?;
+        if output.status.success() {
+            return Ok(());
+        }
+        Err(io::Error::other(String::from_utf8_lossy(&output.stderr).trim().to_owned()))
     }
 
     fn program(&self, argv: &[String], directory: &Where, success: &[i32]) -> Run<()> {

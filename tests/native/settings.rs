@@ -1,16 +1,37 @@
 //! What a guest's settings do, seen from inside.
 
-use guestd::model::{
-    Amount, Deed, Guest, Mount, Place, Resource, Step,
-    native::{InitProgram, LimitKind, ResourceLimit, Root, Scheduler},
+use std::path::Path;
+
+use guestd::{
+    engine::{Engine, Request},
+    model::{
+        Amount, Deed, Guest, Mount, NativeSpec, Place, Resource, Step,
+        native::{InitProgram, LimitKind, ResourceLimit, Root, Scheduler, Security},
+    },
 };
 
 use super::native_host::{Bench, eventually, shell};
+
+/// What tells of limits inside, and what it tells.
+const LIMITS: [(&str, &str); 11] = [
+    ("grep 'open files' /proc/1/limits | awk '{print $4, $5}'", "1000 2000"),
+    ("grep 'core file' /proc/1/limits | awk '{print $5, $6}'", "0 unlimited"),
+    ("awk '{print $19}' /proc/1/stat", "-3"),
+    ("awk '{print $41}' /proc/1/stat", "3"),
+    ("cat /proc/1/oom_score_adj", "200"),
+    ("grep Cpus_allowed_list /proc/1/status | awk '{print $2}'", "0"),
+    ("cat /tmp/umask", "0077"),
+    ("cat /proc/sys/net/ipv4/ip_forward", "1"),
+    ("cat /proc/sys/kernel/domainname", "example"),
+    ("grep -c -e ^COLOUR=blue$ -e ^container=guestd$ /tmp/env", "2"),
+    ("cat /run/host/container-manager", "guestd"),
+];
 
 #[tokio::test]
 async fn limits_and_priorities_are_those_that_were_set() {
     let mut bench = Bench::new();
     let guest = bench.guest("limits", |spec| {
+        spec.init.program = shell("umask > /tmp/umask; env > /tmp/env; while :; do sleep 1000; done");
         spec.process.limits = vec![
             ResourceLimit { kind: LimitKind::Nofile, soft: Some(1000), hard: Some(2000) },
             ResourceLimit { kind: LimitKind::Core, soft: Some(0), hard: None },
@@ -23,27 +44,14 @@ async fn limits_and_priorities_are_those_that_were_set() {
         spec.process.sysctl.push(("net.ipv4.ip_forward".into(), "1".into()));
         spec.environment.push(("COLOUR".into(), "blue".into()));
         spec.domainname = Some("example".into());
-        spec.init.program = shell("umask > /tmp/umask; env > /tmp/env; while :; do sleep 1000; done");
     });
     let mut counted = Guest::clone(&guest);
     counted.resources = [(Resource::TasksMax, Amount::Number(50))].into_iter().collect();
     let guest = std::sync::Arc::new(counted);
     bench.up(&guest).await;
     assert!(eventually(|| bench.inside(&guest, "test -s /tmp/env").status.success()).await);
-    for (line, expected) in [
-        ("grep 'open files' /proc/1/limits | awk '{print $4, $5}'", "1000 2000"),
-        ("grep 'core file' /proc/1/limits | awk '{print $5, $6}'", "0 unlimited"),
-        ("awk '{print $19}' /proc/1/stat", "-3"),
-        ("awk '{print $41}' /proc/1/stat", "3"),
-        ("cat /proc/1/oom_score_adj", "200"),
-        ("grep Cpus_allowed_list /proc/1/status | awk '{print $2}'", "0"),
-        ("cat /tmp/umask", "0077"),
-        ("cat /proc/sys/net/ipv4/ip_forward", "1"),
-        ("cat /proc/sys/kernel/domainname", "example"),
-        ("grep -c -e ^COLOUR=blue$ -e ^container=guestd$ /tmp/env", "2"),
-        ("cat /run/host/container-manager", "guestd"),
-        ("cat /proc/sys/kernel/hostname", guest.name.as_str()),
-    ] {
+    assert_eq!(bench.says(&guest, "cat /proc/sys/kernel/hostname"), guest.name.as_str());
+    for (line, expected) in LIMITS {
         assert_eq!(bench.says(&guest, line), expected, "{line}");
     }
     let top = format!("/sys/fs/cgroup/pids/{}/pids.max", guestd::guest_run::top(&guest.name));
@@ -98,7 +106,7 @@ async fn a_root_can_be_read_only_or_the_hosts_own() {
     let volatile = bench.guest("volatile", |spec| {
         spec.root = Root::VolatileHost;
         spec.user_namespace = false;
-        spec.security = guestd::model::native::Security::usual(false);
+        spec.security = Security::usual(false);
         spec.init.program = shell("while :; do sleep 1000; done");
     });
     bench.up(&volatile).await;
@@ -120,49 +128,66 @@ fn run(line: &str) -> Deed {
     }
 }
 
+fn shell_words(line: &str) -> Vec<String> {
+    ["/bin/sh", "-c", line].map(str::to_owned).to_vec()
+}
+
+/// A guest in the old manner: a script that leaves a process behind, and steps around it that note themselves.
+fn stepwise(spec: &mut NativeSpec, log: &Path) {
+    let note = |word: &str| step(word, run(&format!("echo {word} >> {}", log.display())));
+    spec.user_namespace = false;
+    spec.security = Security::usual(false);
+    spec.init.program = InitProgram::Once(shell_words("sleep 1000 & echo started"));
+    let mount = Mount {
+        source: "none".into(),
+        target: "/data".into(),
+        kind: "tmpfs".into(),
+        options: vec!["nodev".into()],
+        optional: false,
+    };
+    spec.lifecycle.before = vec![
+        note("initialize"),
+        step("mount /data", Deed::Mount(mount)),
+        step("prepre-start", run("echo mounted > data/mark")),
+        step("empty /var/run", Deed::Empty("/var/run".into())),
+        step("remove /forcefsck", Deed::Remove("/forcefsck".into())),
+        step("create /fastboot", Deed::Create("/fastboot".into())),
+        note("pre-start"),
+    ];
+    spec.lifecycle.after = vec![note("post-start")];
+    spec.lifecycle.stop = vec![
+        note("pre-stop"),
+        step("cmd.stop", Deed::Inside { argv: shell_words("echo inside > /data/stop") }),
+        step("kill sequence", Deed::KillSequence(vec![(15, 5), (9, 1)])),
+    ];
+    spec.lifecycle.ended = vec![note("post-stop")];
+}
+
+/// The steps of such a guest, as they are recorded.
+const STEPS: [&str; 13] = [
+    "initialize",
+    "mount /data",
+    "prepre-start",
+    "empty /var/run",
+    "remove /forcefsck",
+    "create /fastboot",
+    "pre-start",
+    "init",
+    "post-start",
+    "pre-stop",
+    "cmd.stop",
+    "kill sequence",
+    "post-stop",
+];
+
 #[tokio::test]
 async fn steps_are_carried_out_in_their_order_and_recorded() {
     let mut bench = Bench::new();
     let log = bench.folder().join("steps");
-    let note = |word: &str| run(&format!("echo {word} >> {}", log.display()));
     std::fs::create_dir_all(bench.root().join("var/run/deep")).unwrap();
     std::fs::write(bench.root().join("var/run/deep/old.pid"), "1").unwrap();
     std::fs::write(bench.root().join("forcefsck"), "").unwrap();
-    let guest = bench.guest("steps", |spec| {
-        spec.user_namespace = false;
-        spec.security = guestd::model::native::Security::usual(false);
-        // Its script leaves a process behind, and ends.
-        let script = "sleep 1000 & echo started";
-        spec.init.program = InitProgram::Once(["/bin/sh", "-c", script].map(str::to_owned).to_vec());
-        let mount = Mount {
-            source: "none".into(),
-            target: "/data".into(),
-            kind: "tmpfs".into(),
-            options: vec!["nodev".into()],
-            optional: false,
-        };
-        spec.lifecycle.before = vec![
-            step("initialize", note("initialize")),
-            step("mount /data", Deed::Mount(mount)),
-            step("prepre-start", run("echo mounted > data/mark")),
-            step("empty /var/run", Deed::Empty("/var/run".into())),
-            step("remove /forcefsck", Deed::Remove("/forcefsck".into())),
-            step("create /fastboot", Deed::Create("/fastboot".into())),
-            step("pre-start", note("pre-start")),
-        ];
-        spec.lifecycle.after = vec![step("post-start", note("post-start"))];
-        spec.lifecycle.stop = vec![
-            step("pre-stop", note("pre-stop")),
-            step(
-                "cmd.stop",
-                Deed::Inside {
-                    argv: ["/bin/sh", "-c", "echo inside > /data/stop"].map(str::to_owned).to_vec(),
-                },
-            ),
-            step("kill sequence", Deed::KillSequence(vec![(15, 5), (9, 1)])),
-        ];
-        spec.lifecycle.ended = vec![step("post-stop", note("post-stop"))];
-    });
+    let guest = bench.guest("steps", |spec| stepwise(spec, &log));
     bench.up(&guest).await;
     assert_eq!(bench.says(&guest, "cat /data/mark"), "mounted");
     assert!(
@@ -170,27 +195,11 @@ async fn steps_are_carried_out_in_their_order_and_recorded() {
     );
     assert!(!bench.root().join("forcefsck").exists() && bench.root().join("fastboot").exists());
     assert!(!bench.root().join("data/mark").exists(), "a mount of the guest's is the host's");
-    use guestd::engine::{Engine, Request};
     bench.engine.request(&guest, Request::Stop).await.unwrap();
     bench.ends(&guest, 0x0).await;
     let noted = std::fs::read_to_string(&log).unwrap();
     assert_eq!(noted, "initialize\npre-start\npost-start\npre-stop\npost-stop\n");
     let trace = std::fs::read_to_string(bench.place(&guest).trace()).unwrap();
-    let expected = [
-        "initialize",
-        "mount /data",
-        "prepre-start",
-        "empty /var/run",
-        "remove /forcefsck",
-        "create /fastboot",
-        "pre-start",
-        "init",
-        "post-start",
-        "pre-stop",
-        "cmd.stop",
-        "kill sequence",
-        "post-stop",
-    ];
-    let expected: String = expected.iter().map(|name| format!("{name}: done\n")).collect();
+    let expected: String = STEPS.iter().map(|name| format!("{name}: done\n")).collect();
     assert_eq!(trace, expected);
 }

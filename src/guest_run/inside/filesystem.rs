@@ -26,6 +26,7 @@ use crate::{
         tree::{self, Change},
         trouble::{Doing, Run, RunError},
     },
+    model::Deed,
 };
 
 const SUID: MountAttrFlags = MountAttrFlags::MOUNT_ATTR_NOSUID;
@@ -102,9 +103,12 @@ pub fn build(spec: &Spec, nodes: Vec<Node>, outside: Outside<'_>) -> Run<()> {
     ] {
         symlink(target, link).doing(format_args!("make {link}"))?;
     }
-    put("tmpfs", "/run", &[("mode", "0755"), ("size", "20%")], SUID | DEV)?;
-    put("tmpfs", "/tmp", &[("mode", "1777"), ("size", "10%")], SUID | DEV)?;
-    fs::create_dir("/run/host").doing("make /run/host")?;
+    for (at, mode, size) in [("/run", "0755", "20%"), ("/tmp", "1777", "10%")] {
+        if !is_mounted_by_step(spec, at) {
+            put("tmpfs", at, &[("mode", mode), ("size", size)], SUID | DEV)?;
+        }
+    }
+    fs::create_dir_all("/run/host").doing("make /run/host")?;
     fs::write(MANAGER, "guestd\n").doing(format_args!("write {MANAGER}"))
 }
 
@@ -122,6 +126,14 @@ fn of_kernel(spec: &Spec, kind: &str, at: &str, outside: Outside<'_>) -> Run<()>
         return Err(RunError::Configuration(text));
     };
     tree::attach(tree.as_fd(), Path::new(at)).doing(format_args!("mount {kind} at {at}"))
+}
+
+/// Whether a step of the guest's own has mounted something there.
+fn is_mounted_by_step(spec: &Spec, at: &str) -> bool {
+    let steps = spec.native.lifecycle.before.iter();
+    let mut mounts =
+        steps.filter_map(|step| if let Deed::Mount(mount) = &step.what { Some(mount) } else { None });
+    mounts.any(|mount| mount.target.trim_end_matches('/') == at && !mounts::is_missing(mount))
 }
 
 /// `/sys` and the cgroups in it.
