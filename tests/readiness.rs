@@ -17,6 +17,7 @@ use std::{
 
 use guestd::{
     checks::{Checks, Tell, notify::Places},
+    engine::entry::Ways,
     engine::{Engine, Epoch, Init, Observation, Request, lxc::notify},
     launch::Direct,
     model::{Condition, Guest, GuestName, Health, Probe, Ready},
@@ -50,7 +51,8 @@ impl Room {
         let tell: Tell = Arc::new(move |guest: &GuestName, event| drop(sink.send((guest.clone(), event))));
         let (places, _) = Places::new(&host.runtime_dir(), tell.clone(), Vec::new());
         let places = Arc::new(places);
-        let checks = Checks::new(Arc::new(Direct::default()), places.clone(), tell);
+        let ways = Ways { monitor: None, runtime_dir: "/run/guestd".into() };
+        let checks = Checks::new(Arc::new(Direct::default()), ways, places.clone(), tell);
         Self { checks, places, told }
     }
 

@@ -18,7 +18,7 @@ use tokio::{task::JoinSet, time::timeout};
 
 use self::{gate::Gate, inside::Inside, notify::Places, probe::Prober, rhythm::Answer};
 use crate::{
-    engine::lxc::notify::INSIDE,
+    engine::{entry::Ways, lxc::notify::INSIDE},
     launch::Launcher,
     model::{Condition, Guest, GuestName, Probe},
     supervise::event::{Check, Checking, Event},
@@ -33,6 +33,7 @@ const PATIENCE: Duration = Duration::from_secs(5);
 /// What is checked of all guests.
 pub struct Checks {
     launcher: Arc<dyn Launcher>,
+    ways: Arc<Ways>,
     places: Arc<Places>,
     tell: Tell,
     running: HashMap<GuestName, Running>,
@@ -47,9 +48,10 @@ struct Running {
 }
 
 impl Checks {
-    /// Checks nothing yet. Programs are run by `launcher`; `places` are the sockets of guests that notify.
-    pub fn new(launcher: Arc<dyn Launcher>, places: Arc<Places>, tell: Tell) -> Self {
-        Self { launcher, places, tell, running: HashMap::new() }
+    /// Checks nothing yet. Programs are run by `launcher`, and get into guests by `ways`; `places` are the sockets of guests that
+    /// notify.
+    pub fn new(launcher: Arc<dyn Launcher>, ways: Ways, places: Arc<Places>, tell: Tell) -> Self {
+        Self { launcher, ways: Arc::new(ways), places, tell, running: HashMap::new() }
     }
 
     /// From now on checks this of a guest, and nothing else.
@@ -91,8 +93,8 @@ impl Checks {
         // An init that has ended has nothing more to answer, and its end is told by others.
         let Ok(inside) = Inside::of(checking.init).map(Arc::new) else { return };
         let Some(running) = self.running.get_mut(&guest.name) else { return };
-        let (launcher, gate) = (self.launcher.clone(), running.gate.clone());
-        let prober = Arc::new(Prober { guest: guest.clone(), inside, gate, launcher });
+        let (launcher, ways, gate) = (self.launcher.clone(), self.ways.clone(), running.gate.clone());
+        let prober = Arc::new(Prober { guest: guest.clone(), inside, gate, launcher, ways });
         let (tell, name) = (self.tell.clone(), guest.name.clone());
         let tell = move |answer| tell(&name, Event::Checked(checking, answer));
         match (checking.check, &guest.ready.when, &guest.health) {

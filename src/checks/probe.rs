@@ -15,7 +15,7 @@ use tokio::{net::TcpStream, time::timeout};
 
 use super::{gate::Gate, inside::Inside, rhythm::Answer};
 use crate::{
-    engine::lxc::attach,
+    engine::entry::Ways,
     launch::{HookEnd, Launcher, Program, in_words},
     model::{Guest, Probe, Ready, name::clip},
 };
@@ -49,6 +49,8 @@ pub struct Prober {
     pub gate: Gate,
     /// Runs programs for it.
     pub launcher: Arc<dyn Launcher>,
+    /// How these get into it.
+    pub ways: Arc<Ways>,
 }
 
 impl Prober {
@@ -100,12 +102,15 @@ impl Prober {
         select_ok(tries).await.map(drop)
     }
 
-    /// Runs a program inside. Killing lxc-attach would leave it running, which is in the guest's cgroup; so timeout(1) kills
-    /// them, as they are in one process group.
+    /// Runs a program inside. Killing what entered the guest would leave it running, which is in the guest's cgroup; so timeout(1)
+    /// kills them, as they are in one process group.
     async fn run(&self, argv: &[String], within: Duration) -> Answer {
+        let Some(command) = self.ways.run_inside(&self.guest, argv) else {
+            return Err("guest-run, which enters it, is not installed".to_owned());
+        };
         let seconds = format!("{:.3}", within.as_secs_f64());
         let mut line: Vec<OsString> = ["timeout", "--signal=KILL", &seconds].map(Into::into).to_vec();
-        line.extend(attach(&self.guest, argv));
+        line.extend(command);
         let timeout = within.saturating_add(GRACE);
         let program = Program { argv: line, environment: Vec::new(), timeout };
         match self.launcher.run_probe(&self.guest.name, &program).await {
@@ -161,6 +166,7 @@ mod tests {
             inside: Arc::new(Inside::of(std::process::id().cast_signed()).unwrap()),
             gate: Gate::default(),
             launcher: Arc::new(Direct::default()),
+            ways: Arc::new(Ways { monitor: None, runtime_dir: "/run/guestd".into() }),
         }
     }
 

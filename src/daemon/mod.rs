@@ -213,7 +213,7 @@ fn compose(
     let tell: Tell = Arc::new(move |guest, event| drop(found.send(Report::unasked(guest, event))));
     let (places, kept) = Places::new(&directories.runtime, tell.clone(), kept);
     let places = Arc::new(places);
-    let checks = Checks::new(launcher.clone(), places.clone(), tell);
+    let checks = Checks::new(launcher.clone(), ways.clone(), places.clone(), tell);
     let lxc = LxcEngine::new(paths, launcher.clone(), hook, sink, kept);
     let engine = Arc::new(Engines { lxc, native });
     let (runtime_dir, launcher_of_workers) = (directories.runtime.as_path().into(), launcher.clone());

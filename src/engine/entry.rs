@@ -3,7 +3,7 @@
 use std::{ffi::OsString, path::PathBuf};
 
 use super::{lxc, native};
-use crate::model::{EngineKind, Usage, status::GuestStatus};
+use crate::model::{EngineKind, Guest, Usage, status::GuestStatus};
 
 /// What somebody wants inside a guest.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -47,6 +47,19 @@ impl Ways {
             }
             (EngineKind::Native, Entry::Console) => {
                 Some(native::enter_console(self.monitor.as_deref()?, &self.runtime_dir, &guest.name))
+            }
+        }
+    }
+}
+
+impl Ways {
+    /// The command line by which a program runs inside a guest, as its root and with a fresh environment. Its exit status is that
+    /// of the program. None where its engine cannot.
+    pub fn run_inside(&self, guest: &Guest, command: &[String]) -> Option<Vec<OsString>> {
+        match guest.engine_kind() {
+            EngineKind::Lxc => Some(lxc::attach(guest, command)),
+            EngineKind::Native => {
+                Some(native::attach(self.monitor.as_deref()?, &self.runtime_dir, &guest.name, &[], command))
             }
         }
     }

@@ -61,12 +61,24 @@ impl Group {
         let found = hierarchies().doing("read what is mounted")?;
         let group = match placement {
             Placement::Unit => Self::of_unit(&found)?,
-            Placement::Top(name) => Self::at_top(&found, name, resources)?,
+            Placement::Top(name) => Self::at_top(&found, name),
         };
-        for base in &group.v1 {
-            make(&base.join(PAYLOAD))?;
-        }
-        if let Some(base) = &group.v2 {
+        group.build(resources, ids).inspect_err(|_| group.remove())?;
+        Ok(group)
+    }
+
+    fn build(&self, resources: &Resources, ids: Option<Ids>) -> Run<()> {
+        if let Some(base) = &self.v2 {
+            if self.is_ours {
+                base.parent().into_iter().for_each(delegate);
+                make(base)?;
+            }
+            let monitor = base.join(MONITOR);
+            make(&monitor)?;
+            if !self.is_ours {
+                write(&monitor.join("cgroup.procs"), "0")?;
+            }
+            delegate(base);
             let payload = base.join(PAYLOAD);
             make(&payload)?;
             for file in DELEGATED.iter().filter(|_| ids.is_some()) {
@@ -75,7 +87,11 @@ impl Group {
                     .doing(format_args!("delegate {}", payload.display()))?;
             }
         }
-        Ok(group)
+        for base in &self.v1 {
+            make(base)?;
+            make(&base.join(PAYLOAD))?;
+        }
+        if self.is_ours { self.limit(resources) } else { Ok(()) }
     }
 
     /// Those of a guest that runs, by its init; none where they cannot be found.
@@ -108,38 +124,19 @@ impl Group {
         let v2 =
             found.iter().find(|hierarchy| hierarchy.is_v2()).filter(|_| path.components().next().is_some());
         let v2 = v2.map(|hierarchy| hierarchy.mount.join(&path));
-        if let Some(base) = &v2 {
-            let monitor = base.join(MONITOR);
-            make(&monitor)?;
-            write(&monitor.join("cgroup.procs"), "0")?;
-            delegate(base);
-        }
         Ok(Self { v1: Vec::new(), v2, is_ours: false, path })
     }
 
-    fn at_top(found: &[Hierarchy], name: &str, resources: &Resources) -> Run<Self> {
-        let (mut v1, mut v2) = (Vec::new(), None);
-        for hierarchy in found {
-            let base = hierarchy.mount.join(name);
-            match &hierarchy.kind {
-                // Nobody can be in one of its cgroups before processors are named there.
-                Kind::V1(controllers) if controllers.iter().any(|one| &**one == "cpuset") => {}
-                Kind::V1(_) => {
-                    make(&base)?;
-                    v1.push(base);
-                }
-                Kind::V2 => {
-                    delegate(&hierarchy.mount);
-                    make(&base)?;
-                    delegate(&base);
-                    make(&base.join(MONITOR))?;
-                    v2 = Some(base);
-                }
-            }
-        }
-        let group = Self { v1, v2, is_ours: true, path: name.into() };
-        group.limit(resources)?;
-        Ok(group)
+    fn at_top(found: &[Hierarchy], name: &str) -> Self {
+        let base = |hierarchy: &Hierarchy| hierarchy.mount.join(name);
+        // Nobody can be in a cgroup of cpuset before processors are named there.
+        let is_used = |hierarchy: &&Hierarchy| match &hierarchy.kind {
+            Kind::V1(controllers) => !controllers.iter().any(|one| &**one == "cpuset"),
+            Kind::V2 => false,
+        };
+        let v1 = found.iter().filter(is_used).map(base).collect();
+        let v2 = found.iter().find(|hierarchy| hierarchy.is_v2()).map(base);
+        Self { v1, v2, is_ours: true, path: name.into() }
     }
 
     fn limit(&self, resources: &Resources) -> Run<()> {

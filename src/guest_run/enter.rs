@@ -40,7 +40,7 @@ pub fn run(
     let payload = group.map(Group::payload).transpose()?.flatten();
     let tasks = group.map(Group::tasks).transpose()?.unwrap_or_default();
     // SAFETY: a monitor, and what enters a guest, has one thread.
-    match unsafe { namespace::fork(None, payload.as_ref()) }.doing("make a process")? {
+    match unsafe { namespace::fork(None, payload.as_ref()) }? {
         Fork::Parent(child) => wait(child.pid),
         Fork::Child => {
             for mut file in tasks {
@@ -89,7 +89,7 @@ fn enter(spec: &Spec, pidfd: &OwnedFd, argv: &[String], extra: &[(String, String
     // SAFETY: it takes numbers; nothing above is used any more.
     unsafe { libc::close_range(3, libc::c_uint::MAX, 0) };
     // SAFETY: as above.
-    match unsafe { namespace::fork(None, None) }.doing("make a process")? {
+    match unsafe { namespace::fork(None, None) }? {
         Fork::Parent(child) => wait(child.pid),
         Fork::Child => {
             eprintln!("{}", execute(spec, argv, extra));

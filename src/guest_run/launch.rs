@@ -27,7 +27,7 @@ pub struct Launched {
     /// What its init writes and reads.
     pub terminal: OwnedFd,
     /// The guest's end.
-    pub slave: OwnedFd,
+    pub _slave: OwnedFd,
 }
 
 /// What a launch needs.
@@ -55,9 +55,7 @@ pub fn launch(launch: &Launch<'_>, connect: &mut dyn FnMut(i32) -> Run<()>) -> R
     let payload = group.payload()?;
     let namespaces = Namespaces { user: spec.ids.is_some(), network: launch.network };
     // SAFETY: a monitor has one thread.
-    match unsafe { namespace::fork(Some(namespaces), payload.as_ref()) }
-        .doing("make a process in namespaces")?
-    {
+    match unsafe { namespace::fork(Some(namespaces), payload.as_ref()) }? {
         Fork::Child => {
             drop(own);
             std::process::exit(inside::run(Means { spec, place, link: other, tasks }))
@@ -65,7 +63,7 @@ pub fn launch(launch: &Launch<'_>, connect: &mut dyn FnMut(i32) -> Run<()>) -> R
         Fork::Parent(init) => {
             drop((other, tasks));
             match bring_up(launch, &own, &init, connect) {
-                Ok((terminal, slave)) => Ok(Launched { init, terminal, slave }),
+                Ok((terminal, slave)) => Ok(Launched { init, terminal, _slave: slave }),
                 Err(error) => {
                     let _ = steps::signal(&init, libc::SIGKILL);
                     reap(&init);

@@ -25,6 +25,7 @@ mod console;
 mod control;
 mod devices;
 mod enter;
+pub mod fault;
 mod halt;
 mod inside;
 mod kernel;
@@ -48,12 +49,14 @@ mod vshelper;
 pub use cgroup::{PAYLOAD, top};
 pub use control::{SIZE, TYPED};
 
+use nix::sys::signalfd::SignalFd;
+
 use self::{
     cgroup::Group,
     control::Control,
     monitor::Monitor,
     namespace::Fork,
-    spec::{FILE_MAX, OUTCOME, Outcome, Place, Trouble},
+    spec::{FILE_MAX, OUTCOME, Outcome, Place, Spec, Trouble},
     trouble::{Doing, Run, RunError},
 };
 use crate::{helper::record, model::native::InitProgram};
@@ -185,14 +188,40 @@ fn begin(place: &Place, foreground: bool) -> Run<Begun> {
     steps::forget(&place.outcome());
     steps::forget(&place.trace());
     let group = Group::make(&spec.placement, &spec.resources, spec.ids)?;
+    match settle(place, foreground, &spec, &group) {
+        Ok(Settled::Elsewhere(code)) => Ok(Begun::Elsewhere(code)),
+        Ok(Settled::Here { control, signals, started }) => {
+            let monitor = Monitor::new(place.clone(), (lock, control), signals, group, started);
+            Ok(Begun::Here(Box::new(monitor)))
+        }
+        Err(error) => {
+            group.remove();
+            Err(error)
+        }
+    }
+}
+
+/// Where a monitor has come to stay.
+enum Settled {
+    /// In another process; with the status to exit with.
+    Elsewhere(ExitCode),
+    Here {
+        control: Control,
+        signals: SignalFd,
+        started: Box<dyn FnOnce()>,
+    },
+}
+
+/// Goes where the monitor stays, and makes itself heard there.
+fn settle(place: &Place, foreground: bool, spec: &Spec, group: &Group) -> Run<Settled> {
     if spec.ids.is_none() {
         group.limit_devices(&spec.native.security.devices)?;
     }
     let started: Box<dyn FnOnce()> = if foreground {
         Box::new(|| ())
     } else {
-        match detach(&group)? {
-            Detached::Above(code) => return Ok(Begun::Elsewhere(code)),
+        match detach(group)? {
+            Detached::Above(code) => return Ok(Settled::Elsewhere(code)),
             Detached::Below(tell) => Box::new(move || quiet(tell)),
         }
     };
@@ -201,7 +230,7 @@ fn begin(place: &Place, foreground: bool) -> Run<Begun> {
     let signals = monitor::take_signals()?;
     group.join()?;
     root::set_apart()?;
-    Ok(Begun::Here(Box::new(Monitor::new(place.clone(), (lock, control), signals, group, started))))
+    Ok(Settled::Here { control, signals, started })
 }
 
 enum Detached {
@@ -216,20 +245,23 @@ fn detach(group: &Group) -> Run<Detached> {
     let (reader, writer) = rustix::pipe::pipe_with(rustix::pipe::PipeFlags::CLOEXEC).doing("make a pipe")?;
     let cgroup = group.monitor()?;
     // SAFETY: there are no other threads.
-    match unsafe { namespace::fork(None, cgroup.as_ref()) }.doing("make a process")? {
+    match unsafe { namespace::fork(None, cgroup.as_ref()) }? {
         Fork::Child => {
             drop(reader);
             inside::die_with_parent()?;
             rustix::process::setsid().doing("begin a session")?;
             Ok(Detached::Below(writer))
         }
-        Fork::Parent(_) => {
+        Fork::Parent(monitor) => {
             drop(writer);
             let mut said = [0];
-            // Without a word it has ended, and said why on standard error.
             let code = match File::from(reader).read_exact(&mut said) {
                 Ok(()) => ExitCode::SUCCESS,
-                Err(_) => ExitCode::FAILURE,
+                Err(_) => {
+                    // It clears up, says why on standard error, and ends; it would die with this process.
+                    launch::reap(&monitor);
+                    ExitCode::FAILURE
+                }
             };
             Ok(Detached::Above(code))
         }

@@ -139,21 +139,15 @@ impl Monitor {
         let has_own = network::kind(spec) == network::Kind::OfInit;
         let plan = Launch { spec, place: &self.place, group: &self.group, root, network: has_own };
         let mut connect = |pid| if has_own { network::connect(spec, &self.place, pid, None) } else { Ok(()) };
-        let Launched { init, terminal, slave } = launch(&plan, &mut connect)?;
-        self.stage(course, Some(&init)).trace("init", &Ok(()));
-        self.control.tell(Told::Running(init.pid));
-        if let Some(started) = self.started.take() {
-            started();
-        }
-        if let Err(error) = self.stage(course, Some(&init)).carry_out(&lifecycle.after) {
-            let _ = steps::signal(&init, SIGKILL);
-            reap(&init);
-            return Err(error);
-        }
-        let console = Console::new(terminal, self.place.console()).doing("read its console")?;
-        let status = self.watch(course, &init, console)?;
-        // As long as it is open here, the console can be read.
-        drop(slave);
+        let launched = launch(&plan, &mut connect)?;
+        let status = match self.accompany(course, &launched) {
+            Ok(status) => status,
+            Err(error) => {
+                let _ = steps::signal(&launched.init, SIGKILL);
+                reap(&launched.init);
+                return Err(error);
+            }
+        };
         let out_of_memory = status.signal() == Some(SIGKILL) && self.group.memory_kills() > kills;
         let ended = Ended { status, out_of_memory };
         self.control.tell(Told::Ended(ended));
@@ -162,8 +156,24 @@ impl Monitor {
             true => Next::End,
             false => decide(spec, status, course.away.as_ref()),
         };
-        self.stage(course, None).carry_out(&lifecycle.ended)?;
+        // That one fails is told, and changes nothing of how it ended.
+        let _ = self.stage(course, None).carry_out(&lifecycle.ended);
         Ok((ended, next))
+    }
+
+    /// From the first moment of an init to its last.
+    fn accompany(&mut self, course: &mut Course<'_>, launched: &Launched) -> Run<WaitStatus> {
+        let Launched { init, terminal, .. } = launched;
+        self.stage(course, Some(init)).trace("init", &Ok(()));
+        self.control.tell(Told::Running(init.pid));
+        if let Some(started) = self.started.take() {
+            started();
+        }
+        let after = &course.spec.native.lifecycle.after;
+        self.stage(course, Some(init)).carry_out(after)?;
+        let terminal = terminal.try_clone().doing("read its console")?;
+        let console = Console::new(terminal, self.place.console()).doing("read its console")?;
+        self.watch(course, init, console)
     }
 
     fn stage<'a>(&'a self, course: &'a mut Course<'_>, init: Option<&'a Child>) -> Stage<'a> {

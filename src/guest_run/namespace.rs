@@ -5,7 +5,11 @@ use std::{
     os::fd::{AsRawFd, FromRawFd, OwnedFd},
 };
 
-use super::spec::Ids;
+use super::{
+    fault,
+    spec::Ids,
+    trouble::{Run, RunError},
+};
 
 /// `CLONE_INTO_CGROUP` (linux/sched.h); `libc` has it in a type that cannot hold it.
 const INTO_CGROUP: u64 = 0x2_0000_0000;
@@ -44,7 +48,10 @@ pub struct Child {
 ///
 /// # Errors
 /// That of clone3(2).
-pub unsafe fn fork(namespaces: Option<Namespaces>, cgroup: Option<&OwnedFd>) -> io::Result<Fork> {
+pub unsafe fn fork(namespaces: Option<Namespaces>, cgroup: Option<&OwnedFd>) -> Run<Fork> {
+    let refused = |source| RunError::System { doing: "make a process".into(), source };
+    // Before there are two, of which only one may fail.
+    fault::pass().map_err(refused)?;
     let mut flags = libc::CLONE_PIDFD;
     if let Some(Namespaces { user, network }) = namespaces {
         flags |= libc::CLONE_NEWPID | libc::CLONE_NEWNS | libc::CLONE_NEWUTS | libc::CLONE_NEWIPC;
@@ -70,7 +77,7 @@ pub unsafe fn fork(namespaces: Option<Namespaces>, cgroup: Option<&OwnedFd>) -> 
     // kernel writes the pidfd's number where there is room for it.
     let pid = unsafe { libc::syscall(libc::SYS_clone3, &raw mut arguments, size_of::<libc::clone_args>()) };
     match i32::try_from(pid).unwrap_or(-1) {
-        -1 => Err(io::Error::last_os_error()),
+        -1 => Err(refused(io::Error::last_os_error())),
         0 => Ok(Fork::Child),
         // SAFETY: the kernel has just made it for us.
         pid => Ok(Fork::Parent(Child { pid, pidfd: unsafe { OwnedFd::from_raw_fd(pidfd) } })),

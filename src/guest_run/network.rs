@@ -10,7 +10,6 @@ use std::{
         fd::{AsFd, AsRawFd, OwnedFd},
         unix::{fs::DirBuilderExt, process::CommandExt},
     },
-    path::{Path, PathBuf},
     process::{Command, Stdio},
 };
 
@@ -108,16 +107,9 @@ pub fn connect(spec: &Spec, place: &Place, pid: i32, away: Option<&Away>) -> Run
 
 /// Takes away what is left of a guest's interfaces on the host, of whatever run and by whatever settings of then.
 pub fn disconnect(place: &Place) {
-    if record(place).exists() {
+    if place.network().exists() {
         work(place, UNDO, &[], None).unwrap_or_else(|error| say(&error.to_string()));
     }
-}
-
-fn record(place: &Place) -> PathBuf {
-    let mut name = place.folder().file_name().unwrap_or_default().to_owned();
-    name.push(".json");
-    let runtime_dir = place.folder().parent().and_then(Path::parent).unwrap_or(Path::new("/run/guestd"));
-    runtime_dir.join("network").join(name)
 }
 
 /// Runs this program for one piece of work, in the host's namespace.
@@ -144,7 +136,7 @@ fn work(place: &Place, word: &str, more: &[String], away: Option<&Away>) -> Run<
 /// # Errors
 /// With the interface, the step and the kernel's word.
 pub fn main(word: &str, place: &Place, pid: Option<i32>) -> Run<()> {
-    let path = record(place);
+    let path = place.network();
     let failed = |error: network::NetworkError| RunError::Inside(crate::helper::in_full(&error).to_string());
     if let Some(folder) = path.parent() {
         let made = std::fs::DirBuilder::new().recursive(true).mode(0o700).create(folder);

@@ -105,6 +105,15 @@ impl Place {
         self.0.join("root")
     }
 
+    /// What was done to the host's network, as long as something is to be undone. It lies in one folder for all guests, since
+    /// those that share a VLAN of the host look there for one another.
+    pub fn network(&self) -> PathBuf {
+        let mut name = self.0.file_name().unwrap_or_default().to_owned();
+        name.push(".json");
+        let runtime_dir = self.0.parent().and_then(Path::parent).unwrap_or(Path::new("/run/guestd"));
+        runtime_dir.join("network").join(name)
+    }
+
     /// The steps that were carried out, a line each.
     pub fn trace(&self) -> PathBuf {
         self.0.join("trace")

@@ -2,6 +2,7 @@
 
 use std::{fmt, io};
 
+use super::fault;
 use super::spec::Trouble;
 use crate::helper::record::RecordError;
 
@@ -63,6 +64,7 @@ pub trait Doing<T> {
 
 impl<T, E: Into<io::Error>> Doing<T> for Result<T, E> {
     fn doing(self, what: impl fmt::Display) -> Run<T> {
-        self.map_err(|error| RunError::System { doing: what.to_string(), source: error.into() })
+        let done = self.map_err(Into::into).and_then(|value| fault::pass().map(|()| value));
+        done.map_err(|source| RunError::System { doing: what.to_string(), source })
     }
 }

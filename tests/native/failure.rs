@@ -1,18 +1,18 @@
 //! What goes wrong with a start: it says why, and nothing is left behind.
 
-use std::{collections::BTreeSet, fs};
+use std::{collections::BTreeSet, fs, process::Command};
 
 use guestd::{
-    engine::{Engine, ErrorKind, Probe},
+    engine::{Engine, ErrorKind, Probe, Request},
     guest_run,
     launch::cgroup,
     model::{
-        Deed, Mount, NativeSpec, Place, Step,
-        native::{InitProgram, Root},
+        Deed, Guest, Mount, NativeSpec, Place, Step,
+        native::{InitProgram, Root, Security},
     },
 };
 
-use super::native_host::{Bench, shell};
+use super::native_host::{Bench, eventually, shell};
 
 fn mount(source: &str, target: &str, kind: &str) -> Mount {
     Mount {
@@ -152,4 +152,106 @@ async fn a_start_that_takes_too_long_is_given_up_with_all_it_began() {
     assert_eq!(bench.engine.probe(&guest).await.unwrap(), Probe::Down);
     let top = guest_run::top(&guest.name);
     assert!(cgroup::top_level(|found| found == top).unwrap().is_empty(), "cgroups are left");
+}
+
+/// What a host shows of guests: mounts, interfaces, cgroups, and files in the runtime directory.
+fn remains(bench: &Bench, guest: &Guest) -> (String, String, bool, Vec<String>) {
+    let links = Command::new("ip").args(["-o", "link"]).output().unwrap().stdout;
+    let links = String::from_utf8(links).unwrap();
+    let names: Vec<_> = links.lines().filter_map(|line| line.split(": ").nth(1)).collect();
+    let top = guest_run::top(&guest.name);
+    let has_cgroups = !cgroup::top_level(|found| found == top).unwrap().is_empty();
+    let files = fs::read_dir(bench.place(guest).folder()).unwrap().flatten();
+    let mut files: Vec<_> = files.map(|file| file.file_name().to_string_lossy().into_owned()).collect();
+    files.retain(|name| !["outcome.json", "trace", "lock", "engine", "console"].contains(&name.as_str()));
+    files.sort();
+    files.extend(bench.place(guest).network().exists().then(|| "network".to_owned()));
+    (mounts(), names.join(" "), has_cgroups, files)
+}
+
+/// Whether a process of the guest is left.
+fn is_left(bench: &Bench, guest: &Guest) -> bool {
+    let folder = bench.place(guest).folder().display().to_string();
+    let processes = fs::read_dir("/proc").unwrap().flatten();
+    let lines = processes.filter_map(|process| {
+        let line = fs::read(process.path().join("cmdline")).ok()?;
+        Some(String::from_utf8_lossy(&line).into_owned())
+    });
+    lines.into_iter().any(|line| line.contains("guest-run") && line.contains(&folder))
+}
+
+/// A guest with something of everything that a start makes.
+fn rich(spec: &mut NativeSpec, shared: &str, user_namespace: bool) {
+    let step = |name: &str, what| Step { name: name.into(), what, must_succeed: true };
+    spec.user_namespace = user_namespace;
+    spec.security = Security::usual(user_namespace);
+    spec.network = super::network::veth();
+    spec.mounts = vec![mount(shared, "/data", "bind"), mount("tmpfs", "/srv", "tmpfs")];
+    spec.process.nice = Some(1);
+    spec.init.program = shell("trap 'exit 0' TERM; while :; do sleep 1; done");
+    spec.init.halt_signal = Some(15);
+    if !user_namespace {
+        spec.lifecycle.before = vec![
+            step("mount /step", Deed::Mount(mount("tmpfs", "/step", "tmpfs"))),
+            step("interfaces", Deed::Network),
+        ];
+    }
+}
+
+#[tokio::test]
+async fn a_start_that_fails_at_any_step_leaves_nothing() {
+    super::network::apart();
+    super::network::bridge();
+    for user_namespace in [true, false] {
+        let mut bench = Bench::new();
+        let shared = bench.folder().display().to_string();
+        let guest = bench.guest("fault", |spec| rich(spec, &shared, user_namespace));
+        bench.up(&guest).await;
+        bench.engine.request(&guest, Request::Stop).await.unwrap();
+        bench.ends(&guest, 0x0).await;
+        let before = remains(&bench, &guest);
+        for who in ["monitor", "child"] {
+            for what in ["fail", "kill"] {
+                let steps = each_step(&bench, &guest, &format!("{who}:{what}"), &before).await;
+                assert!(steps > 15, "{who} took only {steps} steps");
+            }
+        }
+    }
+}
+
+/// Starts it with a fault at the first step, the second, and so on, until it starts; how many steps there are.
+async fn each_step(
+    bench: &Bench,
+    guest: &Guest,
+    fault: &str,
+    before: &(String, String, bool, Vec<String>),
+) -> u32 {
+    for number in 1..500 {
+        let output = Command::new(super::native_host::MONITOR)
+            .arg(bench.place(guest).folder())
+            .env("GUESTD_RUN_FAULT", format!("{fault}:{number}"))
+            .output()
+            .unwrap();
+        if output.status.success() && matches!(bench.engine.probe(guest).await.unwrap(), Probe::Up(_)) {
+            bench.engine.kill(guest).await.unwrap();
+            return number;
+        }
+        // What a monitor that was killed has left, who starts its guest takes away.
+        if fault == "monitor:kill" {
+            bench.engine.kill(guest).await.unwrap();
+        }
+        let said = String::from_utf8_lossy(&output.stderr).into_owned();
+        assert!(eventually(|| !is_left(bench, guest)).await, "{fault}:{number}: a process is left; {said}");
+        // One that failed just after its init ran clears up behind the word that it ran.
+        if !eventually(|| remains(bench, guest) == *before).await {
+            let (mounts, links, has_cgroups, files) = remains(bench, guest);
+            assert_eq!(
+                (links, has_cgroups, files),
+                (before.1.clone(), before.2, before.3.clone()),
+                "{fault}:{number}; {said}"
+            );
+            assert_eq!(mounts, before.0, "{fault}:{number}; {said}");
+        }
+    }
+    panic!("{fault} never ends");
 }

@@ -15,7 +15,7 @@ use guestd::{
 use super::native_host::{Bench, eventually, shell};
 
 /// Parts this test's thread, and what it starts, from the machine's network.
-fn apart() {
+pub fn apart() {
     nix::sched::unshare(nix::sched::CloneFlags::CLONE_NEWNET).unwrap();
     ip("link set lo up");
 }
@@ -36,14 +36,14 @@ fn network(lines: &str) -> Network {
 }
 
 /// One interface in the bridge `gbr0`, of which the host has 10.78.0.1.
-fn veth() -> Network {
+pub fn veth() -> Network {
     network(
         "[[network]]\ntype = \"veth\"\nbridge = \"gbr0\"\naddress = \"10.78.0.5/24\"\ngateway = \"10.78.0.1\"\n",
     )
 }
 
 /// That bridge.
-fn bridge() {
+pub fn bridge() {
     ip("link add gbr0 address 02:00:00:00:00:01 type bridge");
     ip("addr add 10.78.0.1/24 dev gbr0");
     ip("link set gbr0 up");

@@ -9,7 +9,7 @@ use crate::{
     engine::EngineResult,
     guest_run::spec::Ask,
     kill_point::KillPoint,
-    launch::cgroup,
+    launch::{HookEnd, Program, cgroup},
     model::{Guest, GuestName},
 };
 
@@ -18,6 +18,8 @@ const OPERATION: &str = "kill it";
 const POLITE: Duration = Duration::from_secs(10);
 /// How long a monitor may take to die of its own, or of a start that failed.
 const SOON: Duration = Duration::from_secs(2);
+/// How long it may take to undo a network.
+const UNDO: Duration = Duration::from_secs(30);
 /// How long killed processes may take to disappear.
 const DEATH: Duration = Duration::from_secs(3);
 
@@ -41,6 +43,31 @@ pub(super) async fn sweep(native: &Native, guest: &GuestName) -> EngineResult<()
         // About to end by itself, where a start failed.
         let _ = timeout(SOON, connection.closed()).await;
     }
+    let swept = sweep_cgroups(native, guest).await;
+    undo_network(native, guest).await;
+    if swept.is_ok() && Connection::open(&native.place(guest)).await.is_err() {
+        // Of a monitor that was killed; where there is none, there is nothing to remove.
+        let _ = std::fs::remove_file(native.place(guest).socket());
+    }
+    swept
+}
+
+/// Takes away what a monitor that was killed has left on the host of its guest's network.
+async fn undo_network(native: &Native, guest: &GuestName) {
+    let Some(monitor) = native.ground.monitor.as_ref() else { return };
+    let place = native.place(guest);
+    if !place.network().exists() {
+        return;
+    }
+    let argv = vec![monitor.into(), "network".into(), "undo".into(), place.folder().into()];
+    let program = Program { argv, environment: Vec::new(), timeout: UNDO };
+    match native.launcher.run_hook(guest, &program).await {
+        HookEnd::Exited(status) if status.success() => {}
+        end => tracing::warn!(guest = %guest, "{guest}: something of its network is left: {end:?}"),
+    }
+}
+
+async fn sweep_cgroups(native: &Native, guest: &GuestName) -> EngineResult<()> {
     let cgroups = native.cgroups(guest);
     let error = |error: std::io::Error| failed(OPERATION, &error);
     if cgroup::processes(&cgroups).is_ok_and(|left| left.is_empty()) {

@@ -24,7 +24,7 @@ mod once;
 pub use identity::{Entry, become_member, become_root, die_with_parent, environment, execute_program};
 
 use super::{
-    console,
+    console, fault,
     link::Link,
     mounts, network,
     spec::{Place, Spec},
@@ -63,6 +63,7 @@ pub struct Means<'a> {
 
 /// Becomes the guest's init. Returns only when that fails, with the exit status: the monitor has been told why.
 pub fn run(means: Means<'_>) -> i32 {
+    fault::begin_child();
     let spec = means.spec;
     let error = match prepare(&means) {
         Ok(()) => match &spec.native.init.program {

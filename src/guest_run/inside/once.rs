@@ -9,7 +9,7 @@ use std::io;
 use rustix::process::{DumpableBehavior, WaitOptions, set_dumpable_behavior, wait};
 
 use super::{identity, word};
-use crate::guest_run::{link::Link, namespace, spec::Spec, trouble::RunError};
+use crate::guest_run::{link::Link, namespace, spec::Spec};
 
 /// Runs the program, and stays until nothing is left. The program's exit status.
 pub fn run(spec: &Spec, argv: &[String], link: Link) -> i32 {
@@ -34,7 +34,6 @@ pub fn run(spec: &Spec, argv: &[String], link: Link) -> i32 {
             reap(child.pid)
         }
         Err(error) => {
-            let error = RunError::System { doing: "make a process".into(), source: error };
             let _ = link.send(&[&[word::FAILED], error.to_string().as_bytes()].concat(), &[]);
             1
         }
