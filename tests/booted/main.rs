@@ -15,6 +15,7 @@ mod crash;
 mod hooks;
 mod journal;
 mod machined;
+mod native;
 mod network;
 mod package;
 mod people;
