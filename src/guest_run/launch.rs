@@ -52,6 +52,7 @@ pub fn launch(launch: &Launch<'_>, connect: &mut dyn FnMut(i32) -> Run<()>) -> R
     let Launch { spec, place, group, .. } = *launch;
     let (own, other) = Link::pair().doing("make a socket")?;
     let tasks = group.tasks()?;
+    group.clear();
     let payload = group.payload()?;
     let namespaces = Namespaces { user: spec.ids.is_some(), network: launch.network };
     // SAFETY: a monitor has one thread.

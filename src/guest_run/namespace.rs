@@ -51,6 +51,23 @@ pub unsafe fn fork(namespaces: Option<Namespaces>, cgroup: Option<&OwnedFd>) -> 
         flags |= if user { libc::CLONE_NEWUSER } else { 0 };
         flags |= if network { libc::CLONE_NEWNET } else { 0 };
     }
+    // SAFETY: as the caller says.
+    unsafe { clone(flags, cgroup, libc::SIGCHLD) }
+}
+
+/// Makes a process beside the calling one, whose parent is its parent too, and waits for it (clone3(2)).
+///
+/// # Safety
+/// The caller has no other threads: the child goes on with a copy of its memory.
+///
+/// # Errors
+/// That of clone3(2).
+pub unsafe fn fork_beside() -> io::Result<Fork> {
+    // SAFETY: as the caller says. The parent gets the signal that it gets for the calling process.
+    unsafe { clone(libc::CLONE_PIDFD | libc::CLONE_PARENT, None, 0) }
+}
+
+unsafe fn clone(flags: libc::c_int, cgroup: Option<&OwnedFd>, exit_signal: libc::c_int) -> io::Result<Fork> {
     let into = if cgroup.is_some() { INTO_CGROUP } else { 0 };
     let mut pidfd: libc::c_int = -1;
     let mut arguments = libc::clone_args {
@@ -58,7 +75,7 @@ pub unsafe fn fork(namespaces: Option<Namespaces>, cgroup: Option<&OwnedFd>) -> 
         pidfd: (&raw mut pidfd) as u64,
         child_tid: 0,
         parent_tid: 0,
-        exit_signal: u64::from(libc::SIGCHLD.cast_unsigned()),
+        exit_signal: u64::from(exit_signal.cast_unsigned()),
         stack: 0,
         stack_size: 0,
         tls: 0,
