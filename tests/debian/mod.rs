@@ -12,7 +12,7 @@ use std::{
 use serde_json::Value;
 
 #[path = "../busybox/mod.rs"]
-mod busybox;
+pub mod busybox;
 
 /// The guests of most hosts: a database, two that come after it, and one that nobody starts at the boot.
 pub const HOST: [&[&str]; 4] = [

@@ -5,7 +5,7 @@
 #![allow(dead_code)]
 
 #[path = "../busybox/mod.rs"]
-mod busybox;
+pub mod busybox;
 #[path = "../executable/mod.rs"]
 pub mod executable;
 

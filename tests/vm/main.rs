@@ -7,4 +7,5 @@ mod debian;
 mod machine;
 
 mod boot;
+mod native;
 mod power;
