@@ -3,6 +3,8 @@
 
 #[path = "../bus/mod.rs"]
 mod bus;
+#[path = "../busybox/mod.rs"]
+mod busybox;
 #[path = "../debian/mod.rs"]
 mod debian;
 #[path = "../executable/mod.rs"]

@@ -11,8 +11,7 @@ use std::{
 
 use serde_json::Value;
 
-#[path = "../busybox/mod.rs"]
-pub mod busybox;
+use super::busybox;
 
 /// The guests of most hosts: a database, two that come after it, and one that nobody starts at the boot.
 pub const HOST: [&[&str]; 4] = [

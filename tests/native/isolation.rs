@@ -4,7 +4,10 @@ use std::{fs, os::unix::fs::MetadataExt};
 
 use guestd::{engine::Engine, model::native::Security};
 
-use super::native_host::{Bench, busybox::FORBIDDEN, shell};
+use super::{
+    busybox::FORBIDDEN,
+    native_host::{Bench, shell},
+};
 
 #[tokio::test]
 async fn a_guests_root_reaches_nothing_of_the_host() {

@@ -2,6 +2,8 @@
 // Support functions of tests fail by panicking, as tests do.
 #![allow(clippy::unwrap_used)]
 
+#[path = "../busybox/mod.rs"]
+mod busybox;
 #[path = "../debian/mod.rs"]
 mod debian;
 #[path = "../native_host/mod.rs"]

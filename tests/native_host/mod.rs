@@ -4,8 +4,6 @@
 // Each test program uses its own part of this.
 #![allow(dead_code)]
 
-#[path = "../busybox/mod.rs"]
-pub mod busybox;
 #[path = "../executable/mod.rs"]
 pub mod executable;
 
@@ -36,6 +34,8 @@ use tokio::{
     sync::mpsc::{UnboundedReceiver, unbounded_channel},
     time::timeout,
 };
+
+use super::busybox;
 
 /// Whatever a test waits for happens within this time, or never.
 pub const SOON: Duration = Duration::from_secs(10);

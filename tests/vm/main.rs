@@ -2,6 +2,8 @@
 //! reboot, a real power cut.
 
 mod agent;
+#[path = "../busybox/mod.rs"]
+mod busybox;
 #[path = "../debian/mod.rs"]
 mod debian;
 mod machine;

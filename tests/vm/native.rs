@@ -1,7 +1,8 @@
 //! Native guests on Debian's own kernel: users of their own on a real disk, and cgroups with every controller.
 
 use super::{
-    debian::{Host, NATIVE_ROOT, busybox::FORBIDDEN, natives, write},
+    busybox::FORBIDDEN,
+    debian::{Host, NATIVE_ROOT, natives, write},
     machine::Vm,
 };
 
