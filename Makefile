@@ -95,8 +95,8 @@ install: generated ## Install what was built below DESTDIR and PREFIX ("make bui
 	install -D -m 644 -t "$(CATALOG)" units/guestd.catalog
 	install -D -m 644 units/guestd.default "$(DESTDIR)/etc/default/guestd"
 	$(if $(filter-out /usr,$(PREFIX)),cd "$(UNITDIR)" && sed -i \
-		-e 's|^ExecStart=/usr/sbin/guestd|Environment=GUESTD_HELPER=$(PREFIX)/lib/guestd/guest-helper\n&|' \
 		-e 's|^ExecStart=/usr/sbin/guestd|Environment=GUESTD_GUEST_RUN=$(PREFIX)/lib/guestd/guest-run\n&|' \
+		-e 's|^Environment=GUESTD_GUEST_RUN|Environment=GUESTD_HELPER=$(PREFIX)/lib/guestd/guest-helper\n&|' \
 		-e 's|=/usr/sbin/guestd|=$(PREFIX)/sbin/guestd|; s#=/usr/bin/\(autostart\|guestctl\)#=$(PREFIX)/bin/\1#' $(UNITS))
 	$(if $(filter notify-reload,$(RELOAD)),cd "$(UNITDIR)" && sed -i \
 		-e 's/^Type=notify$$/Type=notify-reload/; /^ExecReload=/d' guestd.service)

@@ -2,6 +2,8 @@
 
 #[path = "../tests/bus/mod.rs"]
 mod bus;
+#[path = "../tests/busybox/mod.rs"]
+mod busybox;
 #[path = "../tests/debian/mod.rs"]
 mod debian;
 #[path = "../tests/booted/machine.rs"]

@@ -1,6 +1,7 @@
 //! Guests of util-vserver, from their folders to their ends: read as guestd reads them, run by the native engine.
 #![allow(clippy::unwrap_used, reason = "helpers of tests may panic")]
 
+mod busybox;
 mod native_host;
 
 use std::{

@@ -204,6 +204,36 @@ impl Group {
         self.v1.iter().try_for_each(|base| write(&base.join("tasks"), "0"))
     }
 
+    /// The cgroup of v2 that a process of the guest is in: its own may have given its controllers to others below, and takes
+    /// nobody then.
+    ///
+    /// # Errors
+    /// When it is no process of the guest, or the cgroup cannot be opened.
+    pub fn of_process(&self, pid: i32) -> Run<Option<OwnedFd>> {
+        let Some(base) = &self.v2 else { return Ok(None) };
+        let table = fs::read_to_string(format!("/proc/{pid}/cgroup")).doing("find its cgroup")?;
+        let path = table.lines().find_map(|line| line.strip_prefix("0::/")).map(Path::new);
+        let below = path.and_then(|path| path.strip_prefix(&self.path).ok());
+        let below = below.ok_or_else(|| RunError::Inside("it is in another cgroup".into()))?;
+        folder(&base.join(below)).map(Some)
+    }
+
+    /// Takes away what a run before has made in the guest's part, which takes no process else.
+    pub fn clear(&self) {
+        for base in self.v1.iter().chain(&self.v2) {
+            let entries = fs::read_dir(base.join(PAYLOAD)).into_iter().flatten().flatten();
+            let below = entries.filter(|entry| entry.file_type().is_ok_and(|kind| kind.is_dir()));
+            let below = below.map(|entry| self.path.join(PAYLOAD).join(entry.file_name())).collect();
+            let _ = cgroup::remove_empty(&Cgroups(below));
+        }
+        let Some(base) = &self.v2 else { return };
+        let given = base.join(PAYLOAD).join("cgroup.subtree_control");
+        for controller in fs::read_to_string(&given).unwrap_or_default().split_whitespace() {
+            // Where it is refused, so is the next init, with the reason.
+            let _ = write(&given, &format!("-{controller}"));
+        }
+    }
+
     /// How many of the guest's processes the kernel has killed for want of memory.
     pub fn memory_kills(&self) -> u64 {
         memory::kills(&self.cgroups())

@@ -1,7 +1,8 @@
 //! A process of the host enters a guest that runs, for a command in it.
 
 use std::{
-    io,
+    fs::File,
+    io::{self, Read, Write},
     os::fd::{AsRawFd, OwnedFd},
 };
 
@@ -37,26 +38,50 @@ pub fn run(
 ) -> Run<WaitStatus> {
     let pid = Pid::from_raw(init).ok_or_else(|| RunError::Inside("it does not run".into()))?;
     let pidfd = pidfd_open(pid, PidfdFlags::empty()).doing("open its init")?;
-    let payload = group.map(Group::payload).transpose()?.flatten();
     let tasks = group.map(Group::tasks).transpose()?.unwrap_or_default();
-    // SAFETY: a monitor, and what enters a guest, has one thread.
-    match unsafe { namespace::fork(None, payload.as_ref()) }? {
-        Fork::Parent(child) => wait(child.pid),
+    let (reader, writer) = rustix::pipe::pipe_with(rustix::pipe::PipeFlags::CLOEXEC).doing("make a pipe")?;
+    match fork(group, init)? {
+        Fork::Parent(child) => {
+            drop(writer);
+            let status = wait(child.pid)?;
+            let mut entered = [0; 4];
+            // Without a word it has said itself why it could not.
+            match File::from(reader).read_exact(&mut entered) {
+                Ok(()) => wait(i32::from_ne_bytes(entered)),
+                Err(_) => Ok(status),
+            }
+        }
         Fork::Child => {
             for mut file in tasks {
                 // A hierarchy less to be counted in.
-                let _ = io::Write::write_all(&mut file, b"0");
+                let _ = file.write_all(b"0");
             }
-            let code = match enter(spec, &pidfd, argv, extra) {
-                Ok(status) => as_exit(status),
-                Err(error) => {
+            drop(reader);
+            let code = enter(spec, &pidfd, argv, extra, writer).map_or_else(
+                |error| {
                     eprintln!("{error}");
                     127
-                }
-            };
+                },
+                |()| 0,
+            );
             std::process::exit(code)
         }
     }
+}
+
+/// Makes a process in the guest's cgroup; where that takes none, beside its init.
+fn fork(group: Option<&Group>, init: i32) -> Run<Fork> {
+    let payload = group.map(Group::payload).transpose()?.flatten();
+    // SAFETY: a monitor, and what enters a guest, has one thread.
+    let made = match unsafe { namespace::fork(None, payload.as_ref()) } {
+        Err(error) if error.raw_os_error() == Some(libc::EBUSY) => {
+            let beside = group.map(|group| group.of_process(init)).transpose()?.flatten();
+            // SAFETY: as above.
+            unsafe { namespace::fork(None, beside.as_ref()) }
+        }
+        made => made,
+    };
+    made.map_err(namespace::refused)
 }
 
 /// A wait status as an exit status, in the manner of shells.
@@ -74,8 +99,15 @@ fn wait(pid: i32) -> Run<WaitStatus> {
     }
 }
 
-/// In a process of its own: enters, and makes another one, which alone is in the guest's PID namespace.
-fn enter(spec: &Spec, pidfd: &OwnedFd, argv: &[String], extra: &[(String, String)]) -> Run<WaitStatus> {
+/// In a process of its own: enters, makes another one, which alone is in the guest's PID namespace, and tells its number. Who
+/// stayed would be seen in the guest's cgroups, as a process without a number, which systemd takes for an error there.
+fn enter(
+    spec: &Spec,
+    pidfd: &OwnedFd,
+    argv: &[String],
+    extra: &[(String, String)],
+    tell: OwnedFd,
+) -> Run<()> {
     let user = if spec.ids.is_some() { libc::CLONE_NEWUSER } else { 0 };
     // SAFETY: it takes numbers; this process has one thread.
     if unsafe { libc::setns(pidfd.as_raw_fd(), NAMESPACES | user) } != 0 {
@@ -86,12 +118,12 @@ fn enter(spec: &Spec, pidfd: &OwnedFd, argv: &[String], extra: &[(String, String
     }
     // Nobody in it looks into the process before it has executed its command, and no file of the host is open in it.
     let _ = rustix::process::set_dumpable_behavior(rustix::process::DumpableBehavior::NotDumpable);
-    // SAFETY: it takes numbers; nothing above is used any more.
-    unsafe { libc::close_range(3, libc::c_uint::MAX, 0) };
-    // SAFETY: as above.
-    match unsafe { namespace::fork(None, None) }? {
-        Fork::Parent(child) => wait(child.pid),
+    // SAFETY: this process has one thread.
+    match unsafe { namespace::fork_beside() }.map_err(namespace::refused)? {
+        Fork::Parent(child) => File::from(tell).write_all(&child.pid.to_ne_bytes()).doing("tell of it"),
         Fork::Child => {
+            // SAFETY: it takes numbers; no file above is used any more.
+            unsafe { libc::close_range(3, libc::c_uint::MAX, 0) };
             eprintln!("{}", execute(spec, argv, extra));
             std::process::exit(127)
         }

@@ -38,7 +38,7 @@ const EXEC: MountAttrFlags = MountAttrFlags::MOUNT_ATTR_NOEXEC;
 pub fn mount(init: &Child, kind: &str) -> Run<OwnedFd> {
     let (own, other) = Link::pair().doing("make a socket")?;
     // SAFETY: a monitor has one thread.
-    match unsafe { namespace::fork(None, None) }? {
+    match unsafe { namespace::fork(None, None) }.map_err(namespace::refused)? {
         Fork::Child => {
             drop(own);
             // Whoever waits sees the end of the line.
@@ -63,7 +63,7 @@ fn enter(init: &Child, kind: &str, link: &Link) -> io::Result<()> {
         return Err(io::Error::last_os_error());
     }
     // SAFETY: as above.
-    match unsafe { namespace::fork(None, None) }.map_err(io::Error::other)? {
+    match unsafe { namespace::fork(None, None) }? {
         Fork::Child => {
             let attributes = KINDS.iter().find(|(name, _)| *name == kind).map(|(_, attributes)| *attributes);
             let made = attributes.ok_or(io::ErrorKind::InvalidInput.into());

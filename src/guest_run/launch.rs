@@ -52,10 +52,11 @@ pub fn launch(launch: &Launch<'_>, connect: &mut dyn FnMut(i32) -> Run<()>) -> R
     let Launch { spec, place, group, .. } = *launch;
     let (own, other) = Link::pair().doing("make a socket")?;
     let tasks = group.tasks()?;
+    group.clear();
     let payload = group.payload()?;
     let namespaces = Namespaces { user: spec.ids.is_some(), network: launch.network };
     // SAFETY: a monitor has one thread.
-    match unsafe { namespace::fork(Some(namespaces), payload.as_ref()) }? {
+    match unsafe { namespace::fork(Some(namespaces), payload.as_ref()) }.map_err(namespace::refused)? {
         Fork::Child => {
             drop(own);
             std::process::exit(inside::run(Means { spec, place, link: other, tasks }))

@@ -149,7 +149,8 @@ fn supervise(place: Place, foreground: bool) -> ExitCode {
             say::say(&reason);
             ExitCode::FAILURE
         }
-        Outcome::Ended(ended) => ExitCode::from(u8::try_from(enter::as_exit(ended.status)).unwrap_or(1)),
+        // How it ended stands in its file. To PID 1 any end is well: systemd 252 forgets at a reload that failures are ignored.
+        Outcome::Ended(_) => ExitCode::SUCCESS,
     }
 }
 
@@ -245,7 +246,7 @@ fn detach(group: &Group) -> Run<Detached> {
     let (reader, writer) = rustix::pipe::pipe_with(rustix::pipe::PipeFlags::CLOEXEC).doing("make a pipe")?;
     let cgroup = group.monitor()?;
     // SAFETY: there are no other threads.
-    match unsafe { namespace::fork(None, cgroup.as_ref()) }? {
+    match unsafe { namespace::fork(None, cgroup.as_ref()) }.map_err(namespace::refused)? {
         Fork::Child => {
             drop(reader);
             inside::die_with_parent()?;

@@ -5,11 +5,7 @@ use std::{
     os::fd::{AsRawFd, FromRawFd, OwnedFd},
 };
 
-use super::{
-    fault,
-    spec::Ids,
-    trouble::{Run, RunError},
-};
+use super::{fault, spec::Ids, trouble::RunError};
 
 /// `CLONE_INTO_CGROUP` (linux/sched.h); `libc` has it in a type that cannot hold it.
 const INTO_CGROUP: u64 = 0x2_0000_0000;
@@ -48,16 +44,37 @@ pub struct Child {
 ///
 /// # Errors
 /// That of clone3(2).
-pub unsafe fn fork(namespaces: Option<Namespaces>, cgroup: Option<&OwnedFd>) -> Run<Fork> {
-    let refused = |source| RunError::System { doing: "make a process".into(), source };
+pub unsafe fn fork(namespaces: Option<Namespaces>, cgroup: Option<&OwnedFd>) -> io::Result<Fork> {
     // Before there are two, of which only one may fail.
-    fault::pass().map_err(refused)?;
+    fault::pass()?;
     let mut flags = libc::CLONE_PIDFD;
     if let Some(Namespaces { user, network }) = namespaces {
         flags |= libc::CLONE_NEWPID | libc::CLONE_NEWNS | libc::CLONE_NEWUTS | libc::CLONE_NEWIPC;
         flags |= if user { libc::CLONE_NEWUSER } else { 0 };
         flags |= if network { libc::CLONE_NEWNET } else { 0 };
     }
+    // SAFETY: as the caller says.
+    unsafe { clone(flags, cgroup, libc::SIGCHLD) }
+}
+
+/// Why there is no process. Said without a fault of its own: there may be one.
+pub fn refused(source: io::Error) -> RunError {
+    RunError::System { doing: "make a process".into(), source }
+}
+
+/// Makes a process beside the calling one, whose parent is its parent too, and waits for it (clone3(2)).
+///
+/// # Safety
+/// The caller has no other threads: the child goes on with a copy of its memory.
+///
+/// # Errors
+/// That of clone3(2).
+pub unsafe fn fork_beside() -> io::Result<Fork> {
+    // SAFETY: as the caller says. The parent gets the signal that it gets for the calling process.
+    unsafe { clone(libc::CLONE_PIDFD | libc::CLONE_PARENT, None, 0) }
+}
+
+unsafe fn clone(flags: libc::c_int, cgroup: Option<&OwnedFd>, exit_signal: libc::c_int) -> io::Result<Fork> {
     let into = if cgroup.is_some() { INTO_CGROUP } else { 0 };
     let mut pidfd: libc::c_int = -1;
     let mut arguments = libc::clone_args {
@@ -65,7 +82,7 @@ pub unsafe fn fork(namespaces: Option<Namespaces>, cgroup: Option<&OwnedFd>) -> 
         pidfd: (&raw mut pidfd) as u64,
         child_tid: 0,
         parent_tid: 0,
-        exit_signal: u64::from(libc::SIGCHLD.cast_unsigned()),
+        exit_signal: u64::from(exit_signal.cast_unsigned()),
         stack: 0,
         stack_size: 0,
         tls: 0,
@@ -77,7 +94,7 @@ pub unsafe fn fork(namespaces: Option<Namespaces>, cgroup: Option<&OwnedFd>) -> 
     // kernel writes the pidfd's number where there is room for it.
     let pid = unsafe { libc::syscall(libc::SYS_clone3, &raw mut arguments, size_of::<libc::clone_args>()) };
     match i32::try_from(pid).unwrap_or(-1) {
-        -1 => Err(refused(io::Error::last_os_error())),
+        -1 => Err(io::Error::last_os_error()),
         0 => Ok(Fork::Child),
         // SAFETY: the kernel has just made it for us.
         pid => Ok(Fork::Parent(Child { pid, pidfd: unsafe { OwnedFd::from_raw_fd(pidfd) } })),

@@ -18,6 +18,9 @@ pub const SLICE: &str = "machine.slice";
 const UNITS: &str = "/org/freedesktop/systemd1/unit/";
 /// How much longer than the guest itself its unit may take to stop, for hooks and for the kill.
 const GRACE: Duration = Duration::from_secs(30);
+/// So many lines of a console are told in this time.
+const CONSOLE_LINES: u32 = 1000;
+const CONSOLE_INTERVAL: Duration = Duration::from_secs(10);
 /// Whom a guest does not outlive at a shutdown. Behind it are the network, mounts, the bus and guestd: each name here
 /// costs PID 1, and everybody who listens to it, two messages for every start and every stop of a guest.
 const TARGET: &str = "guests.target";
@@ -119,11 +122,25 @@ pub fn properties(launch: &Launch, mounts: &BTreeSet<PathBuf>) -> zbus::Result<P
         ("StandardError", output.into()),
     ];
     let mut owned = owned(values)?;
+    if unit.console {
+        owned.extend(console(&launch.guest)?);
+    }
     // Said in any case: systemd's own default is made for services.
     let tasks = (Resource::TasksMax, Resource::TasksMax.usual());
     let resources: Resources = std::iter::once(tasks).chain(unit.resources.iter()).collect();
     owned.extend(limits(&resources).map(|(name, value)| (name.to_owned(), value.into())));
     Ok(owned)
+}
+
+/// Lines of a console are told as guestd tells those of LXC containers, and as many of them.
+fn console(guest: &GuestName) -> zbus::Result<Properties> {
+    let fields = [format!("GUEST={guest}"), "GUEST_CONSOLE=1".to_owned()].map(String::into_bytes).to_vec();
+    owned(vec![
+        ("SyslogIdentifier", format!("guest-{guest}").into()),
+        ("LogExtraFields", fields.into()),
+        ("LogRateLimitIntervalUSec", micros(CONSOLE_INTERVAL).into()),
+        ("LogRateLimitBurst", CONSOLE_LINES.into()),
+    ])
 }
 
 /// Properties as they are sent.

@@ -7,7 +7,7 @@ const DOWN: &str = "f6de626329794fbdbc4e80e88cb98c73";
 const FAILED: &str = "b1a6abce7c14446bae0eefbc4803fe90";
 
 /// Fills the journal's socket until it takes no more from anybody: each sender has a limit as well.
-const FILL: &str = r#"timeout 10 perl -MSocket -e '
+pub const FILL: &str = r#"timeout 10 perl -MSocket -e '
     my $to = sockaddr_un("/run/systemd/journal/socket");
     for (1..8) {
         socket(my $from, AF_UNIX, SOCK_DGRAM, 0) or die $!;

@@ -21,7 +21,7 @@ fn boot(names: &[&str], prepare: impl FnOnce(&Path)) -> Machine {
 impl Machine {
     /// Waits until machined has a guest with its unit and with the init that it has now.
     #[track_caller]
-    fn has_machine(&self, guest: &str) {
+    pub fn has_machine(&self, guest: &str) {
         let wanted = format!("Leader={}|Service=guestd|Unit=guest-{guest}.service|", self.init(guest));
         let shown = format!("machinectl show {guest} -p Unit -p Leader -p Service | sort | tr '\\n' '|'");
         self.wait(&wanted, &format!("[ \"$({shown})\" = '{wanted}' ]"));

@@ -3,6 +3,8 @@
 
 #[path = "../bus/mod.rs"]
 mod bus;
+#[path = "../busybox/mod.rs"]
+mod busybox;
 #[path = "../debian/mod.rs"]
 mod debian;
 #[path = "../executable/mod.rs"]
@@ -15,6 +17,7 @@ mod crash;
 mod hooks;
 mod journal;
 mod machined;
+mod native;
 mod network;
 mod package;
 mod people;

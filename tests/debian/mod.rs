@@ -11,6 +11,8 @@ use std::{
 
 use serde_json::Value;
 
+use super::busybox;
+
 /// The guests of most hosts: a database, two that come after it, and one that nobody starts at the boot.
 pub const HOST: [&[&str]; 4] = [
     &["db", "lxc.start.auto = 1", "lxc.group = onboot", "lxc.start.order = 100", "lxc.start.delay = 1"],
@@ -117,6 +119,21 @@ pub fn guests(root: &Path, guests: &[&[&str]]) {
         let config = lxcpath.join(name).join("config");
         let text = fs::read_to_string(&config).expect("a config");
         fs::write(&config, text.replace(&root.display().to_string(), "")).expect("a config");
+    }
+}
+
+/// Where the root is that native guests share.
+pub const NATIVE_ROOT: &str = "/srv/native";
+
+/// Defines native guests below a root: each with its name and what its file says beside where its root is.
+pub fn natives(root: &Path, guests: &[(&str, &str)]) {
+    let shared = root.join(NATIVE_ROOT.trim_start_matches('/'));
+    if !shared.exists() {
+        busybox::make_root(&shared);
+    }
+    for (name, lines) in guests {
+        let text = format!("engine = \"native\"\nroot = \"{NATIVE_ROOT}\"\n{lines}");
+        write(root, &format!("etc/guestd/guests/{name}.toml"), &text);
     }
 }
 

@@ -2,6 +2,10 @@
 // Support functions of tests fail by panicking, as tests do.
 #![allow(clippy::unwrap_used)]
 
+#[path = "../busybox/mod.rs"]
+mod busybox;
+#[path = "../debian/mod.rs"]
+mod debian;
 #[path = "../native_host/mod.rs"]
 mod native_host;
 
@@ -10,3 +14,4 @@ mod isolation;
 mod life;
 mod network;
 mod settings;
+mod systems;

@@ -9,7 +9,6 @@ pub mod executable;
 
 use std::{
     fs,
-    os::unix::fs::symlink,
     path::{Path, PathBuf},
     process::{Command, Output},
     sync::{
@@ -36,6 +35,8 @@ use tokio::{
     time::timeout,
 };
 
+use super::busybox;
+
 /// Whatever a test waits for happens within this time, or never.
 pub const SOON: Duration = Duration::from_secs(10);
 /// The monitor as it was built.
@@ -56,7 +57,7 @@ impl Bench {
     pub fn new() -> Self {
         assert!(nix::unistd::geteuid().is_root(), "native guests need root");
         let folder = tempfile::Builder::new().prefix("guestd-native-").tempdir().unwrap();
-        make_root(&folder.path().join("root"));
+        busybox::make_root(&folder.path().join("root"));
         fs::create_dir(folder.path().join("run")).unwrap();
         let text = "echo \"$*\" >> \"$2/asked\"; exit \"$(cat \"$2/decision\" 2>/dev/null || echo 0)\"";
         executable::script(&folder.path().join("helper"), text);
@@ -201,21 +202,6 @@ impl Drop for Bench {
 /// An init that is a line for the shell.
 pub fn shell(line: &str) -> InitProgram {
     InitProgram::Exec(["/bin/sh", "-c", line].map(str::to_owned).to_vec())
-}
-
-/// Makes a root with a statically linked busybox and nothing else.
-pub fn make_root(root: &Path) {
-    for folder in ["bin", "sbin", "etc", "proc", "sys", "dev", "tmp", "run", "root"] {
-        fs::create_dir_all(root.join(folder)).unwrap();
-    }
-    fs::copy("/bin/busybox", root.join("bin/busybox")).expect("busybox-static is installed");
-    let list = Command::new("/bin/busybox").arg("--list").output().unwrap().stdout;
-    for name in String::from_utf8(list).unwrap().lines().filter(|name| !matches!(*name, "busybox" | "init")) {
-        symlink("busybox", root.join("bin").join(name)).unwrap();
-    }
-    symlink("../bin/busybox", root.join("sbin/init")).unwrap();
-    fs::write(root.join("etc/inittab"), "::sysinit:/bin/echo up\n::respawn:/bin/sleep 1000\n").unwrap();
-    fs::write(root.join("etc/passwd"), "root:x:0:0:root:/root:/bin/sh\n").unwrap();
 }
 
 /// Waits until something holds.

@@ -2,9 +2,12 @@
 //! reboot, a real power cut.
 
 mod agent;
+#[path = "../busybox/mod.rs"]
+mod busybox;
 #[path = "../debian/mod.rs"]
 mod debian;
 mod machine;
 
 mod boot;
+mod native;
 mod power;

@@ -123,7 +123,7 @@ pub enum Command {
         name: String,
         /// What stops it where guestd does not run.
         #[arg(last = true)]
-        by_lxc: Vec<OsString>,
+        otherwise: Vec<OsString>,
     },
     /// Lead a session in a guest.
     #[command(hide = true)]

@@ -54,7 +54,7 @@ pub async fn run(arguments: &Guestctl) -> Result<GuestctlExit, Error> {
         Command::Cancel { job } => cancel::run(*job, json).await,
         Command::Reload => reload::run(json).await,
         Command::Completions { shell } => generate::completions(*shell),
-        Command::UnitStop { name, by_lxc } => unit_stop::run(name, by_lxc).await,
+        Command::UnitStop { name, otherwise } => unit_stop::run(name, otherwise).await,
         Command::Generate { folder } => generate::files(folder),
         // What operates on guests was taken above.
         _ => Ok(GuestctlExit::Usage),

@@ -1,6 +1,6 @@
 //! `guestctl unit-stop`: what a guest's unit runs when somebody stops the unit.
 
-use std::{ffi::OsString, os::unix::process::CommandExt, process::Command, time::Duration};
+use std::{ffi::OsString, os::unix::process::CommandExt, path::Path, process::Command, time::Duration};
 
 use zbus::fdo::DBusProxy;
 
@@ -18,21 +18,22 @@ use crate::{
 
 const PROGRAM: &str = "guestctl";
 
-/// Has guestd stop a guest; LXC itself stops it where guestd is gone. Does nothing when the unit's main process has
+/// Has guestd stop a guest; where guestd is gone, the program of its engine does. Does nothing when the unit's main process has
 /// ended already: then systemd runs this as well, without `MAINPID` (systemd.exec(5)), and the guest may be about to be
 /// started again.
-pub(super) async fn run(name: &str, by_lxc: &[OsString]) -> Result<GuestctlExit, Error> {
+pub(super) async fn run(name: &str, otherwise: &[OsString]) -> Result<GuestctlExit, Error> {
     if std::env::var_os("MAINPID").is_none_or(|pid| pid.is_empty()) {
         return Ok(GuestctlExit::Done);
     }
+    let Some((program, arguments)) = otherwise.split_first() else { return Ok(GuestctlExit::Failed) };
+    let by = Path::new(program).file_name().unwrap_or(program).display();
     match by_guestd(name).await {
         Ok(true) => return Ok(GuestctlExit::Done),
-        Ok(false) => tell(PROGRAM, &format!("{name}: guestd does not run; LXC stops it")),
-        Err(error) => tell(PROGRAM, &format!("{name}: guestd could not stop it; LXC does: {error}")),
+        Ok(false) => tell(PROGRAM, &format!("{name}: guestd does not run; {by} stops it")),
+        Err(error) => tell(PROGRAM, &format!("{name}: guestd could not stop it; {by} does: {error}")),
     }
-    let Some((program, arguments)) = by_lxc.split_first() else { return Ok(GuestctlExit::Failed) };
     let source = Command::new(program).args(arguments).exec();
-    Err(Error::Setup { operation: "run lxc-stop", source })
+    Err(Error::Setup { operation: "run what stops it", source })
 }
 
 /// Whether guestd has stopped it. One that does not run is left alone: its start would have to wait for the stop of
@@ -45,7 +46,7 @@ async fn by_guestd(name: &str) -> Result<bool, Error> {
         return Ok(false);
     }
     let path = bus.operate(Verb::Stop, name, &Options::new()).await?;
-    // LXC does it at once where guestd does not.
+    // It is stopped otherwise at once where guestd does not.
     let job = job::follow(&bus, &path, Duration::ZERO, |_| {}).await?;
     Ok(job.state == JobState::Done)
 }

@@ -114,7 +114,6 @@ pub fn execute(spec: &Spec, argv: &[String], link: Option<&Link>) -> RunError {
     if let Err(error) = member {
         return error;
     }
-    reset_signals();
     // SAFETY: it takes numbers; every file but the first three is closed by the execution.
     unsafe { libc::close_range(3, libc::c_uint::MAX, libc::CLOSE_RANGE_CLOEXEC.cast_signed()) };
     execute_program(argv, &environment(spec).collect::<Vec<_>>())
@@ -133,6 +132,7 @@ pub fn execute_program(argv: &[String], variables: &[(&str, String)]) -> RunErro
         return RunError::Configuration("its command is empty".into());
     };
     let path = variables.iter().find(|(name, _)| *name == "PATH").map_or(PATH, |(_, path)| path);
+    reset_signals();
     let mut failure = Errno::ENOENT;
     for candidate in candidates(program, path) {
         match nix::unistd::execve(&candidate, &words, &pairs) {

@@ -34,6 +34,7 @@ pub fn run(spec: &Spec, argv: &[String], link: Link) -> i32 {
             reap(child.pid)
         }
         Err(error) => {
+            let error = namespace::refused(error);
             let _ = link.send(&[&[word::FAILED], error.to_string().as_bytes()].concat(), &[]);
             1
         }
