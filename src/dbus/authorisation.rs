@@ -41,6 +41,8 @@ pub enum Permission {
     Manage,
     /// Run programs in them, and use their consoles.
     Attach,
+    /// Report what guests asked for themselves.
+    Helper,
     /// Read settings and guests again.
     Reload,
 }
@@ -55,6 +57,7 @@ impl Permission {
             Self::Freeze => "org.guestd1.freeze",
             Self::Manage => "org.guestd1.manage",
             Self::Attach => "org.guestd1.attach",
+            Self::Helper => "org.guestd1.helper",
             Self::Reload => "org.guestd1.reload",
         }
     }

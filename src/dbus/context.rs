@@ -18,7 +18,8 @@ use super::{
     path,
 };
 use crate::{
-    daemon::handle::{Handle, Outlook, Rejection, SessionEnd},
+    daemon::handle::{Handle, HelperRequest, Outlook, Rejection, SessionEnd},
+    helper::wire::{Answer, Event},
     model::{
         GuestName, JobId, Usage, Verb,
         name::shown,
@@ -187,6 +188,15 @@ impl Context {
                 Err(error) => error.into(),
             }),
         }
+    }
+
+    /// Hands over what a guest asked for itself, once that is authorised, as the helper socket does for root.
+    ///
+    /// # Errors
+    /// [`Error`] says why it was not taken.
+    pub async fn report(&self, call: Call<'_>, guest: GuestName, event: Event) -> Result<Answer, Error> {
+        self.permit(call, Permission::Helper, Target::One(&guest)).await?;
+        Ok(self.handle.helper(HelperRequest { guest, event }).await?)
     }
 
     /// What these guests use, or all of them where none are named. Reading is free.

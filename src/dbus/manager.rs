@@ -14,7 +14,7 @@ use super::{
     context::Context,
     describe::{Counts, Host},
     errors::Error,
-    options::{BulkRequest, GuestRequest, Options},
+    options::{self, BulkRequest, GuestRequest, Options},
     path, value,
 };
 use crate::model::{Verb, status::Snapshot};
@@ -276,6 +276,20 @@ impl ManagerObject {
 
     #[zbus(signal)]
     async fn attached(emitter: &SignalEmitter<'_>, guest: &str) -> zbus::Result<()>;
+
+    #[zbus(out_args("decision", "reason"))]
+    async fn report(
+        &self,
+        name: &str,
+        event: &str,
+        #[zbus(header)] header: Header<'_>,
+        #[zbus(connection)] connection: &Connection,
+    ) -> Result<(&'static str, String), Error> {
+        let guest = self.context.guest(name)?;
+        let event = options::event(event)?;
+        let answer = self.context.report(Call { header: &header, connection }, guest, event).await?;
+        Ok((answer.decision.as_str(), value::text(&answer.reason)))
+    }
 
     #[zbus(out_args("usage"))]
     async fn usage(&self, guests: Vec<String>) -> Result<HashMap<String, attach::Numbers>, Error> {

@@ -7,6 +7,7 @@ use zbus::{OwnedVariant, Variant};
 use super::errors::Error;
 use crate::{
     daemon::handle::{Selection, StopWait},
+    helper::wire::Event,
     model::{Action, GroupName, HoldWish, Timestamp, Verb, name::shown},
 };
 
@@ -166,6 +167,16 @@ fn reason(key: &str, value: &Variant<'_>) -> Result<String, Error> {
         )));
     }
     Ok(text.to_owned())
+}
+
+/// What a guest asked for itself.
+///
+/// # Errors
+/// [`Error::InvalidArgument`] names the words that are known.
+pub fn event(word: &str) -> Result<Event, Error> {
+    Event::parse(word).ok_or_else(|| {
+        invalid(format!("event \"{}\" is unknown; known: reboot, halt, poweroff, stop", shown(word)))
+    })
 }
 
 pub(super) fn unknown(key: &str, known: &str) -> Error {

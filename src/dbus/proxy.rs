@@ -101,6 +101,10 @@ pub trait Manager {
     /// A session of this client has begun in the guest.
     #[zbus(signal)]
     fn attached(&self, guest: &str) -> Result<(), Error>;
+    /// Reports that a guest asked for something itself: `reboot`, `halt`, `poweroff` or `stop`. The decision, `restart`, `stop`
+    /// or `ignore`, and why.
+    #[zbus(allow_interactive_auth)]
+    fn report(&self, name: &str, event: &str) -> Result<(String, String), Error>;
     /// What these guests use, or all that run: `memory`, `memory-limit` and `tasks`, and `cpu` in microseconds.
     fn usage(&self, guests: &[&str]) -> Result<HashMap<String, HashMap<String, OwnedVariant>>, Error>;
     /// Reads settings and guests again.

@@ -9,6 +9,7 @@ use std::{
 
 use guestd::{
     daemon::handle::{Command, Handle, Outlook, PlannedStep, Rejection, StopWait},
+    helper::wire::{Answer, Decision, Event},
     model::{
         Auto, Diagnostic, EngineKind, GroupName, GuestName, Hold, HoldWish, JobId, JobState, Order, Origin,
         Owner, Timestamp, Verb,
@@ -62,6 +63,8 @@ pub enum Asked {
     Autostart(String),
     /// A request about one guest.
     Operate(Verb, GuestName, StopWait, HoldWish),
+    /// What a guest asked for itself.
+    Helper(GuestName, Event),
     /// A cancelled job.
     Cancel(JobId),
     /// A reload.
@@ -158,9 +161,12 @@ async fn answer(
                 find(&snapshots, guest("reloaded", &[]));
                 reply.send(snapshots.borrow().daemon.diagnostics.clone()).unwrap();
             }
-            Command::Spooled | Command::Helper { .. } => {
-                unreachable!("helper requests do not come over D-Bus")
+            Command::Helper { request, reply } => {
+                note(Asked::Helper(request.guest, request.event));
+                let (decision, reason) = (Decision::Restart, "reboots are carried out".to_owned());
+                reply.send(Answer { decision, reason, anew: false }).unwrap();
             }
+            Command::Spooled => unreachable!("spooled requests do not come over D-Bus"),
         }
     }
 }

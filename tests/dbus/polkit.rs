@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use futures_util::StreamExt;
-use guestd::{dbus::proxy::ManagerProxy, model::Verb};
+use guestd::{dbus::proxy::ManagerProxy, helper::wire::Event, model::Verb};
 use tokio::time::timeout;
 use zbus::connection::Builder;
 
@@ -57,6 +57,7 @@ async fn a_rule_tells_guests_apart_by_their_groups() {
         (&["Kill", "sa{sv}", "web-1", "0"], "stop"),
         (&["Thaw", "sa{sv}", "web-1", "0"], "freeze"),
         (&["Hold", "sa{sv}", "web-1", "0"], "manage"),
+        (&["Report", "ss", "web-1", "reboot"], "helper"),
         (&["Reload"], "reload"),
     ] {
         let text = refusal(&host.call(NOBODY, arguments).await);
@@ -70,4 +71,14 @@ async fn a_rule_tells_guests_apart_by_their_groups() {
     let text = refusal(&host.busctl(NOBODY, &cancel).await);
     assert!(text.contains("guest db: not authorised for org.guestd1.reboot"), "{text}");
     answer(&host.busctl(0, &cancel).await);
+}
+
+#[tokio::test]
+async fn root_reports_what_a_guest_asked_for_itself() {
+    let host = Host::start().await;
+    let said = answer(&host.call(0, &["Report", "ss", "db", "restart"]).await);
+    assert_eq!(said.trim(), "ss \"restart\" \"reboots are carried out\"");
+    assert_eq!(host.manager.asked().last(), Some(&Asked::Helper(name("db"), Event::Reboot)));
+    let text = refusal(&host.call(0, &["Report", "ss", "db", "sleep"]).await);
+    assert!(text.contains("event \"sleep\" is unknown; known: reboot, halt, poweroff, stop"), "{text}");
 }
