@@ -4,11 +4,7 @@
 //! reboot by what guestd decides, and lives exactly as long as the guest. It needs no guestd to be there: what it is told lies in a
 //! file (`spec`), and what came of it too. guestd finds it by its socket (`control`).
 //!
-//! It is no OCI runtime of others: `libcontainer` 0.7 cannot show files by other ids, sets priorities inside the user namespace,
-//! where they are refused, mounts cgroups of v1 writable, joins neither cgroup2 nor systemd's hierarchy on hybrid hosts, and leaves
-//! a living init behind when it is killed. It takes 21 ms to the first instruction of an init, where this takes 3 to 4, and
-//! 0.47 MB of memory for each guest. What such a runtime brings and this must: mounts are made by file descriptors, in a chroot of
-//! the guest's root; the guest's process dies with its monitor from its first instruction on.
+//! Why it is no OCI runtime of others is told in ARCHITECTURE.md, "A native guest".
 
 use std::{
     env,
