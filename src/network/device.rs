@@ -241,7 +241,15 @@ async fn shape_as_before(host: &Rtnl, device: &Device, seen: &Seen) -> Result<()
             host.set_up(seen.index, false).await?;
             is_up = false;
         }
-        host.change(message).await?;
+        let changed = host.change(message.clone()).await;
+        match changed {
+            // udev may have seen it under the name of then, and have given it its own as a further one.
+            Err(word) if word.is(Errno::EEXIST) => {
+                host.take_name(seen.index, device.name.as_str()).await.map_err(|_| word)?;
+                host.change(message).await?;
+            }
+            changed => changed?,
+        }
     }
     if is_up != device.up {
         host.set_up(seen.index, device.up).await?;

@@ -114,6 +114,12 @@ impl Rtnl {
         }
     }
 
+    /// Takes a further name from an interface. The kernel refuses it for a name that is another's.
+    pub async fn take_name(&self, index: u32, name: &str) -> Result<(), Word> {
+        passed()?;
+        answer(self.0.link().property_del(index).alt_ifname(&[name]).execute()).await
+    }
+
     /// Brings an interface up or down.
     pub async fn set_up(&self, index: u32, is_up: bool) -> Result<(), Word> {
         let link = LinkUnspec::new_with_index(index);

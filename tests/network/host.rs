@@ -36,6 +36,11 @@ impl Host {
         Self { dir: tempfile::tempdir().unwrap() }
     }
 
+    /// The machine itself, with its own namespace.
+    pub fn of_the_machine() -> Self {
+        Self { dir: tempfile::tempdir().unwrap() }
+    }
+
     /// A bridge with a hardware address of its own and one port, up.
     pub fn bridge(&self, name: &str) {
         ip(&format!("link add {name} address 02:00:00:00:00:01 type bridge"));

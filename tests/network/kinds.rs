@@ -262,6 +262,7 @@ fn a_device_goes_into_the_guest_and_comes_back_as_it_was() {
     // A guest may rename what it has, and give it another address; and somebody on the host may take its name there.
     guest.run("ip link set eth0 down");
     guest.run("ip link set eth0 address 02:00:5e:10:00:0a name stolen");
+    guest.run("ip link property add dev stolen altname eth9");
     guest.undo();
     wait_for(&before, "after undoing");
 }

@@ -6,6 +6,7 @@ mod errors;
 // Only a debug build lets steps fail.
 #[cfg(debug_assertions)]
 mod faults;
+mod hardware;
 mod host;
 mod kinds;
 #[cfg(debug_assertions)]

@@ -10,4 +10,5 @@ mod machine;
 
 mod boot;
 mod native;
+mod network;
 mod power;
