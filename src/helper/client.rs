@@ -44,7 +44,7 @@ Usage: guest-helper [--runtime-dir DIR] --guest NAME EVENT
        guest-helper [--runtime-dir DIR] vshelper EVENT XID
        vshelper EVENT XID
 
-Events of a guest: reboot (or restart), halt, poweroff, stop.
+Events of a guest: reboot (or restart), declined, halt, poweroff, stop.
 Events of vshelper: restart, halt, poweroff, swsusp, oom, startup, shutdown, netup, netdown.
 
 Options:

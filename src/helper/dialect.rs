@@ -283,7 +283,7 @@ fn plain(events: &[&str], options: Options) -> Result<Call, UsageError> {
     };
     let event = Event::parse(word).ok_or_else(|| UsageError::UnknownEvent {
         shown: shown(word),
-        known: "reboot, restart, halt, poweroff or stop",
+        known: "reboot, restart, declined, halt, poweroff or stop",
     })?;
     let about = About::Guest { guest, event };
     Ok(Call::Report(Report { dialect: Dialect::Plain, runtime_dir: options.runtime_dir, about }))
