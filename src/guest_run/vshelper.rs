@@ -65,7 +65,7 @@ pub fn tell(spec: &Spec, what: Happening, away: Option<&Away>) {
                 say(&format!("{program}, told {word}, ended with {how}"));
             }
             Ok(_) => {}
-            Err(error) => eprintln!("cannot run {program}: {error}"),
+            Err(error) => say(&format!("cannot run {program}: {error}")),
         }
     }
 }

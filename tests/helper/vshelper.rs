@@ -256,6 +256,7 @@ fn what_is_said_is_dated_and_goes_to_the_log() {
     host.monitored("web", &["restart", "40001"]);
     assert!(host.log().contains("web/apps/vshelper/restart is not there"), "{}", host.log());
 
+    host.remove("web/apps/vshelper/halt");
     let mut by_a_person = host.command(&["halt", "40001"]);
     let terminal = nix::pty::openpty(None, None).unwrap();
     let output = by_a_person.stdin(File::from(terminal.slave)).output().unwrap();
