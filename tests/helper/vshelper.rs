@@ -129,6 +129,8 @@ fn a_guest_is_found_by_its_context_and_guestd_is_told() {
                 ran.said
             );
         }
+        let told = [Event::Reboot, Event::Halt, Event::Poweroff, Event::Stop];
+        assert_eq!(daemon.asked(&name(guest)), told, "each once");
         for event in ["swsusp", "oom", "startup"] {
             let ran = host.call(&[event, &context.to_string()]);
             assert_eq!(ran.status, 0, "{guest} {event}: {}", ran.said);
