@@ -27,7 +27,7 @@ UNITS    = guestd.service autostart.service autostart@.service guests-shutdown.s
 SYSTEMD = $(shell systemctl --version 2>/dev/null | sed -n '1s/^systemd \([0-9]*\).*/\1/p')
 RELOAD ?= $(if $(shell [ "0$(SYSTEMD)" -ge 253 ] && echo yes),notify-reload,notify)
 # Written pages, and what else they are found under.
-MAN8      = guestd.8 guest-helper.8 guest-run.8 autostart.service.8 guest@.service.8
+MAN8      = guestd.8 guest-helper.8 guest-run.8 vshelper.8 autostart.service.8 guest@.service.8
 MAN5      = guestd.toml.5 guestd-vserver.5 org.guestd1.5
 MAN8LINKS = guestd.service.8 autostart@.service.8 guests-shutdown.service.8
 DOCDIR   = $(DESTDIR)$(PREFIX)/share/doc/guestd

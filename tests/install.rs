@@ -9,13 +9,14 @@ use std::{
 };
 
 /// Some of what is installed with the prefix /opt.
-const INSTALLED: [&str; 18] = [
+const INSTALLED: [&str; 19] = [
     "opt/sbin/guestd",
     "opt/bin/autostart",
     "opt/bin/guestctl",
     "opt/lib/guestd/guest-helper",
     "opt/lib/guestd/guest-run",
     "opt/share/man/man8/autostart.8",
+    "opt/share/man/man8/vshelper.8",
     "opt/share/man/man1/guestctl-stop.1",
     "opt/share/man/man5/org.guestd1.5",
     "opt/share/man/man5/guestd-vserver.5",
@@ -49,6 +50,24 @@ fn built(target: &Path) {
         let name = Path::new(program).file_name().expect("a name");
         executable::copy(program, &target.join("release").join(name));
     }
+}
+
+#[test]
+fn the_package_of_vshelper_links_it_and_tells_kernels_that_know_it() {
+    let source = Path::new(env!("CARGO_MANIFEST_DIR"));
+    let read = |path: &str| fs::read_to_string(source.join(path)).expect(path);
+    assert_eq!(read("debian/guestd-vshelper.links"), "usr/lib/guestd/guest-helper sbin/vshelper\n");
+    let listed = read("debian/guestd-vshelper.install");
+    let [path, "usr/lib/sysctl.d"] = listed.split_whitespace().collect::<Vec<_>>()[..] else {
+        panic!("{listed}")
+    };
+    let lines = read(path);
+    let settings: Vec<_> = lines.lines().filter(|line| !line.starts_with('#')).collect();
+    assert_eq!(settings, ["-kernel.vshelper = /sbin/vshelper"]);
+    // It is what reads the file at the boot; this kernel has no such setting, or has that one.
+    let sysctl =
+        Command::new("/lib/systemd/systemd-sysctl").arg(source.join(path)).output().expect("systemd");
+    assert!(sysctl.status.success() && sysctl.stderr.is_empty(), "{sysctl:?}");
 }
 
 #[test]

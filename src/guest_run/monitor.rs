@@ -28,11 +28,9 @@ use super::{
     spec::{Ended, FILE_MAX, Outcome, Place, Spec, Told},
     steps::{self, Stage},
     trouble::{Doing, Run, RunError},
+    vshelper::{self, Happening},
 };
-use crate::{
-    helper::record,
-    model::{WaitStatus, native::Helper},
-};
+use crate::{helper::record, model::WaitStatus};
 
 /// SIGKILL.
 const SIGKILL: i32 = 9;
@@ -145,6 +143,7 @@ impl Monitor {
             Err(error) => {
                 let _ = steps::signal(&launched.init, SIGKILL);
                 reap(&launched.init);
+                vshelper::tell(spec, Happening::Shutdown, course.away.as_ref());
                 return Err(error);
             }
         };
@@ -156,6 +155,10 @@ impl Monitor {
             true => Next::End,
             false => decide(spec, status, course.away.as_ref()),
         };
+        if out_of_memory {
+            vshelper::tell(spec, Happening::Oom, course.away.as_ref());
+        }
+        vshelper::tell(spec, Happening::Shutdown, course.away.as_ref());
         // That one fails is told, and changes nothing of how it ended.
         let _ = self.stage(course, None).carry_out(&lifecycle.ended);
         Ok((ended, next))
@@ -169,6 +172,7 @@ impl Monitor {
         if let Some(started) = self.started.take() {
             started();
         }
+        vshelper::tell(course.spec, Happening::Startup, course.away.as_ref());
         let after = &course.spec.native.lifecycle.after;
         self.stage(course, Some(init)).carry_out(after)?;
         let terminal = terminal.try_clone().doing("read its console")?;
@@ -284,30 +288,34 @@ pub fn read(place: &Place) -> Run<Spec> {
 
 /// Asks what follows the end of an init. Only a reboot can be followed by another run; a halt is told, and is one.
 fn decide(spec: &Spec, status: WaitStatus, away: Option<&Away>) -> Next {
-    let event = match status {
-        status if status.is_reboot() => "reboot",
-        status if status.is_halt() => "halt",
-        _ => return Next::End,
-    };
-    let mut command = match &spec.native.helper {
-        Helper::Guestd => {
-            let Some((program, arguments)) = spec.helper.split_first() else { return Next::Again };
-            let mut command = Command::new(program);
-            command.args(arguments).arg(event).env_clear();
-            command
-        }
-        Helper::Vshelper { program, context, .. } => {
-            super::vshelper::command(spec, program.as_deref(), *context, event)
-        }
-    };
-    network::on_host(&mut command, away);
-    let status = command.stdin(Stdio::null()).status();
     match status {
-        Ok(status) if event == "reboot" && status.code() != Some(1) => Next::Again,
-        Err(error) if event == "reboot" => {
-            say(&format!("cannot ask what is to become of its reboot: {error}; it starts again"));
-            Next::Again
+        // Whatever its own helper is, guestd has the last word, and counts.
+        status if status.is_reboot() && vshelper::agrees(spec, away) => ask(spec, "reboot", away),
+        status if status.is_reboot() => {
+            ask(spec, "declined", away);
+            Next::End
+        }
+        status if status.is_halt() => {
+            vshelper::tell(spec, Happening::Halt, away);
+            ask(spec, "halt", away);
+            Next::End
         }
         _ => Next::End,
+    }
+}
+
+/// Tells guestd; what it makes of a reboot.
+fn ask(spec: &Spec, event: &str, away: Option<&Away>) -> Next {
+    let Some((program, arguments)) = spec.helper.split_first() else { return Next::Again };
+    let mut command = Command::new(program);
+    command.args(arguments).arg(event).env_clear();
+    network::on_host(&mut command, away);
+    match command.stdin(Stdio::null()).status() {
+        Ok(status) if status.code() == Some(1) => Next::End,
+        Ok(_) => Next::Again,
+        Err(error) => {
+            say(&format!("cannot tell guestd of its {event}: {error}"));
+            Next::Again
+        }
     }
 }

@@ -22,6 +22,7 @@ use super::{
     policy::{self, StoredPolicy, Verdict},
     script,
     spool::{self, Spooled},
+    vshelper,
     wire::{About, Answer, Decision, Event, Reply, Request},
 };
 use crate::{
@@ -41,15 +42,16 @@ Reports what a guest did to guestd, and exits with guestd's decision.
 
 Usage: guest-helper [--runtime-dir DIR] --guest NAME EVENT
        guest-helper [--runtime-dir DIR] lxc-hook [NAME SECTION TYPE]
-       guest-helper [--runtime-dir DIR] vshelper EVENT XID
+       guest-helper [--runtime-dir DIR] [--vservers DIR] vshelper EVENT XID
        vshelper EVENT XID
 
-Events of a guest: reboot (or restart), halt, poweroff, stop.
+Events of a guest: reboot (or restart), declined, halt, poweroff, stop.
 Events of vshelper: restart, halt, poweroff, swsusp, oom, startup, shutdown, netup, netdown.
 
 Options:
       --guest NAME        the guest
       --runtime-dir DIR   guestd's runtime directory (/run/guestd)
+      --vservers DIR      where util-vserver's guests are (/etc/vservers)
   -h, --help              show this help
   -V, --version           show the version
 
@@ -60,7 +62,7 @@ guest's reboot and 0 does not; as vshelper 0 handled, 1 not.
 /// The whole program.
 pub fn main() -> ExitCode {
     let started = Instant::now();
-    umask(Mode::from_bits_truncate(0o077));
+    let mask = umask(Mode::from_bits_truncate(0o077));
     let mut words = std::env::args_os();
     let line = CommandLine {
         program: words.next().unwrap_or_default(),
@@ -79,6 +81,7 @@ pub fn main() -> ExitCode {
             say(&in_words(&report.about, &outcome));
             ExitCode::from(report.status(&outcome))
         }
+        Ok(Call::Vshelper(called)) => ExitCode::from(vshelper::run(&called, started, mask)),
         Err(misuse) => {
             say(&in_full(&misuse.error));
             ExitCode::from(misuse.dialect.misuse_status())
@@ -95,12 +98,18 @@ fn show(text: &str) -> ExitCode {
 
 /// One line on standard error. That nobody reads it must change nothing, so this never panics, unlike `eprintln!`.
 fn say(line: &str) {
-    let printable: String = line.chars().map(|c| if c.is_control() { '?' } else { c }).collect();
-    // In one piece: LXC's log takes what one read gives it as one line.
-    let _ = std::io::stderr().write_all(format!("guest-helper: {printable}\n").as_bytes());
+    write_line("guest-helper", line);
 }
 
-fn in_words(about: &About, outcome: &Outcome) -> String {
+/// The same, by whoever says it.
+pub(super) fn write_line(who: &str, line: &str) {
+    let printable: String = line.chars().map(|c| if c.is_control() { '?' } else { c }).collect();
+    // In one piece: LXC's log takes what one read gives it as one line.
+    let _ = std::io::stderr().write_all(format!("{who}: {printable}\n").as_bytes());
+}
+
+/// What became of a report, for people.
+pub(super) fn in_words(about: &About, outcome: &Outcome) -> String {
     let subject = match about {
         About::Guest { guest, event } => format!("{} of {guest}", event.as_str()),
         About::Context { id, event, .. } => format!("{} of context {id}", event.as_str()),
@@ -115,7 +124,7 @@ fn in_words(about: &About, outcome: &Outcome) -> String {
 }
 
 /// Asks the daemon, and decides in its place if it is silent.
-fn report_to_daemon(report: &Report, started: Instant) -> Outcome {
+pub(super) fn report_to_daemon(report: &Report, started: Instant) -> Outcome {
     let policy = match &report.about {
         About::Guest { guest, .. } => stored_policy(&report.runtime_dir, guest),
         About::Context { .. } => None,

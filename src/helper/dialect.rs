@@ -9,7 +9,10 @@ use std::{
     path::{Path, PathBuf},
 };
 
-use super::wire::{About, Answer, ContextEvent, Decision, Environment, Event};
+use super::{
+    vshelper::called::Called,
+    wire::{About, Answer, ContextEvent, Decision, Event},
+};
 use crate::model::{GuestName, NameError, name::shown};
 
 /// Where guestd keeps its runtime directory unless told otherwise.
@@ -48,6 +51,8 @@ pub enum Call {
     Nothing(&'static str),
     /// Report something.
     Report(Report),
+    /// Act as vshelper.
+    Vshelper(Called),
 }
 
 /// Something to report.
@@ -82,9 +87,11 @@ pub enum UsageError {
         /// Which.
         option: &'static str,
     },
-    /// The runtime directory is relative: a hook's working directory can be anything.
-    #[error("--runtime-dir needs an absolute path, not \"{shown}\"")]
-    RelativeRuntimeDir {
+    /// A folder is relative: a hook's working directory can be anything.
+    #[error("{option} needs an absolute path, not \"{shown}\"")]
+    Relative {
+        /// Which option.
+        option: &'static str,
         /// The beginning of it.
         shown: String,
     },
@@ -183,7 +190,12 @@ impl Report {
             (Dialect::Plain, Outcome::UnknownId(_) | Outcome::Failed(_)) => 2,
             (Dialect::Vshelper, Outcome::Answered(_)) => 0,
             (Dialect::Vshelper, Outcome::UnknownId(_) | Outcome::Failed(_)) => {
-                u8::from(!matches!(self.about, About::Context { event: ContextEvent::Shutdown, .. }))
+                let is_gone = matches!(
+                    self.about,
+                    About::Context { event: ContextEvent::Shutdown, .. }
+                        | About::Guest { event: Event::Stop, .. }
+                );
+                u8::from(!is_gone)
             }
         }
     }
@@ -203,7 +215,7 @@ fn called_as_vshelper(line: &CommandLine) -> bool {
 /// [`Misuse`] with what is wrong.
 pub fn parse(line: &CommandLine) -> Result<Call, Misuse> {
     let misuse = |error| Misuse { dialect: Dialect::of(line), error };
-    let mut options = Options { runtime_dir: RUNTIME_DIR.into(), guest: None };
+    let mut options = Options::default();
     let mut words = line.arguments.as_slice();
     let mut events = Vec::new();
     while let [first, rest @ ..] = words {
@@ -214,21 +226,24 @@ pub fn parse(line: &CommandLine) -> Result<Call, Misuse> {
             "-V" | "--version" => return Ok(Call::Version),
             _ if word.starts_with('-') => words = options.take(word, first, rest).map_err(misuse)?,
             _ if called_as_vshelper(line) => {
-                return vshelper(&line.arguments[line.arguments.len() - rest.len() - 1..], options, line)
-                    .map_err(misuse);
+                return Ok(options.vshelper(&line.arguments[line.arguments.len() - rest.len() - 1..], line));
             }
             "lxc-hook" => return lxc_hook(rest, options, line).map_err(misuse),
-            "vshelper" => return vshelper(rest, options, line).map_err(misuse),
+            "vshelper" => return Ok(options.vshelper(rest, line)),
             event => events.push(event),
         }
     }
     if called_as_vshelper(line) {
-        return vshelper(&[], options, line).map_err(misuse);
+        return Ok(options.vshelper(&[], line));
     }
     plain(&events, options).map_err(misuse)
 }
 
-fn text(word: &OsStr) -> Result<&str, UsageError> {
+/// A word as text.
+///
+/// # Errors
+/// [`UsageError::NotText`].
+pub fn text(word: &OsStr) -> Result<&str, UsageError> {
     word.to_str().ok_or_else(|| UsageError::NotText { shown: shown(&word.to_string_lossy()) })
 }
 
@@ -237,12 +252,23 @@ fn guest_named(name: &OsStr) -> Result<GuestName, UsageError> {
 }
 
 /// The options before, and in the plain dialect also after, the words.
+#[derive(Default)]
 struct Options {
-    runtime_dir: PathBuf,
+    runtime_dir: Option<PathBuf>,
+    vservers: Option<PathBuf>,
     guest: Option<GuestName>,
 }
 
 impl Options {
+    fn runtime_dir(self) -> PathBuf {
+        self.runtime_dir.unwrap_or_else(|| RUNTIME_DIR.into())
+    }
+
+    /// `EVENT XID`, as the VServer kernel calls it.
+    fn vshelper(self, words: &[OsString], line: &CommandLine) -> Call {
+        Call::Vshelper(Called::of(words, self.runtime_dir, self.vservers, line))
+    }
+
     /// Takes one option, as `--name value` or `--name=value`, and gives back the words after it.
     fn take<'a>(
         &mut self,
@@ -256,6 +282,7 @@ impl Options {
         };
         let option = match name {
             "--runtime-dir" => "--runtime-dir",
+            "--vservers" => "--vservers",
             "--guest" => "--guest",
             _ => return Err(UsageError::UnknownOption { shown: shown(&whole.to_string_lossy()) }),
         };
@@ -266,10 +293,12 @@ impl Options {
         };
         if option == "--guest" {
             self.guest = Some(guest_named(value)?);
-        } else if Path::new(value).is_absolute() {
-            self.runtime_dir = value.into();
+        } else if !Path::new(value).is_absolute() {
+            return Err(UsageError::Relative { option, shown: shown(&value.to_string_lossy()) });
+        } else if option == "--vservers" {
+            self.vservers = Some(value.into());
         } else {
-            return Err(UsageError::RelativeRuntimeDir { shown: shown(&value.to_string_lossy()) });
+            self.runtime_dir = Some(value.into());
         }
         Ok(rest)
     }
@@ -277,16 +306,16 @@ impl Options {
 
 /// `--guest NAME EVENT`.
 fn plain(events: &[&str], options: Options) -> Result<Call, UsageError> {
-    let guest = options.guest.ok_or(UsageError::Arguments("no guest is named; try --help"))?;
+    let guest = options.guest.clone().ok_or(UsageError::Arguments("no guest is named; try --help"))?;
     let [word] = events else {
         return Err(UsageError::Arguments("exactly one event is needed; try --help"));
     };
     let event = Event::parse(word).ok_or_else(|| UsageError::UnknownEvent {
         shown: shown(word),
-        known: "reboot, restart, halt, poweroff or stop",
+        known: "reboot, restart, declined, halt, poweroff or stop",
     })?;
     let about = About::Guest { guest, event };
-    Ok(Call::Report(Report { dialect: Dialect::Plain, runtime_dir: options.runtime_dir, about }))
+    Ok(Call::Report(Report { dialect: Dialect::Plain, runtime_dir: options.runtime_dir(), about }))
 }
 
 /// LXC's post-stop hook. Version 0 of LXC's hooks says `NAME lxc post-stop` in words, version 1 only in the
@@ -308,38 +337,7 @@ fn lxc_hook(words: &[OsString], options: Options, line: &CommandLine) -> Result<
     let name = variable("LXC_NAME").or_else(|| word(0));
     let guest = guest_named(name.ok_or(UsageError::Arguments("LXC_NAME is not set"))?)?;
     let about = About::Guest { guest, event };
-    Ok(Call::Report(Report { dialect: Dialect::Lxc, runtime_dir: options.runtime_dir, about }))
-}
-
-/// `EVENT XID`, as the VServer kernel calls it. Very old kernels put the number first; further words are ignored, as
-/// util-vserver's vshelper does.
-fn vshelper(words: &[OsString], options: Options, line: &CommandLine) -> Result<Call, UsageError> {
-    let [first, second, ..] = words else {
-        return Err(UsageError::Arguments("vshelper needs an event and a context's id"));
-    };
-    let (first, second) = (text(first)?, text(second)?);
-    let (word, number) =
-        if ContextEvent::parse(second).is_some() { (second, first) } else { (first, second) };
-    let event = ContextEvent::parse(word).ok_or_else(|| UsageError::UnknownEvent {
-        shown: shown(word),
-        known: "restart, halt, poweroff, swsusp, oom, startup, shutdown, netup or netdown",
-    })?;
-    let digits = number.bytes().all(|b| b.is_ascii_digit());
-    let id = number.parse().ok().filter(|_| digits);
-    let id = id.ok_or_else(|| UsageError::BadId { shown: shown(number) })?;
-    let about = About::Context { id, event, environment: kernel_variables(line) };
-    Ok(Call::Report(Report { dialect: Dialect::Vshelper, runtime_dir: options.runtime_dir, about }))
-}
-
-/// What the kernel said besides: `VS_CMD`, `VS_UID`, `VS_PID` and their like. What breaks a rule is left out; the
-/// request matters more.
-fn kernel_variables(line: &CommandLine) -> Environment {
-    let mut environment = Environment::default();
-    let texts = line.environment.iter().filter_map(|(name, value)| Some((name.to_str()?, value.to_str()?)));
-    for (name, value) in texts.filter(|(name, _)| name.starts_with("VS_")) {
-        let _ = environment.insert(name.to_owned(), value.to_owned());
-    }
-    environment
+    Ok(Call::Report(Report { dialect: Dialect::Lxc, runtime_dir: options.runtime_dir(), about }))
 }
 
 #[cfg(test)]

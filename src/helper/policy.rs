@@ -16,6 +16,8 @@ use crate::model::{Follows, GuestName, Limit, ProcessId, RebootAction, Timestamp
 
 /// The most reboots a policy remembers; a loop guard that allows more never trips while the daemon is away.
 const RECENT_MAX: usize = 4096;
+/// Why a guest stays down whose own helper is against its reboot.
+pub const DECLINED: &str = "its own helper declined";
 /// The largest policy file, in bytes: `RECENT_MAX` moments of at most 21 bytes, and the rest with a long path.
 const FILE_MAX: u64 = 128 * 1024;
 
@@ -180,6 +182,7 @@ pub fn decide(policy: Option<&StoredPolicy>, spooled: &[Spooled], event: Event, 
         (Event::Halt, _) => decided(Decision::Stop, "it halted".into()),
         (Event::Poweroff, _) => decided(Decision::Stop, "it powered off".into()),
         (Event::Stop, _) => decided(Decision::Stop, "it ended".into()),
+        (Event::Declined, _) => decided(Decision::Stop, DECLINED.into()),
         (Event::Reboot, Some(policy)) => decide_reboot(policy, spooled, now),
     }
 }

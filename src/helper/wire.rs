@@ -25,6 +25,8 @@ pub enum Event {
     /// It asked to reboot (`restart` in vshelper's words; both are read).
     #[serde(alias = "restart")]
     Reboot,
+    /// It asked to reboot, and its own helper, as of util-vserver, is against it.
+    Declined,
     /// It asked to halt.
     Halt,
     /// It asked to power off.
@@ -38,6 +40,7 @@ impl Event {
     pub fn as_str(self) -> &'static str {
         match self {
             Self::Reboot => "reboot",
+            Self::Declined => "declined",
             Self::Halt => "halt",
             Self::Poweroff => "poweroff",
             Self::Stop => "stop",
@@ -48,6 +51,7 @@ impl Event {
     pub fn parse(word: &str) -> Option<Self> {
         Some(match word {
             "reboot" | "restart" => Self::Reboot,
+            "declined" => Self::Declined,
             "halt" => Self::Halt,
             "poweroff" => Self::Poweroff,
             "stop" => Self::Stop,

@@ -126,9 +126,13 @@ impl Turn<'_> {
             Event::Observed(_, what) => self.observed(phase, what),
             Event::Reported(id, event) => self.reported(phase, id, event),
             Event::ScriptEnded(id, code) => self.script_ended(phase, id, code),
-            Event::Recalled { event: wire::Event::Reboot, at, decision, reason, tripped } => {
-                self.reboot_recalled(phase, at, decision, reason, tripped)
-            }
+            Event::Recalled {
+                event: wire::Event::Reboot | wire::Event::Declined,
+                at,
+                decision,
+                reason,
+                tripped,
+            } => self.reboot_recalled(phase, at, decision, reason, tripped),
             Event::Recalled { at, .. } => self.end_recalled(phase, at),
             Event::Checked(checking, result) => self.checked(phase, checking, result),
             Event::Said(checking, words) => self.said(phase, checking, words),

@@ -12,7 +12,10 @@ use super::{
 };
 use crate::{
     engine::{Init, Observation, Request},
-    helper::wire::{self, Answer, Decision},
+    helper::{
+        policy,
+        wire::{self, Answer, Decision},
+    },
     model::{Instant, WaitStatus, status::HelperReport},
 };
 
@@ -221,6 +224,7 @@ impl Turn<'_> {
                 phase
             }
             wire::Event::Reboot => self.reboot_reported(phase, id),
+            wire::Event::Declined => self.reboot_declined(phase, id),
         }
     }
 
@@ -254,6 +258,27 @@ impl Turn<'_> {
                 phase
             }
         }
+    }
+
+    /// Its own helper is against its reboot, so that it ends, whatever guestd would say or has said.
+    fn reboot_declined(&mut self, phase: Phase, id: HelperId) -> Phase {
+        match phase {
+            Phase::Starting { epoch, fingerprint, .. } => {
+                let run = Run::new(epoch, Some(fingerprint), self.now.instant);
+                self.rule_declined(run, id)
+            }
+            Phase::Up(run) | Phase::Frozen(run) | Phase::Rebooting { run, .. } => self.rule_declined(run, id),
+            phase => self.reboot_reported(phase, id),
+        }
+    }
+
+    /// Where guestd has a reason of its own to keep it down, that is the one.
+    fn rule_declined(&mut self, run: Run, id: HelperId) -> Phase {
+        let ruling = match reboot::rule(self.state, &run, self.guest, self.now.instant) {
+            ruling @ Ruling::Refuse(..) => ruling,
+            Ruling::InPlace(_) | Ruling::Anew(_) | Ruling::Script(_) => reboot::refuse(policy::DECLINED),
+        };
+        self.carry_out(run, id, ruling)
     }
 
     /// A hook runs when the init is dead, even if that end was not seen yet; others may report what is not so. So the

@@ -36,6 +36,7 @@ use played::Daemon;
 #[path = "../executable/mod.rs"]
 mod executable;
 mod played;
+mod vshelper;
 
 const PROGRAM: &str = env!("CARGO_BIN_EXE_guest-helper");
 

@@ -1,8 +1,8 @@
 //! A daemon that knows helper requests only: the real server, and a thread that plays the manager.
 
 use std::{
-    path::Path,
-    sync::{Arc, mpsc},
+    path::{Path, PathBuf},
+    sync::{Arc, Mutex, mpsc},
     thread,
     time::Duration,
 };
@@ -11,7 +11,7 @@ use guestd::{
     daemon::handle::{self, Handle},
     helper::{
         server::{self, Facts, SOCKET_NAME},
-        wire::{Answer, Decision},
+        wire::{Answer, Decision, Event},
     },
     model::GuestName,
 };
@@ -21,12 +21,13 @@ use tokio::sync::{
     oneshot, watch,
 };
 
-use crate::name;
+/// What it was asked, in order.
+type Requests = Arc<Mutex<Vec<(GuestName, Event)>>>;
 
-/// What the played manager answers: the guest's name is the answer. A guest named `hang` gets none, and one named
+/// What the played manager answers: the guest's name is the answer, with any number behind it. A guest named `hang` gets none, and one named
 /// `slow` after three seconds, in which progress is reported.
 fn play(guest: &str) -> Option<Answer> {
-    let (decision, anew) = match guest {
+    let (decision, anew) = match guest.trim_end_matches(|c: char| c == 'x' || c.is_ascii_digit()) {
         "restart" | "slow" => (Decision::Restart, false),
         "stop" => (Decision::Stop, false),
         "anew" => (Decision::Restart, true),
@@ -40,7 +41,7 @@ struct PlayedFacts;
 
 impl Facts for PlayedFacts {
     fn guest_of(&self, id: u32) -> Option<GuestName> {
-        (id == 7).then(|| name("restart"))
+        (id == 7).then(|| GuestName::new("restart").unwrap())
     }
 
     fn progress(&self, guest: &GuestName) -> Option<String> {
@@ -49,10 +50,11 @@ impl Facts for PlayedFacts {
 }
 
 /// Plays the manager.
-async fn manage(mut asked: UnboundedReceiver<handle::Command>) {
+async fn manage(mut asked: UnboundedReceiver<handle::Command>, requests: Requests) {
     let mut unanswered = Vec::new();
     while let Some(command) = asked.recv().await {
         let handle::Command::Helper { request, reply } = command else { panic!("{command:?}") };
+        requests.lock().unwrap().push((request.guest.clone(), request.event));
         let Some(answer) = play(request.guest.as_str()) else {
             unanswered.push(reply);
             continue;
@@ -67,16 +69,27 @@ async fn manage(mut asked: UnboundedReceiver<handle::Command>) {
 
 /// A daemon that knows helper requests only, in a thread of its own.
 pub struct Daemon {
-    dir: TempDir,
+    dir: PathBuf,
+    own: Option<TempDir>,
+    requests: Requests,
     stop: Option<oneshot::Sender<()>>,
     thread: Option<thread::JoinHandle<()>>,
 }
 
 impl Daemon {
-    /// Starts it; it listens when this returns.
+    /// Starts it in a runtime directory of its own; it listens when this returns.
     pub fn start() -> Self {
-        let dir = tempfile::tempdir().unwrap();
-        let socket = dir.path().join(SOCKET_NAME);
+        let own = tempfile::tempdir().unwrap();
+        let mut daemon = Self::at(own.path());
+        daemon.own = Some(own);
+        daemon
+    }
+
+    /// Starts it in a runtime directory that is there.
+    pub fn at(dir: &Path) -> Self {
+        let socket = dir.join(SOCKET_NAME);
+        let requests = Requests::default();
+        let heard = requests.clone();
         let (stop, stopped) = oneshot::channel();
         let (ready, is_ready) = mpsc::channel();
         let thread = thread::spawn(move || {
@@ -86,18 +99,26 @@ impl Daemon {
                 let handle = Handle::new(commands, watch::channel(Arc::default()).1);
                 let listener = server::bind(&socket).unwrap();
                 tokio::spawn(server::serve(listener, handle, Arc::new(PlayedFacts)));
-                tokio::spawn(manage(asked));
+                tokio::spawn(manage(asked, heard));
                 ready.send(()).unwrap();
                 let _ = stopped.await;
             });
         });
         is_ready.recv().unwrap();
-        Self { dir, stop: Some(stop), thread: Some(thread) }
+        Self { dir: dir.to_owned(), own: None, requests, stop: Some(stop), thread: Some(thread) }
     }
 
     /// Its runtime directory.
     pub fn dir(&self) -> &Path {
-        self.dir.path()
+        &self.dir
+    }
+
+    /// What it was asked about a guest since this was last asked for.
+    pub fn asked(&self, guest: &GuestName) -> Vec<Event> {
+        let mut requests = self.requests.lock().unwrap();
+        let asked = requests.iter().filter(|(name, _)| name == guest).map(|(_, event)| *event).collect();
+        requests.retain(|(name, _)| name != guest);
+        asked
     }
 }
 
@@ -107,5 +128,6 @@ impl Drop for Daemon {
         if let Some(thread) = self.thread.take() {
             let _ = thread.join();
         }
+        drop(self.own.take());
     }
 }

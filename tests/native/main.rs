@@ -9,9 +9,14 @@ mod debian;
 #[path = "../native_host/mod.rs"]
 mod native_host;
 
+#[allow(dead_code)]
+#[path = "../helper/played.rs"]
+mod played;
+
 mod failure;
 mod isolation;
 mod life;
 mod network;
 mod settings;
 mod systems;
+mod vshelper;

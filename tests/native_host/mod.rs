@@ -45,6 +45,7 @@ pub const MONITOR: &str = env!("CARGO_BIN_EXE_guest-run");
 /// Guests below one folder, and the engine that runs them.
 pub struct Bench {
     folder: Arc<tempfile::TempDir>,
+    helper: PathBuf,
     /// The engine.
     pub engine: NativeEngine,
     /// What it reports.
@@ -61,24 +62,31 @@ impl Bench {
         fs::create_dir(folder.path().join("run")).unwrap();
         let text = "echo \"$*\" >> \"$2/asked\"; exit \"$(cat \"$2/decision\" 2>/dev/null || echo 0)\"";
         executable::script(&folder.path().join("helper"), text);
-        Self::on(Arc::new(folder))
+        let helper = folder.path().join("helper");
+        Self::on(Arc::new(folder), helper)
     }
 
-    fn on(folder: Arc<tempfile::TempDir>) -> Self {
+    /// The same with guestd's own helper.
+    pub fn with_guest_helper() -> Self {
+        let bench = Self::new();
+        Self::on(bench.folder.clone(), env!("CARGO_BIN_EXE_guest-helper").into())
+    }
+
+    fn on(folder: Arc<tempfile::TempDir>, helper: PathBuf) -> Self {
         let (sink, seen) = unbounded_channel();
         let ground = Ground {
             runtime_dir: folder.path().join("run"),
             state_dir: folder.path().join("state"),
             monitor: Some(MONITOR.into()),
-            helper: Some(folder.path().join("helper")),
+            helper: Some(helper.clone()),
         };
         let engine = NativeEngine::new(Arc::new(Direct::default()), ground, sink);
-        Self { folder, engine, seen, names: Vec::new() }
+        Self { folder, helper, engine, seen, names: Vec::new() }
     }
 
     /// Another engine for the same guests, as a daemon that starts later has one.
     pub fn successor(&self) -> Self {
-        Self::on(self.folder.clone())
+        Self::on(self.folder.clone(), self.helper.clone())
     }
 
     /// The folder of everything.

@@ -20,7 +20,7 @@ impl Manager {
             self.take_spool();
             return;
         }
-        let is_reboot = request.event == wire::Event::Reboot;
+        let is_reboot = matches!(request.event, wire::Event::Reboot | wire::Event::Declined);
         if is_reboot && self.fleet.state(&request.guest).is_some_and(State::is_in_doubt) {
             // It runs, and what it was started with is only known once a look has shown it: without an answer its helper
             // decides by that, and leaves word in the spool.

@@ -3,6 +3,7 @@
 use std::os::unix::ffi::OsStringExt;
 
 use super::*;
+use crate::helper::{vshelper::called::Asked, wire::Environment};
 
 fn line(program: &str, arguments: &[&str], environment: &[(&str, &str)]) -> CommandLine {
     CommandLine {
@@ -79,18 +80,25 @@ fn vshelper_is_understood_by_either_name() {
     let mut kept = Environment::default();
     kept.insert("VS_CMD".into(), "0000004d".into()).unwrap();
     kept.insert("VS_UID".into(), "0".into()).unwrap();
-    for event in ContextEvent::ALL {
-        let about = About::Context { id: 49152, event, environment: kept.clone() };
-        let expected = report(Dialect::Vshelper, "/run/guestd", about.clone());
-        let words = [event.as_str(), "49152"];
-        assert_eq!(parse(&line("/sbin/vshelper", &words, &environment)), expected);
-        assert_eq!(called(&["vshelper", words[0], words[1]], &environment), expected);
-        assert_eq!(called(&["vshelper", words[1], words[0]], &environment), expected, "old kernels");
-        let moved = ["--runtime-dir", "/run/b", words[0], words[1]];
-        assert_eq!(
-            parse(&line("vshelper", &moved, &environment)),
-            report(Dialect::Vshelper, "/run/b", about)
-        );
+    let expected = |runtime_dir: &str, vservers: Option<&str>| {
+        Ok(Call::Vshelper(Called {
+            runtime_dir: runtime_dir.into(),
+            vservers: vservers.map(PathBuf::from),
+            words: ["halt", "49152"].map(OsString::from).to_vec(),
+            asked: Ok(Asked { event: ContextEvent::Halt, id: 49152 }),
+            environment: kept.clone(),
+            monitored: None,
+        }))
+    };
+    let by_name = |words: &[&str]| parse(&line("/sbin/vshelper", words, &environment));
+    assert_eq!(by_name(&["halt", "49152"]), expected("/run/guestd", None));
+    assert_eq!(by_name(&["--runtime-dir", "/run/b", "halt", "49152"]), expected("/run/b", None));
+    assert_eq!(called(&["vshelper", "halt", "49152"], &environment), expected("/run/guestd", None));
+    let all = ["--runtime-dir=/run/b", "--vservers", "/srv/v", "vshelper", "halt", "49152"];
+    assert_eq!(called(&all, &environment), expected("/run/b", Some("/srv/v")));
+    for words in [&[][..], &["halt"]] {
+        let Ok(Call::Vshelper(called)) = by_name(words) else { panic!("{words:?}") };
+        assert!(matches!(called.asked, Err(UsageError::Arguments(_))), "{words:?}");
     }
 }
 
@@ -111,27 +119,18 @@ fn what_cannot_be_understood_has_the_status_of_its_dialect() {
         (&["--guest", "vshelper", "frob"], &[], 2),
         (&["frob", "--guest=lxc-hook"], &[target], 2),
         (&["--guest", "web", "lxc-hook", "--colour"], &[target, ("LXC_NAME", "")], 0),
-        (&["vshelper", "lxc-hook", "7"], &[], 1),
+        (&["--vservers", "here", "vshelper", "restart", "7"], &[], 1),
         (&["--colour", "lxc-hook"], &[target, ("LXC_NAME", "web")], 0),
         (&["lxc-hook"], &[target], 0),
         (&["lxc-hook"], &[target, ("LXC_NAME", "a/b")], 0),
         (&["lxc-hook"], &[target, ("LXC_NAME", "")], 0),
         (&["--runtime-dir", "lxc-hook"], &[target], 0),
-        (&["vshelper"], &[], 1),
-        (&["vshelper", "restart"], &[], 1),
-        (&["vshelper", "reboot", "1"], &[], 1),
-        (&["vshelper", "restart", "-1"], &[], 1),
-        (&["vshelper", "restart", "+1"], &[], 1),
-        (&["vshelper", "restart", ""], &[], 1),
-        (&["vshelper", "restart", "4294967296"], &[], 1),
-        (&["vshelper", "restart", "halt"], &[], 1),
     ] {
         let misuse = called(arguments, environment).unwrap_err();
         assert_eq!(misuse.dialect.misuse_status(), status, "{arguments:?}: {}", misuse.error);
     }
-    for words in [&[][..], &["restart"], &["--colour"]] {
-        assert_eq!(parse(&line("/sbin/vshelper", words, &[])).unwrap_err().dialect, Dialect::Vshelper);
-    }
+    let misuse = parse(&line("/sbin/vshelper", &["--colour"], &[])).unwrap_err();
+    assert_eq!(misuse.dialect, Dialect::Vshelper);
 }
 
 #[test]
@@ -189,6 +188,9 @@ fn plain_statuses() {
 
 #[test]
 fn vshelper_statuses() {
+    let about = about("web", Event::Stop);
+    let gone = Report { dialect: Dialect::Vshelper, runtime_dir: "/".into(), about };
+    assert_eq!(gone.status(&Outcome::Failed(String::new())), 0, "what is gone needs nobody");
     for event in ContextEvent::ALL {
         let about = About::Context { id: 7, event, environment: Environment::default() };
         let report = Report { dialect: Dialect::Vshelper, runtime_dir: "/".into(), about };

@@ -52,7 +52,7 @@ fn without_a_policy_nothing_is_decided() {
         Verdict::Decided(answer) => answer.decision,
         verdict => panic!("{verdict:?}"),
     };
-    for event in [Event::Reboot, Event::Halt, Event::Poweroff, Event::Stop] {
+    for event in [Event::Reboot, Event::Declined, Event::Halt, Event::Poweroff, Event::Stop] {
         assert_eq!(answer(event), Decision::Ignore);
     }
 }

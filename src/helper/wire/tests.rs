@@ -94,7 +94,7 @@ fn environments_are_bounded() {
 
 #[test]
 fn every_word_is_read_back() {
-    for event in [Event::Reboot, Event::Halt, Event::Poweroff, Event::Stop] {
+    for event in [Event::Reboot, Event::Declined, Event::Halt, Event::Poweroff, Event::Stop] {
         assert_eq!(Event::parse(event.as_str()), Some(event));
     }
     for event in ContextEvent::ALL {
@@ -136,7 +136,8 @@ fn environment() -> impl Strategy<Value = Environment> {
 }
 
 fn request() -> impl Strategy<Value = Request> {
-    let events = prop::sample::select(vec![Event::Reboot, Event::Halt, Event::Poweroff, Event::Stop]);
+    let events =
+        prop::sample::select(vec![Event::Reboot, Event::Declined, Event::Halt, Event::Poweroff, Event::Stop]);
     let by_name = ("[A-Za-z0-9_][A-Za-z0-9._-]{0,63}", events)
         .prop_map(|(name, event)| About::Guest { guest: GuestName::new(&name).unwrap(), event });
     let by_id = (any::<u32>(), prop::sample::select(ContextEvent::ALL.to_vec()), environment())

@@ -71,6 +71,38 @@ fn a_reboot_that_was_only_reported_kills_nobody() {
 }
 
 #[test]
+fn what_a_guests_own_helper_declines_stays_down() {
+    let declined = |scene: &mut Scene| {
+        let effects = scene.happens(5, Event::Reported(HelperId(3), wire::Event::Declined));
+        let [Effect::Answer(_, answer)] = &effects[..] else { panic!("{effects:?}") };
+        assert_eq!(answer.decision, Decision::Stop);
+        let reason = answer.reason.clone();
+        scene.exits(5, 0x1);
+        assert_eq!(scene.sees(6, Observation::Gone), [], "it is not started again");
+        assert_eq!(scene.state.reboots.len(), 0, "a reboot that is not carried out does not count");
+        reason
+    };
+    let mut scene = Scene::up();
+    assert_eq!(declined(&mut scene), "its own helper declined");
+    assert!(
+        matches!(&scene.state.phase, Phase::Down(Some(End::GuestReboot { why })) if why.contains("helper"))
+    );
+
+    let mut seen = Scene::up();
+    seen.exits(4, 0x1);
+    declined(&mut seen);
+    assert!(matches!(&seen.state.phase, Phase::Down(Some(End::GuestReboot { .. }))));
+
+    let mut asked = Scene::up();
+    asked.guest.reboot.action = RebootAction::Script("/decide".into());
+    declined(&mut asked);
+
+    let mut settled = Scene::up();
+    settled.guest.reboot.action = RebootAction::Stop;
+    assert_eq!(declined(&mut settled), "its settings say stop", "guestd's own reason is the one");
+}
+
+#[test]
 fn a_frozen_guest_that_was_only_reported_to_reboot_is_frozen_again() {
     let mut scene = Scene::up();
     scene.sees(2, Observation::Frozen);

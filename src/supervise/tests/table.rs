@@ -49,6 +49,7 @@ enum Kind {
     Gone,
     Reported,
     ReportedStop,
+    Declined,
     ScriptOk,
     ScriptNo,
     HostStop,
@@ -66,7 +67,7 @@ enum Kind {
     TimedOut,
 }
 
-const KINDS: [Kind; 44] = [
+const KINDS: [Kind; 45] = [
     Kind::Start,
     Kind::Stop,
     Kind::Kill,
@@ -97,6 +98,7 @@ const KINDS: [Kind; 44] = [
     Kind::Gone,
     Kind::Reported,
     Kind::ReportedStop,
+    Kind::Declined,
     Kind::ScriptOk,
     Kind::ScriptNo,
     Kind::HostStop,
@@ -146,6 +148,7 @@ fn event(kind: Kind, epoch: Epoch) -> Event {
         Kind::Gone => seen(Observation::Gone),
         Kind::Reported => Event::Reported(HelperId(1), wire::Event::Reboot),
         Kind::ReportedStop => Event::Reported(HelperId(2), wire::Event::Stop),
+        Kind::Declined => Event::Reported(HelperId(3), wire::Event::Declined),
         Kind::ScriptOk => Event::ScriptEnded(HelperId(1), Some(0)),
         Kind::ScriptNo => Event::ScriptEnded(HelperId(1), Some(1)),
         Kind::HostStop => Event::HostStopRequested(ask),
@@ -223,7 +226,7 @@ fn check(before: &State, after: &State, kind: Kind, effects: &[Effect]) {
         assert_eq!(after.intent, Intent::Down);
         assert!(starts.is_empty(), "{kind:?} starts");
     }
-    if matches!(kind, Kind::Reported | Kind::ReportedStop) {
+    if matches!(kind, Kind::Reported | Kind::ReportedStop | Kind::Declined) {
         let answered = effects.iter().filter(|e| matches!(e, Effect::Answer(..) | Effect::RunScript(..)));
         assert_eq!(answered.count(), 1, "{kind:?}: every helper request is answered");
     }
