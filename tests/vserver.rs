@@ -146,7 +146,9 @@ async fn a_reboot_inside_runs_the_helper_with_the_context() {
     bench.inside(&guest, "reboot -f");
     bench.observes(&guest).await;
     assert_ne!(bench.running(&guest).await.pid, first.pid);
-    assert_eq!(read(&bench.folder().join("helper-log")), "restart 40001\n");
+    let told = ["startup", "restart", "shutdown", "startup"].map(|event| format!("{event} 40001\n")).concat();
+    let log = bench.folder().join("helper-log");
+    assert!(eventually(|| read(&log) == told).await, "{}", read(&log));
     bench.engine.kill(&guest).await.unwrap();
 }
 
