@@ -74,8 +74,11 @@ const CASES: [Case; 9] = [
     ),
 ];
 
-fn mounts() -> String {
-    fs::read_to_string("/proc/self/mountinfo").unwrap()
+/// What of a bench's folder is mounted on this host.
+fn mounts(bench: &Bench) -> String {
+    let folder = bench.folder().display().to_string();
+    let all = fs::read_to_string("/proc/self/mountinfo").unwrap();
+    all.lines().filter(|line| line.contains(&folder)).collect()
 }
 
 #[tokio::test]
@@ -87,14 +90,14 @@ async fn a_failed_start_says_why_and_leaves_nothing_behind() {
                 spec.user_namespace = user_namespace;
                 edit(spec);
             });
-            let before = (mounts(), tree(&bench.root()));
+            let before = (mounts(&bench), tree(&bench.root()));
             let error = bench.engine.start(&guest).await.unwrap_err();
             assert_eq!(error.kind, kind, "{name}: {error}");
             assert!(error.reason.contains(word), "{name}: {error}");
             assert_eq!(bench.engine.probe(&guest).await.unwrap(), Probe::Down, "{name}");
             let top = guest_run::top(&guest.name);
             assert!(cgroup::top_level(|found| found == top).unwrap().is_empty(), "{name}: cgroups are left");
-            assert_eq!((mounts(), tree(&bench.root())), before, "{name}: something is left");
+            assert_eq!((mounts(&bench), tree(&bench.root())), before, "{name}: something is left");
             assert!(!bench.place(&guest).socket().exists(), "{name}: its socket is left");
         }
     }
@@ -166,7 +169,7 @@ fn remains(bench: &Bench, guest: &Guest) -> (String, String, bool, Vec<String>) 
     files.retain(|name| !["outcome.json", "trace", "lock", "engine", "console"].contains(&name.as_str()));
     files.sort();
     files.extend(bench.place(guest).network().exists().then(|| "network".to_owned()));
-    (mounts(), names.join(" "), has_cgroups, files)
+    (mounts(bench), names.join(" "), has_cgroups, files)
 }
 
 /// Whether a process of the guest is left.
