@@ -58,14 +58,18 @@ impl Connection {
         match self.socket.recv(&mut buffer).await {
             Ok(received) if received.bytes_read() == 0 => Ok(None),
             Ok(received) => Ok(Some(serde_json::from_slice(&buffer[..received.bytes_read()])?)),
-            Err(error) if error.kind() == io::ErrorKind::ConnectionReset => Ok(None),
+            Err(error) if is_end(&error) => Ok(None),
             Err(error) => Err(error),
         }
     }
 
     /// How the guest stands; an error of the kind `TimedOut` where the monitor is busy.
     pub(super) async fn now(&self) -> io::Result<Option<Told>> {
-        self.ask(Ask::Watch).await?;
+        match self.ask(Ask::Watch).await {
+            // It has ended since it took the connection.
+            Err(error) if is_end(&error) => return Ok(None),
+            result => result?,
+        }
         timeout(ANSWER, self.told()).await.map_err(|_| io::ErrorKind::TimedOut)?
     }
 
@@ -79,4 +83,9 @@ impl Connection {
         let known = stat(pid)?;
         Some(Init { pid, since: known.since(), keeper: identified(self.monitor) })
     }
+}
+
+/// Whether an error says that the other end is gone.
+fn is_end(error: &io::Error) -> bool {
+    matches!(error.kind(), io::ErrorKind::ConnectionReset | io::ErrorKind::BrokenPipe)
 }
