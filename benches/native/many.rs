@@ -1,0 +1,131 @@
+//! Many guests at once: the memory of their monitors, and how fast all are started.
+
+use std::{fs, path::Path};
+
+use crate::{
+    ground::Natives,
+    host::{self, Host},
+    measured::{Bench, processor_time, proportional_megabytes, timed},
+    native_host,
+    report::{Report, Unit, median},
+};
+
+/// Guests whose monitors' memory is measured.
+const AT_REST: usize = 50;
+/// Guests that are started together, and how often.
+const STARTED: usize = 200;
+const ROUNDS: usize = 5;
+/// What all guests run.
+const INIT: &str = "/bin/sleep";
+
+/// Native guests of a guestd, beside as many containers of LXC.
+struct Both {
+    // Ended first, while the daemon's folders are still there.
+    natives: Natives,
+    ours: Bench,
+    theirs: Host,
+}
+
+impl Both {
+    fn define(count: usize) -> Self {
+        let (natives, mut ours, theirs) = (Natives::named(count), Bench::new(), Host::new(""));
+        let root = ours.host.at("root");
+        native_host::make_root(&root);
+        for (number, name) in natives.0.iter().enumerate() {
+            let guest = format!(
+                "engine = \"native\"\nroot = \"{}\"\ninit = [\"{INIT}\", \"1000000\"]\nuser-namespace = false\n[start]\nauto = true\n",
+                root.display()
+            );
+            fs::write(ours.host.at(format!("etc/guests/{name}.toml")), guest).expect("a guest");
+            let init = format!("lxc.init.cmd = {INIT} 1000000");
+            theirs.guest(&format!("theirs{number:03}"), &["lxc.start.auto = 1", &init]);
+        }
+        ours.host.start_daemon_with(&[("GUESTD_GUEST_RUN", native_host::MONITOR)]);
+        Self { natives, ours, theirs }
+    }
+
+    fn start_ours(&self) -> f64 {
+        timed(self.ours.host.command(env!("CARGO_BIN_EXE_autostart")).arg("-a"))
+    }
+
+    fn start_theirs(&self) -> f64 {
+        timed(self.theirs.command("lxc-autostart").arg("-P").arg(self.theirs.lxcpath()).arg("-a"))
+    }
+
+    fn kill_both(&self) {
+        self.ours.host.autostart_ok(&["-k", "-a"]);
+        timed(self.theirs.command("lxc-autostart").arg("-P").arg(self.theirs.lxcpath()).args(["-k", "-a"]));
+    }
+}
+
+impl Drop for Both {
+    fn drop(&mut self) {
+        if !std::thread::panicking() {
+            self.kill_both();
+        }
+        let _ = &self.natives;
+    }
+}
+
+/// Monitors by the beginning of their command lines.
+fn monitors(begin: &str) -> Vec<u32> {
+    let processes = fs::read_dir("/proc").expect("/proc").flatten();
+    let pids = processes.filter_map(|entry| entry.file_name().to_str()?.parse::<u32>().ok());
+    let is_one = |pid: &u32| {
+        let line = fs::read(format!("/proc/{pid}/cmdline")).unwrap_or_default();
+        String::from_utf8_lossy(&line).replace('\0', " ").starts_with(begin)
+    };
+    pids.filter(is_one).collect()
+}
+
+/// The mean of so many monitors' memory, in kilobytes.
+fn memory_of(begin: &str, count: usize) -> f64 {
+    let pids = monitors(begin);
+    assert_eq!(pids.len(), count, "processes that begin with {begin}");
+    pids.iter().map(|pid| proportional_megabytes(*pid)).sum::<f64>() * 1000.0 / count as f64
+}
+
+/// The memory of monitors whose guests do nothing, with all of both kinds running.
+pub fn memory(report: &mut Report) {
+    let both = Both::define(AT_REST);
+    both.start_ours();
+    both.start_theirs();
+    let run = |path: &Path| fs::canonicalize(path).expect("a folder").display().to_string();
+    let runtime = both.ours.host.at("run").display().to_string();
+    let ours = [runtime, run(&both.ours.host.at("run"))]
+        .iter()
+        .map(|folder| format!("{} {folder}", native_host::MONITOR))
+        .find(|begin| !monitors(begin).is_empty())
+        .expect("monitors of ours");
+    let ours = memory_of(&ours, AT_REST);
+    let theirs = memory_of(&format!("[lxc monitor] {}", both.theirs.lxcpath().display()), AT_REST);
+    let what = format!("a monitor's memory (PSS), {AT_REST} running (LXC's monitor)");
+    report.compared(what, Unit::Kilobytes, (ours, theirs), (1.0, "1"));
+}
+
+/// `autostart -a` beside `lxc-autostart -a`.
+pub fn autostart(report: &mut Report) {
+    let both = Both::define(STARTED);
+    let (mut ours, mut theirs, mut spent) = (Vec::new(), Vec::new(), Vec::new());
+    for round in 0..ROUNDS {
+        let mut start_ours = || {
+            let before = processor_time(both.ours.host.daemon_pid());
+            ours.push(both.start_ours());
+            spent.push((processor_time(both.ours.host.daemon_pid()) - before) / STARTED as f64);
+        };
+        if round % 2 == 0 {
+            start_ours();
+            theirs.push(both.start_theirs());
+        } else {
+            theirs.push(both.start_theirs());
+            start_ours();
+        }
+        assert_eq!(both.ours.host.in_phase("up").len(), STARTED, "all of ours run");
+        both.kill_both();
+        host::wait_for("the last of them to end", || both.ours.host.in_phase("up").is_empty().then_some(()));
+    }
+    let what = format!("`autostart -a`, {STARTED} native guests (`lxc-autostart`)");
+    report.ratio(what, &mut ours, &mut theirs, (1.5, "1.5"));
+    let what = "the daemon's own time for each of them";
+    report.amount(what, Unit::Milliseconds, median(&mut spent), 2.0);
+}
