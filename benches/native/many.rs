@@ -14,38 +14,47 @@ use crate::{
 const AT_REST: usize = 50;
 /// Guests that are started together, and how often.
 const STARTED: usize = 200;
-const ROUNDS: usize = 5;
+const ROUNDS: usize = 6;
 /// What all guests run.
 const INIT: &str = "/bin/sleep";
+/// Groups of guests.
+const PLAIN: &str = "plain";
+const USERS: &str = "users";
 
 /// Native guests of a guestd, beside as many containers of LXC.
 struct Both {
-    // Ended first, while the daemon's folders are still there.
-    natives: Natives,
     ours: Bench,
     theirs: Host,
+    // Whatever is left of them ends after the daemon, which might start it again.
+    _natives: Natives,
 }
 
 impl Both {
+    /// Half of ours are in the group `plain`, half in the group `users`: with users of their own.
     fn define(count: usize) -> Self {
-        let (natives, mut ours, theirs) = (Natives::named(count), Bench::new(), Host::new(""));
+        let (natives, mut ours, theirs) = (Natives::named(2 * count), Bench::new(), Host::new(""));
         let root = ours.host.at("root");
         native_host::make_root(&root);
         for (number, name) in natives.0.iter().enumerate() {
+            let users = number >= count;
             let guest = format!(
-                "engine = \"native\"\nroot = \"{}\"\ninit = [\"{INIT}\", \"1000000\"]\nuser-namespace = false\n[start]\nauto = true\n",
-                root.display()
+                "engine = \"native\"\nroot = \"{}\"\ninit = [\"{INIT}\", \"1000000\"]\nuser-namespace = {users}\n\
+                 [start]\nauto = true\ngroup = [\"{}\"]\n",
+                root.display(),
+                if users { USERS } else { PLAIN },
             );
             fs::write(ours.host.at(format!("etc/guests/{name}.toml")), guest).expect("a guest");
+        }
+        for number in 0..count {
             let init = format!("lxc.init.cmd = {INIT} 1000000");
             theirs.guest(&format!("theirs{number:03}"), &["lxc.start.auto = 1", &init]);
         }
         ours.host.start_daemon_with(&[("GUESTD_GUEST_RUN", native_host::MONITOR)]);
-        Self { natives, ours, theirs }
+        Self { ours, theirs, _natives: natives }
     }
 
-    fn start_ours(&self) -> f64 {
-        timed(self.ours.host.command(env!("CARGO_BIN_EXE_autostart")).arg("-a"))
+    fn start_ours(&self, group: &str) -> f64 {
+        timed(self.ours.host.command(env!("CARGO_BIN_EXE_autostart")).args(["-g", group]))
     }
 
     fn start_theirs(&self) -> f64 {
@@ -63,7 +72,6 @@ impl Drop for Both {
         if !std::thread::panicking() {
             self.kill_both();
         }
-        let _ = &self.natives;
     }
 }
 
@@ -88,7 +96,7 @@ fn memory_of(begin: &str, count: usize) -> f64 {
 /// The memory of monitors whose guests do nothing, with all of both kinds running.
 pub fn memory(report: &mut Report) {
     let both = Both::define(AT_REST);
-    both.start_ours();
+    both.start_ours(PLAIN);
     both.start_theirs();
     let run = |path: &Path| fs::canonicalize(path).expect("a folder").display().to_string();
     let runtime = both.ours.host.at("run").display().to_string();
@@ -103,29 +111,37 @@ pub fn memory(report: &mut Report) {
     report.compared(what, Unit::Kilobytes, (ours, theirs), (1.0, "1"));
 }
 
-/// `autostart -a` beside `lxc-autostart -a`.
+/// `autostart` beside `lxc-autostart -a`.
 pub fn autostart(report: &mut Report) {
     let both = Both::define(STARTED);
-    let (mut ours, mut theirs, mut spent) = (Vec::new(), Vec::new(), Vec::new());
+    let (mut took, mut spent) = ([const { Vec::new() }; 3], [const { Vec::new() }; 2]);
     for round in 0..ROUNDS {
-        let mut start_ours = || {
-            let before = processor_time(both.ours.host.daemon_pid());
-            ours.push(both.start_ours());
-            spent.push((processor_time(both.ours.host.daemon_pid()) - before) / STARTED as f64);
-        };
-        if round % 2 == 0 {
-            start_ours();
-            theirs.push(both.start_theirs());
-        } else {
-            theirs.push(both.start_theirs());
-            start_ours();
+        // Each is first as often as the others.
+        for at in (0..3).map(|at| (at + round) % 3) {
+            let Some(group) = [PLAIN, USERS].get(at) else {
+                took[at].push(both.start_theirs());
+                continue;
+            };
+            let daemon = both.ours.host.daemon_pid();
+            let before = processor_time(daemon);
+            took[at].push(both.start_ours(group));
+            spent[at].push((processor_time(daemon) - before) / STARTED as f64);
         }
-        assert_eq!(both.ours.host.in_phase("up").len(), STARTED, "all of ours run");
+        assert_eq!(both.ours.host.in_phase("up").len(), 2 * STARTED, "all of ours run");
         both.kill_both();
         host::wait_for("the last of them to end", || both.ours.host.in_phase("up").is_empty().then_some(()));
     }
-    let what = format!("`autostart -a`, {STARTED} native guests (`lxc-autostart`)");
-    report.ratio(what, &mut ours, &mut theirs, (1.5, "1.5"));
-    let what = "the daemon's own time for each of them";
-    report.amount(what, Unit::Milliseconds, median(&mut spent), 2.0);
+    let [plain, users, theirs] = &mut took;
+    report.ratio(
+        format!("`autostart -g GROUP`, {STARTED} native guests (`lxc-autostart -a`)"),
+        plain,
+        theirs,
+        (1.5, "1.5"),
+    );
+    report.ratio("the same, users of their own (`lxc-autostart -a`)", users, theirs, (1.5, "1.5"));
+    for (what, spent) in
+        ["the daemon's own time for each of them", "the same, users of their own"].iter().zip(&mut spent)
+    {
+        report.amount(*what, Unit::Milliseconds, median(spent), 2.0);
+    }
 }

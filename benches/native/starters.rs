@@ -113,13 +113,7 @@ fn host_waits_for_its_end(place: &Path) {
     crate::host::wait_for("the monitor to end", || (!place.socket().exists()).then_some(()));
 }
 
-fn runtime(
-    program: &'static str,
-    folder: &Path,
-    root: &Root,
-    users: bool,
-    hides_unified: bool,
-) -> Starter {
+fn runtime(program: &'static str, folder: &Path, root: &Root, users: bool, hides_unified: bool) -> Starter {
     let id = id(program, users);
     let bundle = folder.join(&id);
     fs::create_dir(&bundle).expect("a folder");

@@ -45,7 +45,9 @@ struct Row {
 impl Row {
     fn is_met(&self) -> bool {
         match self.target {
-            Target::Ratio { theirs, most, .. } | Target::Aim { theirs, most, .. } => self.ours <= theirs * most,
+            Target::Ratio { theirs, most, .. } | Target::Aim { theirs, most, .. } => {
+                self.ours <= theirs * most
+            }
             Target::Amount { most } => self.ours <= most,
         }
     }
@@ -116,7 +118,12 @@ impl Report {
         (most, shown): (f64, &'static str),
     ) {
         eprintln!("{what}: {} beside {}", unit.show(ours), unit.show(theirs));
-        self.0.push(Row { what: what.to_string(), unit, ours, target: Target::Ratio { theirs, most, shown } });
+        self.0.push(Row {
+            what: what.to_string(),
+            unit,
+            ours,
+            target: Target::Ratio { theirs, most, shown },
+        });
     }
 
     /// A row that has a limit.
