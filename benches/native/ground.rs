@@ -6,16 +6,25 @@ use std::{
     os::{fd::AsFd, unix::fs::chown},
     path::{Path, PathBuf},
     process::Command,
+    time::{Duration, Instant},
 };
 
-use guestd::model::GuestName;
+use guestd::{
+    guest_run,
+    launch::{Cgroups, Direct, Launcher, cgroup},
+    model::GuestName,
+};
 use nix::{
     poll::{PollFd, PollFlags, PollTimeout, poll},
-    sys::stat::Mode,
+    sys::{
+        signal::{Signal, kill},
+        stat::Mode,
+    },
+    unistd::Pid,
 };
 use rustix::time::{ClockId, clock_gettime};
 
-use crate::{host, native_host};
+use crate::{busybox, host};
 
 /// CLOCK_MONOTONIC, in nanoseconds.
 pub fn now() -> i64 {
@@ -32,7 +41,7 @@ pub struct Root {
 impl Root {
     /// Makes one, whose files belong to this user and group.
     pub fn make(path: PathBuf, owner: u32) -> Self {
-        native_host::make_root(&path);
+        busybox::make_root(&path);
         // systemd-nspawn wants one.
         fs::create_dir(path.join("usr")).expect("a folder");
         equip(&path);
@@ -100,8 +109,25 @@ impl Natives {
 
 impl Drop for Natives {
     fn drop(&mut self) {
-        self.0.iter().for_each(native_host::end_all_of);
+        for name in &self.0 {
+            let top = Cgroups(vec![guest_run::top(name).into()]);
+            for pid in cgroup::processes(&top).unwrap_or_default() {
+                let _ = kill(Pid::from_raw(pid), Signal::SIGKILL);
+            }
+            let until = Instant::now() + host::SOON;
+            while Direct::default().remove(&top).is_err() || is_there(name) {
+                if Instant::now() > until {
+                    eprintln!("cgroups of {name} are left");
+                    break;
+                }
+                std::thread::sleep(Duration::from_millis(5));
+            }
+        }
     }
+}
+
+fn is_there(name: &GuestName) -> bool {
+    cgroup::top_level(|found| found == guest_run::top(name)).is_ok_and(|found| !found.is_empty())
 }
 
 /// Whether only cgroups of v2 are mounted.

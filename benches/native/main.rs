@@ -3,13 +3,12 @@
 //! All take turns within each round, so that what else the machine does hits all alike; medians are compared. Every guest's init
 //! is the same small program (`init.c`), whose first instruction reads the clock.
 
+#[path = "../../tests/busybox/mod.rs"]
+mod busybox;
 #[path = "../../tests/host/mod.rs"]
 mod host;
 #[path = "../measured/mod.rs"]
 mod measured;
-#[path = "../../tests/native_host/mod.rs"]
-#[allow(clippy::unwrap_used, reason = "as in the tests that it is shared with")]
-mod native_host;
 #[path = "../report/mod.rs"]
 mod report;
 
@@ -20,6 +19,9 @@ mod starters;
 mod starts;
 
 use report::{Part, Report};
+
+/// The monitor as it was built.
+const MONITOR: &str = env!("CARGO_BIN_EXE_guest-run");
 
 /// What is measured, each by its name: `cargo bench --bench native -- NAME ...` measures these only.
 const PARTS: [Part; 4] = [

@@ -3,10 +3,10 @@
 use std::{fs, path::Path};
 
 use crate::{
+    MONITOR, busybox,
     ground::Natives,
     host::{self, Host},
     measured::{Bench, processor_time, proportional_megabytes, timed},
-    native_host,
     report::{Report, Unit, median},
 };
 
@@ -34,7 +34,7 @@ impl Both {
     fn define(count: usize) -> Self {
         let (natives, mut ours, theirs) = (Natives::named(2 * count), Bench::new(), Host::new(""));
         let root = ours.host.at("root");
-        native_host::make_root(&root);
+        busybox::make_root(&root);
         for (number, name) in natives.0.iter().enumerate() {
             let users = number >= count;
             let guest = format!(
@@ -49,7 +49,7 @@ impl Both {
             let init = format!("lxc.init.cmd = {INIT} 1000000");
             theirs.guest(&format!("theirs{number:03}"), &["lxc.start.auto = 1", &init]);
         }
-        ours.host.start_daemon_with(&[("GUESTD_GUEST_RUN", native_host::MONITOR)]);
+        ours.host.start_daemon_with(&[("GUESTD_GUEST_RUN", MONITOR)]);
         Self { ours, theirs, _natives: natives }
     }
 
@@ -102,7 +102,7 @@ pub fn memory(report: &mut Report) {
     let runtime = both.ours.host.at("run").display().to_string();
     let ours = [runtime, run(&both.ours.host.at("run"))]
         .iter()
-        .map(|folder| format!("{} {folder}", native_host::MONITOR))
+        .map(|folder| format!("{} {folder}", MONITOR))
         .find(|begin| !monitors(begin).is_empty())
         .expect("monitors of ours");
     let ours = memory_of(&ours, AT_REST);

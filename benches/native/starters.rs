@@ -29,8 +29,9 @@ use rustix::{
 use serde_json::{Value, json};
 
 use crate::{
+    MONITOR,
     ground::{HYBRID, Natives, Root, is_unified},
-    native_host,
+    host,
 };
 
 /// The first id on the host of a guest's users, for those who are told.
@@ -87,7 +88,7 @@ fn guest_run(folder: &Path, root: &Root, users: bool, natives: &Natives) -> Star
     let ground = Ground {
         state_dir: folder.join("state"),
         runtime_dir: runtime,
-        monitor: Some(native_host::MONITOR.into()),
+        monitor: Some(MONITOR.into()),
         helper: None,
     };
     let tokio = tokio::runtime::Builder::new_current_thread().enable_all().build().expect("a runtime");
@@ -101,7 +102,7 @@ fn guest_run(folder: &Path, root: &Root, users: bool, natives: &Natives) -> Star
     Starter {
         name: "guest-run",
         command: Box::new(move || {
-            let mut command = Command::new(native_host::MONITOR);
+            let mut command = Command::new(MONITOR);
             command.arg("--foreground").arg(&place);
             command
         }),
@@ -110,7 +111,7 @@ fn guest_run(folder: &Path, root: &Root, users: bool, natives: &Natives) -> Star
 
 fn host_waits_for_its_end(place: &Path) {
     let place = Place::at(place.to_owned());
-    crate::host::wait_for("the monitor to end", || (!place.socket().exists()).then_some(()));
+    host::wait_for("the monitor to end", || (!place.socket().exists()).then_some(()));
 }
 
 fn runtime(program: &'static str, folder: &Path, root: &Root, users: bool, hides_unified: bool) -> Starter {

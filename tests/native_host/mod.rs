@@ -176,25 +176,26 @@ impl Bench {
 
 impl Drop for Bench {
     fn drop(&mut self) {
-        self.names.iter().for_each(end_all_of);
-    }
-}
-
-/// Kills whatever is in a guest's cgroups, and removes them.
-pub fn end_all_of(name: &GuestName) {
-    let cgroups = Cgroups(vec![guest_run::top(name).into()]);
-    for pid in cgroup::processes(&cgroups).unwrap_or_default() {
-        let _ = nix::sys::signal::kill(nix::unistd::Pid::from_raw(pid), nix::sys::signal::Signal::SIGKILL);
-    }
-    let until = Instant::now() + SOON;
-    while Direct::default().remove(&cgroups).is_err()
-        || cgroup::top_level(|found| found == guest_run::top(name)).is_ok_and(|found| !found.is_empty())
-    {
-        if Instant::now() > until {
-            eprintln!("cgroups of {name} are left");
-            break;
+        for name in &self.names {
+            let cgroups = Cgroups(vec![guest_run::top(name).into()]);
+            for pid in cgroup::processes(&cgroups).unwrap_or_default() {
+                let _ = nix::sys::signal::kill(
+                    nix::unistd::Pid::from_raw(pid),
+                    nix::sys::signal::Signal::SIGKILL,
+                );
+            }
+            let until = Instant::now() + SOON;
+            while Direct::default().remove(&cgroups).is_err()
+                || cgroup::top_level(|found| found == guest_run::top(name))
+                    .is_ok_and(|found| !found.is_empty())
+            {
+                if Instant::now() > until {
+                    eprintln!("cgroups of {name} are left");
+                    break;
+                }
+                std::thread::sleep(Duration::from_millis(5));
+            }
         }
-        std::thread::sleep(Duration::from_millis(5));
     }
 }
 
