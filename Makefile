@@ -66,6 +66,7 @@ torture: ## Kill guestd at every boundary and 200 random moments, with real cont
 	$(CARGO) test --locked --test torture -- --ignored --nocapture --test-threads=1
 
 bench: deb ## Measure beside the real tools, and print the ratios (as root)
+	@scripts/setup bench
 	$(CARGO) bench --locked --no-fail-fast
 
 deb: ## Build the Debian packages into target/debian

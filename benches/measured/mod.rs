@@ -19,13 +19,18 @@ pub struct Bench {
 impl Bench {
     pub fn new() -> Self {
         let host = Host::new("order = \"lowest-first\"\n[defaults.reboot]\nlimit = \"100000/1s\"");
-        let memory = ["/run", "/dev/shm"].map(Path::new).into_iter().find(|path| is_tmpfs(path));
-        let memory = memory.expect("neither /run nor /dev/shm is a tmpfs");
-        let runtime = tempfile::Builder::new().prefix("guestd-bench-").tempdir_in(memory).expect("a folder");
+        let runtime = in_memory();
         fs::remove_dir(host.at("run")).expect("an empty folder");
         std::os::unix::fs::symlink(runtime.path(), host.at("run")).expect("a link");
         Self { host, _runtime: runtime }
     }
+}
+
+/// A folder in memory, as those below a real host's /run are.
+pub fn in_memory() -> tempfile::TempDir {
+    let memory = ["/run", "/dev/shm"].map(Path::new).into_iter().find(|path| is_tmpfs(path));
+    let memory = memory.expect("neither /run nor /dev/shm is a tmpfs");
+    tempfile::Builder::new().prefix("guestd-bench-").tempdir_in(memory).expect("a folder")
 }
 
 fn is_tmpfs(path: &Path) -> bool {
@@ -52,6 +57,16 @@ pub fn proportional_megabytes(pid: u32) -> f64 {
     let line = rollup.lines().find_map(|line| line.strip_prefix("Pss:")).expect("a line \"Pss\"");
     let kilobytes: f64 = line.trim().trim_end_matches(" kB").parse().expect("a number");
     kilobytes * 1024.0 / 1e6
+}
+
+/// The processor time that a process has used, in milliseconds.
+pub fn processor_time(pid: u32) -> f64 {
+    let stat = fs::read_to_string(format!("/proc/{pid}/stat")).expect("its times");
+    // utime and stime, the fields 14 and 15, in ticks (proc(5)).
+    let fields: Vec<&str> = stat.rsplit(") ").next().unwrap_or_default().split(' ').collect();
+    let ticks: f64 = [11, 12].iter().map(|at| fields[*at].parse::<f64>().expect("a number")).sum();
+    let each = nix::unistd::sysconf(nix::unistd::SysconfVar::CLK_TCK).ok().flatten().expect("a tick");
+    ticks * 1000.0 / each as f64
 }
 
 /// The threads of a process, as folders below `/proc`.

@@ -283,10 +283,19 @@ fn write(path: &Path, value: &str) -> Run<()> {
         .doing(format_args!("write {value} to {}", path.display()))
 }
 
-/// Lets cgroups below have what this one has. Those that are refused are not there or are kept by others.
+/// Lets cgroups below have what this one has, all at once. Where one is refused, kept by others, the rest is tried.
 fn delegate(base: &Path) {
-    for controller in CONTROLLERS {
-        let _ = write(&base.join("cgroup.subtree_control"), &format!("+{controller}"));
+    let here = fs::read_to_string(base.join("cgroup.controllers")).unwrap_or_default();
+    let words: Vec<String> = here
+        .split_whitespace()
+        .filter(|one| CONTROLLERS.contains(one))
+        .map(|one| format!("+{one}"))
+        .collect();
+    let file = base.join("cgroup.subtree_control");
+    if !words.is_empty() && write(&file, &words.join(" ")).is_err() {
+        for word in &words {
+            let _ = write(&file, word);
+        }
     }
 }
 

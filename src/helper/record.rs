@@ -201,8 +201,9 @@ pub fn read_bytes(path: &Path, max: u64) -> Result<Option<Vec<u8>>, RecordError>
         Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
         result => result.map_err(RecordError::io("open", path))?,
     };
-    own(&file, path)?;
-    let mut bytes = Vec::new();
+    let length = own(&file, path)?.len();
+    // One byte more, so that the end is seen without growing.
+    let mut bytes = Vec::with_capacity(usize::try_from(length.min(max)).unwrap_or(0) + 1);
     file.take(max + 1).read_to_end(&mut bytes).map_err(RecordError::io("read", path))?;
     if bytes.len() as u64 > max {
         return Err(RecordError::TooLarge { path: path.to_owned(), max });

@@ -12,6 +12,9 @@ use std::{
 
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 
+/// What is usually enough for mountinfo, in bytes.
+const MOUNTINFO: usize = 16 * 1024;
+
 /// One mounted cgroup hierarchy.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct Hierarchy {
@@ -73,7 +76,8 @@ struct Mounts {
 impl Mounts {
     fn read() -> io::Result<Self> {
         let mut file = File::open("/proc/self/mountinfo")?;
-        let mut text = String::new();
+        // The file does not tell its size, and every read of it goes through all mounts before.
+        let mut text = String::with_capacity(MOUNTINFO);
         file.read_to_string(&mut text)?;
         let points = text.lines().filter_map(|line| Some(unescaped(line.split(' ').nth(4)?))).collect();
         Ok(Self { file, hierarchies: parse_mounts(&text).into(), points: Arc::new(points) })

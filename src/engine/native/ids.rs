@@ -3,9 +3,17 @@
 //! Each guest has 65536 of those that systemd sets aside for containers (https://systemd.io/UIDS-GIDS). Nothing on a disk has
 //! them: the root and the mounts of a guest are shown by them (idmapped), so a guest can have others the next time.
 
-use std::collections::BTreeSet;
+use std::{
+    collections::{BTreeSet, HashMap},
+    fs,
+};
 
-use crate::{guest_run::spec::Ids, model::GuestName};
+use super::{Native, locked};
+use crate::{
+    guest_run::spec::{FILE_MAX, Ids, Place, Spec},
+    helper::record,
+    model::GuestName,
+};
 
 /// How many each guest has.
 const COUNT: u32 = 65536;
@@ -13,9 +21,38 @@ const COUNT: u32 = 65536;
 const FIRST: u32 = 524_288;
 const END: u32 = 1_879_048_192;
 
+impl Native {
+    /// Gives a guest its ids: none that another guest or a user of the host has. None when there are no more.
+    pub(super) fn ids_of(&self, guest: &GuestName) -> Option<Ids> {
+        let mut known = locked(&self.ids);
+        let known = known.get_or_insert_with(|| self.ids_written());
+        let host: BTreeSet<(u32, u32)> = ["/etc/subuid", "/etc/subgid"]
+            .iter()
+            .flat_map(|file| delegated(&fs::read_to_string(file).unwrap_or_default()).collect::<Vec<_>>())
+            .collect();
+        let taken = |is_taken: &dyn Fn(&GuestName) -> bool| {
+            let others = known.iter().filter(|(other, _)| *other != guest && is_taken(other));
+            others.map(|(_, ids)| (ids.first, ids.count)).chain(host.iter().copied()).collect()
+        };
+        let is_running = |other: &GuestName| self.place(other).socket().exists();
+        // Those of guests that have ended are free, but there are enough others.
+        let ids = choose(guest, &taken(&|_| true)).or_else(|| choose(guest, &taken(&is_running)))?;
+        known.insert(guest.clone(), ids);
+        Some(ids)
+    }
+
+    /// The ids of guests that run, as they were given by a daemon before.
+    fn ids_written(&self) -> HashMap<GuestName, Ids> {
+        let folders = fs::read_dir(Place::all(&self.ground.runtime_dir)).into_iter().flatten().flatten();
+        let places = folders.map(|folder| Place::at(folder.path())).filter(|place| place.socket().exists());
+        let specs = places.filter_map(|place| record::read::<Spec>(&place.spec(), FILE_MAX).ok().flatten());
+        specs.filter_map(|spec| Some((spec.guest, spec.ids?))).collect()
+    }
+}
+
 /// Chooses those of a guest: by its name, so that they are mostly the same, and the next ones where these are taken.
 /// `taken` are ranges of others; none when there are no more.
-pub fn choose(guest: &GuestName, taken: &BTreeSet<(u32, u32)>) -> Option<Ids> {
+fn choose(guest: &GuestName, taken: &BTreeSet<(u32, u32)>) -> Option<Ids> {
     let slots = (END - FIRST) / COUNT;
     // FNV-1a: any hash that stays the same will do.
     let hash = guest
@@ -30,7 +67,7 @@ pub fn choose(guest: &GuestName, taken: &BTreeSet<(u32, u32)>) -> Option<Ids> {
 }
 
 /// The ranges in `/etc/subuid` or `/etc/subgid`: `NAME:FIRST:COUNT` (subuid(5)).
-pub fn delegated(text: &str) -> impl Iterator<Item = (u32, u32)> + '_ {
+fn delegated(text: &str) -> impl Iterator<Item = (u32, u32)> + '_ {
     text.lines().filter_map(|line| {
         let mut fields = line.trim().splitn(3, ':').skip(1);
         Some((fields.next()?.parse().ok()?, fields.next()?.parse().ok()?))

@@ -30,7 +30,10 @@ use super::{
     BoxFuture, Capabilities, Engine, EngineError, EngineResult, Epoch, ErrorKind, Probe, Request, Sink, lxc,
 };
 use crate::{
-    guest_run::{self, spec::Place},
+    guest_run::{
+        self,
+        spec::{Ids, Place},
+    },
     launch::{Cgroups, Launcher, unit},
     model::{EngineSpec, Guest, GuestName, NativeSpec, Resources},
 };
@@ -58,6 +61,8 @@ struct Native {
     sink: Sink,
     /// The filter of system calls, once it was needed.
     filter: Mutex<Option<Arc<[u64]>>>,
+    /// The ids of guests' users, as they were given; read from what lies there when the first ones are given.
+    ids: Mutex<Option<HashMap<GuestName, Ids>>>,
     /// Guests that were started or watched since this engine began: their watches have told how they ended.
     met: Mutex<HashSet<GuestName>>,
     /// Guests of which a start was interrupted, which may go on.
@@ -74,6 +79,7 @@ impl NativeEngine {
             ground,
             sink,
             filter: Mutex::default(),
+            ids: Mutex::default(),
             met: Mutex::default(),
             interrupted: Mutex::default(),
             watches: Mutex::default(),

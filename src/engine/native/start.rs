@@ -1,7 +1,6 @@
 //! Starting a native guest.
 
 use std::{
-    collections::BTreeSet,
     ffi::OsString,
     fs::{self, DirBuilder},
     io,
@@ -14,12 +13,12 @@ use rustix::fs::{CWD, Mode, OFlags, openat};
 use tokio::time::{Instant, timeout_at};
 use tokio_seqpacket::UnixSeqpacketListener;
 
-use super::{Native, archive, connection::Connection, filter, ids, kill, locked};
+use super::{Native, archive, connection::Connection, filter, kill, locked};
 use crate::{
     engine::{EngineError, EngineResult, ErrorKind, lxc::notify},
     guest_run::{
         self,
-        spec::{ENGINE, FILE_MAX, Ids, Outcome, Place, Placement, SPEC, Spec, Told},
+        spec::{ENGINE, FILE_MAX, Outcome, Place, Placement, SPEC, Spec, Told},
     },
     helper::{in_full, record},
     kill_point::KillPoint,
@@ -111,11 +110,7 @@ fn prepare(
     let folder = |path: &std::path::Path| DirBuilder::new().recursive(true).mode(0o711).create(path);
     folder(&place.root()).map_err(failed)?;
     let ids = if spec.user_namespace {
-        let taken = taken(native, &guest.name);
-        Some(
-            ids::choose(&guest.name, &taken)
-                .ok_or("no ids are left for its users; set user-namespace = false")?,
-        )
+        Some(native.ids_of(&guest.name).ok_or("no ids are left for its users; set user-namespace = false")?)
     } else {
         None
     };
@@ -170,28 +165,6 @@ fn helper(native: &Native, guest: &GuestName) -> Vec<PathBuf> {
 fn notify_folder(native: &Native, guest: &Guest) -> Option<PathBuf> {
     let folder = std::path::absolute(notify::folder(&native.ground.runtime_dir, &guest.name)).ok()?;
     (guest.ready.when == Condition::Notify && folder.join(notify::SOCKET).exists()).then_some(folder)
-}
-
-/// The ids that others have: other native guests, and users of the host with some to give away.
-fn taken(native: &Native, guest: &GuestName) -> BTreeSet<(u32, u32)> {
-    let mut taken = BTreeSet::new();
-    for file in ["/etc/subuid", "/etc/subgid"] {
-        let text = fs::read_to_string(file).unwrap_or_default();
-        taken.extend(ids::delegated(&text));
-    }
-    let folders = fs::read_dir(Place::all(&native.ground.runtime_dir)).into_iter().flatten().flatten();
-    for folder in folders.filter(|folder| *folder.file_name() != *guest.as_str()) {
-        let place = Place::at(folder.path());
-        // Those of guests that have ended are free.
-        if !place.socket().exists() {
-            continue;
-        }
-        if let Ok(Some(Spec { ids: Some(Ids { first, count }), .. })) = record::read(&place.spec(), FILE_MAX)
-        {
-            taken.insert((first, count));
-        }
-    }
-    taken
 }
 
 fn launch(native: &Native, guest: &Guest, spec: &NativeSpec, monitor: &std::path::Path) -> Launch {
