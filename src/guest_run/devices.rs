@@ -102,7 +102,15 @@ pub fn limit_v2(payload: Option<&OwnedFd>, extra: &[PathBuf]) -> Run<()> {
         return Err(RunError::Configuration(text.to_owned()));
     };
     let code = program(&rules(extra)?);
-    attach(payload, &code).doing("keep the host's devices from it (BPF_PROG_TYPE_CGROUP_DEVICE)")
+    let doing = "keep the host's devices from it (BPF_PROG_TYPE_CGROUP_DEVICE)";
+    match attach(payload, &code) {
+        Err(error) if error.kind() == io::ErrorKind::PermissionDenied => {
+            let text =
+                format!("cannot {doing}: {error}; let this host use bpf(2), or set user-namespace = true");
+            Err(RunError::Configuration(text))
+        }
+        attached => attached.doing(doing),
+    }
 }
 
 fn attach(payload: &OwnedFd, code: &[u64]) -> io::Result<()> {

@@ -10,7 +10,7 @@ use rustix::process::{Pid, PidfdFlags, WaitOptions, pidfd_open, waitpid};
 
 use super::{
     cgroup::Group,
-    inside::{Entry, become_member, become_root, environment, execute_program},
+    inside::{Entry, become_member, become_root, die_with_parent, environment, execute_program},
     namespace::{self, Fork},
     spec::Spec,
     trouble::{Doing, Run, RunError},
@@ -132,6 +132,10 @@ fn enter(
 
 fn execute(spec: &Spec, argv: &[String], extra: &[(String, String)]) -> RunError {
     if let Err(error) = become_member(spec, Entry::Visitor) {
+        return error;
+    }
+    // Whoever leaves takes it along.
+    if let Err(error) = die_with_parent() {
         return error;
     }
     let is_new = |name: &str| !extra.iter().any(|(known, _)| known == name);

@@ -6,6 +6,7 @@ use super::{
     debian::{Host, NATIVE_ROOT, natives, write},
     journal::FILL,
     machine::Machine,
+    serving::SAY,
 };
 
 /// What a guest without users of its own says at the top of its file.
@@ -193,6 +194,66 @@ fn users_of_their_own_are_possible_in_a_container_too() {
     let init = machine.init("web");
     machine.sh(&inside("web", "reboot -f"));
     renewed(&machine, "web", init);
+}
+
+/// Tells guestd from inside that it is ready, once the file is there, by the host's own perl.
+const SAYS: &str = "init = [\"/bin/sh\", \"/saying\"]\n[ready]\nwhen = \"notify\"\n\
+                    [[mount]]\nsource = \"/usr\"\ntarget = \"/usr\"\noptions = [\"ro\"]\n";
+const SAYING: &str = "until [ -e /served ]; do sleep 0.1; done\n\
+                      /usr/bin/perl /say.pl \
+                      STATUS=serving READY=1\nwhile :; do sleep 1000; done\n";
+
+#[test]
+fn native_guests_are_asked_whether_they_are_ready_and_let_people_in() {
+    let machine = Machine::boot_with(|upper| {
+        let root = upper.join(NATIVE_ROOT.trim_start_matches('/'));
+        let ready = |condition: &str| format!("{PLAIN}[ready]\n{condition}\ninterval = \"100ms\"\n");
+        natives(
+            upper,
+            &[
+                ("filed", &ready("file = \"/served\"")),
+                ("run", &ready("exec = [\"/bin/sh\", \"-c\", \"[ -e /served ]\"]")),
+                ("says", &format!("{PLAIN}{SAYS}")),
+            ],
+        );
+        write(&root, "say.pl", SAY);
+        write(&root, "saying", SAYING);
+    });
+    // Libraries are where programs of /usr look for them.
+    machine.sh(&format!("cd {NATIVE_ROOT} && ln -s usr/lib lib && ln -s usr/lib64 lib64"));
+    machine.sh("guestctl start --no-block filed run says");
+    let waiting = "test $(guestctl list --no-legend | grep -c 'up, not ready') = 3";
+    machine.wait("all of them to be up", waiting);
+    machine.sh(&format!("touch {NATIVE_ROOT}/served"));
+    let all = "test $(guestctl list --no-legend | grep ' up ' | grep -vc 'not ready') = 3";
+    machine.wait("all of them to be ready", all);
+    assert!(machine.sh("guestctl status says").contains("serving"));
+    machine.sh(&format!("rm {NATIVE_ROOT}/served; systemctl restart guestd; {all}"));
+
+    assert_eq!(machine.sh("guestctl attach run -- hostname"), "run\n");
+    let ended = machine.run(&["guestctl", "attach", "run", "--", "/bin/sh", "-c", "exit 7"]);
+    assert_eq!(ended.status.code(), Some(7));
+    machine.sh("guestctl exec --all -- /bin/true");
+    // Who leaves takes what he ran along.
+    machine.sh("(guestctl attach run -- /bin/sleep 98765 & echo $! >/run/client; wait) & \
+        until pgrep -fx '/bin/sleep 98765'; do sleep 0.05; done; pkill -KILL -F /run/client");
+    machine.wait("the end of what ran there", "! pgrep -fx '/bin/sleep 98765'");
+}
+
+#[test]
+fn an_archive_is_unpacked_with_all_its_owners() {
+    let machine = Machine::boot_with(|upper| {
+        natives(upper, &[]);
+        let text = format!("engine = \"native\"\narchive = \"/srv/root.tar\"\n{PLAIN}");
+        write(upper, "etc/guestd/guests/web.toml", &text);
+    });
+    machine.sh(&format!(
+        "mkdir -p {NATIVE_ROOT}/home/mine && chown 1000:1001 {NATIVE_ROOT}/home/mine && chmod 2750 {NATIVE_ROOT}/home/mine && \
+         cd {NATIVE_ROOT} && tar -cf /srv/root.tar * && guestctl start web"
+    ));
+    assert_eq!(machine.sh(&inside("web", "stat -c \"%u %g %a\" /home/mine /")), "1000 1001 2750\n0 0 755\n");
+    machine
+        .sh(&format!("guestctl stop web; rm /srv/root.tar; guestctl start web; {}", inside("web", "true")));
 }
 
 #[test]

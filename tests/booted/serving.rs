@@ -6,7 +6,7 @@ use super::{
 };
 
 /// Says what it is told to at the place that guestd gives a guest.
-const SAY: &str = r#"use Socket;
+pub const SAY: &str = r#"use Socket;
 socket(my $socket, AF_UNIX, SOCK_DGRAM, 0) or die $!;
 send($socket, $_, 0, sockaddr_un($ENV{NOTIFY_SOCKET})) or die $! for @ARGV;
 "#;

@@ -3,6 +3,7 @@
 use std::{
     ffi::OsString,
     fs, io,
+    os::unix::fs::PermissionsExt,
     path::{Path, PathBuf},
     time::Duration,
 };
@@ -36,7 +37,9 @@ pub(super) async fn unpacked(native: &Native, guest: &Guest, archive: &Path) -> 
         if part.exists() {
             fs::remove_dir_all(&part)?;
         }
-        fs::create_dir_all(&part)
+        fs::create_dir_all(&part)?;
+        // It is the root of a guest with users of its own choice, unless the archive has an entry for it.
+        fs::set_permissions(&part, fs::Permissions::from_mode(0o755))
     };
     made().map_err(|error| wrong(ErrorKind::Failed, format!("cannot make {}: {error}", part.display())))?;
     let words =
