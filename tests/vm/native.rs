@@ -19,7 +19,9 @@ const DEBIAN: &str = "engine = \"native\"\nroot = \"/srv/debian\"\n[ready]\nwhen
 /// Lines of shell that make its root.
 const MAKE_DEBIAN: &str = "mkdir /srv/debian && cd /srv/debian && mkdir dev proc sys run tmp root var var/lib
     for link in bin sbin lib lib64; do ln -s usr/$link $link; done
-    cp -al /usr . && cp -a /etc . && cp -a /var/lib/dpkg /var/lib/systemd var/lib/
+    mkdir -p usr/share && cp -al /usr/bin /usr/sbin /usr/lib64 usr && cp -al /usr/share/dbus-1 usr/share
+    cd /usr/lib && mkdir /srv/debian/usr/lib && cp -al $(ls | grep -vx modules) /srv/debian/usr/lib
+    cd /srv/debian && cp -a /etc . && cp -a /var/lib/dpkg /var/lib/systemd var/lib/
     mkdir -p var/log var/tmp var/cache && ln -s /run var/run && : >etc/machine-id
     for unit in agent guestd autostart guests-shutdown lxc lxc-net lxc-monitord; do
         ln -sf /dev/null etc/systemd/system/$unit.service
