@@ -24,9 +24,10 @@ use report::{Part, Report};
 const MONITOR: &str = env!("CARGO_BIN_EXE_guest-run");
 
 /// What is measured, each by its name: `cargo bench --bench native -- NAME ...` measures these only.
-const PARTS: [Part; 4] = [
+const PARTS: [Part; 5] = [
     ("starts", |report| beside_load(report, starts::measure)),
     ("reboots", |report| beside_load(report, reboots::measure)),
+    ("crashes", |report| beside_load(report, reboots::crashes)),
     ("memory", |report| beside_load(report, many::memory)),
     ("autostart", |report| beside_load(report, many::autostart)),
 ];
