@@ -5,6 +5,8 @@ use std::{
     os::fd::{AsRawFd, FromRawFd, OwnedFd},
 };
 
+use rustix::process::{Pid, PidfdFlags, pidfd_open};
+
 use super::{fault, spec::Ids, trouble::RunError};
 
 /// `CLONE_INTO_CGROUP` (linux/sched.h); `libc` has it in a type that cannot hold it.
@@ -94,10 +96,35 @@ unsafe fn clone(flags: libc::c_int, cgroup: Option<&OwnedFd>, exit_signal: libc:
     // kernel writes the pidfd's number where there is room for it.
     let pid = unsafe { libc::syscall(libc::SYS_clone3, &raw mut arguments, size_of::<libc::clone_args>()) };
     match i32::try_from(pid).unwrap_or(-1) {
-        -1 => Err(io::Error::last_os_error()),
+        -1 => match io::Error::last_os_error() {
+            // SAFETY: as for this function.
+            error if is_filtered(&error) && namespaces.is_none() && cgroup.is_none() => unsafe { plain() },
+            error => Err(error),
+        },
         0 => Ok(Fork::Child),
         // SAFETY: the kernel has just made it for us.
         pid => Ok(Fork::Parent(Child { pid, pidfd: unsafe { OwnedFd::from_raw_fd(pidfd) } })),
+    }
+}
+
+/// Whether the guest's filter of system calls refuses clone3(2), in whoever has it already.
+fn is_filtered(error: &io::Error) -> bool {
+    error.raw_os_error() == Some(libc::ENOSYS)
+}
+
+/// The same by fork(2), where nothing is asked for.
+///
+/// # Safety
+/// As for [`fork`].
+unsafe fn plain() -> io::Result<Fork> {
+    // SAFETY: as above.
+    match unsafe { libc::fork() } {
+        -1 => Err(io::Error::last_os_error()),
+        0 => Ok(Fork::Child),
+        pid => {
+            let number = Pid::from_raw(pid).ok_or(io::ErrorKind::InvalidInput)?;
+            Ok(Fork::Parent(Child { pid, pidfd: pidfd_open(number, PidfdFlags::empty())? }))
+        }
     }
 }
 

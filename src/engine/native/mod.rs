@@ -59,8 +59,8 @@ struct Native {
     launcher: Arc<dyn Launcher>,
     ground: Ground,
     sink: Sink,
-    /// The filter of system calls, once it was needed.
-    filter: Mutex<Option<Arc<[u64]>>>,
+    /// The filters of system calls, once they were needed, by whether a guest may make user namespaces.
+    filters: Mutex<HashMap<bool, Arc<[u64]>>>,
     /// The ids of guests' users, as they were given; read from what lies there when the first ones are given.
     ids: Mutex<Option<HashMap<GuestName, Ids>>>,
     /// Guests that were started or watched since this engine began: their watches have told how they ended.
@@ -78,7 +78,7 @@ impl NativeEngine {
             launcher,
             ground,
             sink,
-            filter: Mutex::default(),
+            filters: Mutex::default(),
             ids: Mutex::default(),
             met: Mutex::default(),
             interrupted: Mutex::default(),

@@ -24,7 +24,7 @@ use crate::{
     kill_point::KillPoint,
     launch::{Launch, LaunchError, Launched, Program, Unit},
     model::{
-        Condition, Guest, GuestName, NativeSpec,
+        Capabilities, Condition, Guest, GuestName, NativeSpec,
         native::{Root, Seccomp},
     },
 };
@@ -125,7 +125,7 @@ fn prepare(
         },
         resources: guest.resources,
         filter: match spec.security.seccomp {
-            Seccomp::Default => filter(native).map_err(failed)?.to_vec(),
+            Seccomp::Default => filter(native, spec.security.capabilities).map_err(failed)?.to_vec(),
             Seccomp::Off => Vec::new(),
         },
         helper: helper(native, &guest.name),
@@ -147,12 +147,15 @@ fn listen(place: &Place) -> io::Result<UnixSeqpacketListener> {
     UnixSeqpacketListener::bind(format!("/proc/self/fd/{}/{ENGINE}", held.as_raw_fd()))
 }
 
-fn filter(native: &Native) -> io::Result<std::sync::Arc<[u64]>> {
-    let mut known = locked(&native.filter);
-    if let Some(filter) = &*known {
+fn filter(native: &Native, capabilities: Capabilities) -> io::Result<std::sync::Arc<[u64]>> {
+    let may_make_users = filter::may_make_users(capabilities);
+    let mut known = locked(&native.filters);
+    if let Some(filter) = known.get(&may_make_users) {
         return Ok(filter.clone());
     }
-    Ok(known.insert(filter::compile()?.into()).clone())
+    let filter: std::sync::Arc<[u64]> = filter::compile(may_make_users)?.into();
+    known.insert(may_make_users, filter.clone());
+    Ok(filter)
 }
 
 fn helper(native: &Native, guest: &GuestName) -> Vec<PathBuf> {
