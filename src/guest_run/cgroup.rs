@@ -12,6 +12,8 @@ use std::{
         unix::fs::{OpenOptionsExt, chown},
     },
     path::{Path, PathBuf},
+    thread,
+    time::{Duration, Instant},
 };
 
 use super::{
@@ -33,6 +35,12 @@ pub const PAYLOAD: &str = "payload";
 const MONITOR: &str = "monitor";
 /// What a guest can have of a cgroup of v2.
 const CONTROLLERS: [&str; 5] = ["cpu", "cpuset", "io", "memory", "pids"];
+/// How deep a guest may nest cgroups below its own: less than is looked for its processes (`launch::cgroup`).
+const DEPTH_MAX: &str = "30";
+/// How long what is left of an earlier run may take to end, and how often it is looked.
+const PATIENCE: Duration = Duration::from_secs(3);
+/// See [`PATIENCE`].
+const ROUND: Duration = Duration::from_millis(10);
 /// What belongs to the guest's root in a cgroup that is delegated to it (systemd.resource-control(5), "Delegate=").
 const DELEGATED: [&str; 4] = ["", "cgroup.procs", "cgroup.threads", "cgroup.subtree_control"];
 
@@ -53,15 +61,23 @@ pub struct Group {
 }
 
 impl Group {
-    /// Makes them. What of an earlier run is left there, and empty, is used again.
+    /// Makes them. Processes that an earlier run has left there are killed: its monitor was, and they have seen to it that this did
+    /// not end them.
     ///
     /// # Errors
     /// When that is impossible, or a limit cannot be set.
     pub fn make(placement: &Placement, resources: &Resources, ids: Option<Ids>) -> Run<Self> {
         let found = hierarchies().doing("read what is mounted")?;
         let group = match placement {
-            Placement::Unit => Self::of_unit(&found)?,
-            Placement::Top(name) => Self::at_top(&found, name),
+            Placement::Unit => {
+                let group = Self::of_unit(&found)?;
+                end_earlier(&group.path, &group.path.join(PAYLOAD))?;
+                group
+            }
+            Placement::Top(name) => {
+                end_earlier(Path::new(name), Path::new(name))?;
+                Self::at_top(&found, name)
+            }
         };
         group.build(resources, ids).inspect_err(|_| group.remove())?;
         Ok(group)
@@ -81,6 +97,8 @@ impl Group {
             delegate(base);
             let payload = base.join(PAYLOAD);
             make(&payload)?;
+            // Whoever looks for the guest's processes looks no deeper.
+            let _ = write(&base.join("cgroup.max.depth"), DEPTH_MAX);
             for file in DELEGATED.iter().filter(|_| ids.is_some()) {
                 let owner = ids.map(|ids| ids.first);
                 chown(payload.join(file), owner, owner)
@@ -261,6 +279,29 @@ impl Group {
         } else {
             let _ = cgroup::remove_empty(&self.cgroups());
         }
+    }
+}
+
+/// Kills what an earlier run has left in the guest's part of these cgroups, and waits until nothing is; then removes all those in
+/// `old` that are empty. With them go their rules for devices; and in one that was killed as a whole (cgroup.kill), or by somebody
+/// in such a one, the kernel would kill every init.
+fn end_earlier(base: &Path, old: &Path) -> Run<()> {
+    let payload = Cgroups(vec![base.join(PAYLOAD)]);
+    let until = Instant::now() + PATIENCE;
+    loop {
+        let left = cgroup::processes(&payload).doing("look for what is left of an earlier run")?;
+        if left.is_empty() {
+            let _ = cgroup::remove_empty(&Cgroups(vec![old.to_owned()]));
+            return Ok(());
+        }
+        if Instant::now() > until {
+            return Err(RunError::Inside("processes of an earlier run do not end".into()));
+        }
+        for pid in left {
+            // SAFETY: it takes numbers.
+            unsafe { libc::kill(pid, libc::SIGKILL) };
+        }
+        thread::sleep(ROUND);
     }
 }
 

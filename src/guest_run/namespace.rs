@@ -5,8 +5,6 @@ use std::{
     os::fd::{AsRawFd, FromRawFd, OwnedFd},
 };
 
-use rustix::process::{Pid, PidfdFlags, pidfd_open};
-
 use super::{fault, spec::Ids, trouble::RunError};
 
 /// `CLONE_INTO_CGROUP` (linux/sched.h); `libc` has it in a type that cannot hold it.
@@ -98,7 +96,7 @@ unsafe fn clone(flags: libc::c_int, cgroup: Option<&OwnedFd>, exit_signal: libc:
     match i32::try_from(pid).unwrap_or(-1) {
         -1 => match io::Error::last_os_error() {
             // SAFETY: as for this function.
-            error if is_filtered(&error) && namespaces.is_none() && cgroup.is_none() => unsafe { plain() },
+            error if is_filtered(&error) && cgroup.is_none() => unsafe { old_clone(flags, exit_signal) },
             error => Err(error),
         },
         0 => Ok(Fork::Child),
@@ -112,19 +110,23 @@ fn is_filtered(error: &io::Error) -> bool {
     error.raw_os_error() == Some(libc::ENOSYS)
 }
 
-/// The same by fork(2), where nothing is asked for.
+/// The same by clone(2), which takes its flags where a filter sees them, and no cgroup.
 ///
 /// # Safety
 /// As for [`fork`].
-unsafe fn plain() -> io::Result<Fork> {
-    // SAFETY: as above.
-    match unsafe { libc::fork() } {
+unsafe fn old_clone(flags: libc::c_int, exit_signal: libc::c_int) -> io::Result<Fork> {
+    let mut pidfd: libc::c_int = -1;
+    let flags = libc::c_long::from(flags | exit_signal);
+    // One processor has the stack first.
+    let (first, second) = if cfg!(target_arch = "s390x") { (0, flags) } else { (flags, 0) };
+    // SAFETY: without a stack of its own the child goes on as after fork(2); the kernel writes the pidfd's number where there is
+    // room for it.
+    let pid = unsafe { libc::syscall(libc::SYS_clone, first, second, &raw mut pidfd, 0, 0) };
+    match i32::try_from(pid).unwrap_or(-1) {
         -1 => Err(io::Error::last_os_error()),
         0 => Ok(Fork::Child),
-        pid => {
-            let number = Pid::from_raw(pid).ok_or(io::ErrorKind::InvalidInput)?;
-            Ok(Fork::Parent(Child { pid, pidfd: pidfd_open(number, PidfdFlags::empty())? }))
-        }
+        // SAFETY: the kernel has just made it for us.
+        pid => Ok(Fork::Parent(Child { pid, pidfd: unsafe { OwnedFd::from_raw_fd(pidfd) } })),
     }
 }
 
