@@ -14,10 +14,14 @@ use nix::sys::socket::{
     send, socket, sockopt::PeerCredentials,
 };
 
-use rustix::event::{PollFd, PollFlags, Timespec, poll};
+use rustix::{
+    event::{PollFd, PollFlags, Timespec, poll},
+    process::{Pid, PidfdFlags, pidfd_open},
+};
 
 use super::{
     mounts::open_root,
+    namespace::Child,
     spec::{Ask, ENGINE, PACKET_MAX, Place, SOCKET, Told},
     trouble::{Doing, Run, RunError},
 };
@@ -211,20 +215,30 @@ pub fn ask(connection: &OwnedFd, ask: &Ask) -> Run<()> {
     send(connection.as_raw_fd(), &ask, MsgFlags::MSG_NOSIGNAL).map(drop).doing("ask its monitor")
 }
 
-/// The init of a guest that runs, by what its monitor says.
+/// The init of a guest that runs, by what its monitor says: as a process that nobody has waited for.
 ///
 /// # Errors
 /// When it does not run.
-pub fn running(place: &Place) -> Run<i32> {
+pub fn running(place: &Place) -> Run<Child> {
+    let gone = || RunError::Inside("it does not run".into());
     let connection = dial(place)?;
-    ask(&connection, &Ask::Watch)?;
-    let mut buffer = [0; PACKET_MAX];
-    let length =
-        recv(connection.as_raw_fd(), &mut buffer, MsgFlags::empty()).doing("hear from its monitor")?;
-    match serde_json::from_slice(&buffer[..length]) {
-        Ok(Told::Running(pid)) => Ok(pid),
-        _ => Err(RunError::Inside("it does not run".into())),
+    let init = || -> Run<i32> {
+        ask(&connection, &Ask::Watch)?;
+        let mut buffer = [0; PACKET_MAX];
+        let length =
+            recv(connection.as_raw_fd(), &mut buffer, MsgFlags::empty()).doing("hear from its monitor")?;
+        match serde_json::from_slice(&buffer[..length]) {
+            Ok(Told::Running(pid)) => Ok(pid),
+            _ => Err(gone()),
+        }
+    };
+    let pid = init()?;
+    let pidfd = pidfd_open(Pid::from_raw(pid).ok_or_else(gone)?, PidfdFlags::empty());
+    // The file is that of the init if the monitor has not waited for it meanwhile.
+    if init()? != pid {
+        return Err(gone());
     }
+    Ok(Child { pid, pidfd: pidfd.doing("open its init")? })
 }
 
 /// Has a guest shut down, as guestd does, and kills it when that takes too long. Returns when it is gone.

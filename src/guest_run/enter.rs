@@ -6,12 +6,13 @@ use std::{
     os::fd::{AsRawFd, OwnedFd},
 };
 
-use rustix::process::{Pid, PidfdFlags, WaitOptions, pidfd_open, waitpid};
+use rustix::process::{Pid, WaitOptions, waitpid};
 
 use super::{
     cgroup::Group,
     inside::{Entry, become_member, become_root, die_with_parent, environment, execute_program},
-    namespace::{self, Fork},
+    link::close_all_but,
+    namespace::{self, Child, Fork},
     spec::Spec,
     trouble::{Doing, Run, RunError},
 };
@@ -31,13 +32,11 @@ const NAMESPACES: libc::c_int = libc::CLONE_NEWPID
 /// When the guest cannot be entered.
 pub fn run(
     spec: &Spec,
-    init: i32,
+    init: &Child,
     group: Option<&Group>,
     argv: &[String],
     extra: &[(String, String)],
 ) -> Run<WaitStatus> {
-    let pid = Pid::from_raw(init).ok_or_else(|| RunError::Inside("it does not run".into()))?;
-    let pidfd = pidfd_open(pid, PidfdFlags::empty()).doing("open its init")?;
     let tasks = group.map(Group::tasks).transpose()?.unwrap_or_default();
     let (reader, writer) = rustix::pipe::pipe_with(rustix::pipe::PipeFlags::CLOEXEC).doing("make a pipe")?;
     match fork(group, init)? {
@@ -57,7 +56,7 @@ pub fn run(
                 let _ = file.write_all(b"0");
             }
             drop(reader);
-            let code = enter(spec, &pidfd, argv, extra, writer).map_or_else(
+            let code = enter(spec, &init.pidfd, argv, extra, writer).map_or_else(
                 |error| {
                     eprintln!("{error}");
                     127
@@ -70,12 +69,12 @@ pub fn run(
 }
 
 /// Makes a process in the guest's cgroup; where that takes none, beside its init.
-fn fork(group: Option<&Group>, init: i32) -> Run<Fork> {
+fn fork(group: Option<&Group>, init: &Child) -> Run<Fork> {
     let payload = group.map(Group::payload).transpose()?.flatten();
     // SAFETY: a monitor, and what enters a guest, has one thread.
     let made = match unsafe { namespace::fork(None, payload.as_ref()) } {
         Err(error) if error.raw_os_error() == Some(libc::EBUSY) => {
-            let beside = group.map(|group| group.of_process(init)).transpose()?.flatten();
+            let beside = group.map(|group| group.of_process(init.pid)).transpose()?.flatten();
             // SAFETY: as above.
             unsafe { namespace::fork(None, beside.as_ref()) }
         }
@@ -118,12 +117,14 @@ fn enter(
     }
     // Nobody in it looks into the process before it has executed its command, and no file of the host is open in it.
     let _ = rustix::process::set_dumpable_behavior(rustix::process::DumpableBehavior::NotDumpable);
+    close_all_but(tell.as_raw_fd());
+    // Before it can be seen inside: a root who may trace processes could take one over that still has the host's rights.
+    become_member(spec, Entry::Visitor)?;
     // SAFETY: this process has one thread.
     match unsafe { namespace::fork_beside() }.map_err(namespace::refused)? {
         Fork::Parent(child) => File::from(tell).write_all(&child.pid.to_ne_bytes()).doing("tell of it"),
         Fork::Child => {
-            // SAFETY: it takes numbers; no file above is used any more.
-            unsafe { libc::close_range(3, libc::c_uint::MAX, 0) };
+            drop(tell);
             eprintln!("{}", execute(spec, argv, extra));
             std::process::exit(127)
         }
@@ -131,9 +132,6 @@ fn enter(
 }
 
 fn execute(spec: &Spec, argv: &[String], extra: &[(String, String)]) -> RunError {
-    if let Err(error) = become_member(spec, Entry::Visitor) {
-        return error;
-    }
     // Whoever leaves takes it along.
     if let Err(error) = die_with_parent() {
         return error;

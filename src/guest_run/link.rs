@@ -18,6 +18,15 @@ const FILES_MAX: usize = 128;
 /// The largest packet, in bytes.
 const PACKET_MAX: usize = 2048;
 
+/// Closes every file of the process but the first three and this one: whoever has them in variables never uses them again.
+pub fn close_all_but(kept: RawFd) {
+    let kept = kept.cast_unsigned();
+    for (first, last) in [(3, kept.saturating_sub(1)), (kept + 1, libc::c_uint::MAX)] {
+        // SAFETY: it takes numbers; a range that is none is refused.
+        unsafe { libc::close_range(first, last, 0) };
+    }
+}
+
 /// One end.
 #[derive(Debug)]
 pub struct Link(OwnedFd);
@@ -46,6 +55,11 @@ impl Link {
         poll(&mut polled, Some(&Timespec::default())).is_ok_and(|ready| ready > 0)
     }
 
+    /// Closes every file of the process but the first three and this end: whoever has them in variables never uses them again.
+    pub fn keep_alone(&self) {
+        close_all_but(self.0.as_raw_fd());
+    }
+
     /// Waits for a packet; none when the other end is closed.
     pub fn receive(&self) -> io::Result<Option<(Vec<u8>, Vec<OwnedFd>)>> {
         let mut buffer = [0; PACKET_MAX];
@@ -55,7 +69,8 @@ impl Link {
             let received =
                 recvmsg::<()>(self.0.as_raw_fd(), &mut into, Some(&mut control), MsgFlags::MSG_CMSG_CLOEXEC);
             let received = match received {
-                Err(nix::errno::Errno::EINTR) => continue,
+                // The latter, once, where the other end is closed with something unread: what it has said is still there.
+                Err(nix::errno::Errno::EINTR | nix::errno::Errno::ECONNRESET) => continue,
                 received => received?,
             };
             let mut files = Vec::new();
@@ -72,5 +87,20 @@ impl Link {
             return Ok(None);
         }
         Ok(Some((buffer[..length].to_vec(), files)))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn last_words_are_heard() {
+        let (own, other) = Link::pair().unwrap();
+        own.send(b"unread", &[]).unwrap();
+        other.send(b"why", &[]).unwrap();
+        drop(other);
+        assert_eq!(own.receive().unwrap().unwrap().0, b"why");
+        assert!(own.receive().unwrap().is_none());
     }
 }

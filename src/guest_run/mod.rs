@@ -108,8 +108,8 @@ fn attach(place: Place, rest: &[&str]) -> ExitCode {
         sealed::ensure().doing("protect its program")?;
         let spec = monitor::read(&place)?;
         let init = control::running(&place)?;
-        let group = Group::find(&spec.placement, init);
-        Ok(enter::as_exit(enter::run(&spec, init, group.as_ref(), &argv, &variables)?))
+        let group = Group::find(&spec.placement, init.pid);
+        Ok(enter::as_exit(enter::run(&spec, &init, group.as_ref(), &argv, &variables)?))
     };
     match entered() {
         Ok(code) => ExitCode::from(u8::try_from(code).unwrap_or(1)),
@@ -122,17 +122,20 @@ fn attach(place: Place, rest: &[&str]) -> ExitCode {
 
 /// Runs a guest; in the background, unless this is the main process of a unit.
 fn supervise(place: Place, foreground: bool) -> ExitCode {
-    let begun = begin(&place, foreground);
-    let outcome = match begun {
+    // Without it everything there is another monitor's.
+    let lock = match lock(&place) {
+        Ok(lock) => lock,
+        Err(error) => {
+            say::say(&error.to_string());
+            return ExitCode::FAILURE;
+        }
+    };
+    let outcome = match begin(&place, lock, foreground) {
         Ok(Begun::Elsewhere(code)) => return code,
         Ok(Begun::Here(mut monitor)) => {
             let outcome = monitor.live();
             leave(&place, &outcome);
             outcome
-        }
-        Err(RunError::Busy) => {
-            say::say(&RunError::Busy.to_string());
-            return ExitCode::FAILURE;
         }
         Err(error) => {
             let outcome = Outcome::Failed(error.trouble());
@@ -176,12 +179,12 @@ enum Begun {
     Here(Box<Monitor>),
 }
 
-fn begin(place: &Place, foreground: bool) -> Run<Begun> {
+fn begin(place: &Place, lock: File, foreground: bool) -> Run<Begun> {
     let spec = monitor::read(place)?;
-    if matches!(spec.native.init.program, InitProgram::Once(_)) {
+    // Where a guest can see it: as its process 1, or as what enters it with a command.
+    if spec.ids.is_none() || matches!(spec.native.init.program, InitProgram::Once(_)) {
         sealed::ensure().doing("protect its program")?;
     }
-    let lock = lock(place)?;
     steps::forget(&place.outcome());
     steps::forget(&place.trace());
     let group = Group::make(&spec.placement, &spec.resources, spec.ids)?;

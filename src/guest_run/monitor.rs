@@ -2,7 +2,7 @@
 
 use std::{
     fs::File,
-    os::fd::AsFd,
+    os::fd::{AsFd, OwnedFd},
     path::Path,
     process::{Command, Stdio},
     time::Duration,
@@ -35,6 +35,9 @@ use crate::{helper::record, model::WaitStatus};
 /// SIGKILL.
 const SIGKILL: i32 = 9;
 
+/// How often what is left in the console is read at most, each time as much as a page.
+const LAST_READS: usize = 64;
+
 /// A monitor at work.
 pub struct Monitor {
     place: Place,
@@ -55,7 +58,7 @@ pub struct Monitor {
 struct Course<'a> {
     spec: &'a Spec,
     root: &'a Path,
-    mounted: &'a mut Vec<String>,
+    mounted: &'a mut Vec<OwnedFd>,
     /// The monitor is in the guest's network namespace.
     away: Option<Away>,
 }
@@ -143,6 +146,7 @@ impl Monitor {
             Err(error) => {
                 let _ = steps::signal(&launched.init, SIGKILL);
                 reap(&launched.init);
+                self.asked();
                 vshelper::tell(spec, Happening::Shutdown, course.away.as_ref());
                 return Err(error);
             }
@@ -194,8 +198,9 @@ impl Monitor {
                 self.control.show(text);
             }
             if ended {
-                // What it wrote last.
-                while let Some(text) = console.read(&mut buffer).filter(|text| !text.is_empty()) {
+                // What it wrote last: more than a terminal holds is of somebody outside who has it open.
+                for _ in 0..LAST_READS {
+                    let Some(text) = console.read(&mut buffer).filter(|text| !text.is_empty()) else { break };
                     self.control.show(text);
                 }
                 return Ok(WaitStatus(reap(init)));

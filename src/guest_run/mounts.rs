@@ -103,10 +103,21 @@ pub fn made_outside(mount: &Mount, ids: Option<BorrowedFd<'_>>) -> Run<Option<Ow
     let doing = || format!("mount {} at {}", mount.source, mount.target);
     let tree = make(mount).doing(doing())?;
     if let Some(ids) = ids {
-        let change = Change { ids: Some(ids), recursive: true, ..Change::default() };
+        let set = if shows_devices(mount) { 0 } else { libc::MOUNT_ATTR_NODEV };
+        let change = Change { set, ids: Some(ids), recursive: true, ..Change::default() };
         tree::change(tree.as_fd(), change).map_err(|error| unmapped(&doing(), &error))?;
     }
     Ok(Some(tree))
+}
+
+/// Whether devices in it are meant for the guest, though they would be its root's: where it says so.
+fn shows_devices(mount: &Mount) -> bool {
+    mount
+        .options
+        .iter()
+        .rev()
+        .find(|word| matches!(word.as_str(), "dev" | "nodev"))
+        .is_some_and(|word| word == "dev")
 }
 
 /// Why files cannot be shown by the ids of the guest's users.

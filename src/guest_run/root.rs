@@ -3,7 +3,7 @@
 
 use std::{
     fs,
-    os::fd::{AsFd, OwnedFd},
+    os::fd::{AsFd, AsRawFd, OwnedFd},
     path::{Path, PathBuf},
 };
 
@@ -93,17 +93,19 @@ pub fn detach(root: &Path, ids: Option<&OwnedFd>) -> Run<OwnedFd> {
     let doing = format!("use {} as root", root.display());
     let tree = tree::copy(root).doing(&doing)?;
     if let Some(ids) = ids {
-        let change = Change { ids: Some(ids.as_fd()), recursive: true, ..Change::default() };
+        // A device in it would be its root's: nothing else keeps those from a guest with users of its own.
+        let set = libc::MOUNT_ATTR_NODEV;
+        let change = Change { set, ids: Some(ids.as_fd()), recursive: true, ..Change::default() };
         tree::change(tree.as_fd(), change).map_err(|error| unmapped(&doing, &error))?;
     }
     Ok(tree)
 }
 
 /// Takes away what [`prepare`] and the steps of a run have mounted.
-pub fn clear(spec: &Spec, place: &Place, mounted: &mut Vec<String>) {
+pub fn clear(spec: &Spec, place: &Place, mounted: &mut Vec<OwnedFd>) {
     // What is still in use goes with the monitor.
-    for target in mounted.drain(..).rev() {
-        let _ = unmount(target.as_str(), UnmountFlags::DETACH);
+    for tree in mounted.drain(..).rev() {
+        let _ = unmount(format!("/proc/self/fd/{}", tree.as_raw_fd()), UnmountFlags::DETACH);
     }
     if spec.root.is_none() {
         let _ = unmount(place.root().join("merged"), UnmountFlags::DETACH);

@@ -1,35 +1,39 @@
-//! A copy of this program that nobody can change: a guest whose root is the host's root sees the programs of processes in its
-//! namespaces by `/proc/PID/exe`, and could write to them (CVE-2019-5736).
+//! This program as nobody can write to it: a guest whose root is the host's root sees the programs of processes in its namespaces by
+//! `/proc/PID/exe`, and could write to them (CVE-2019-5736).
 
 use std::{
-    env, fs,
-    io::{self, Write},
-    os::{fd::AsRawFd, unix::process::CommandExt},
+    env,
+    fs::File,
+    io,
+    os::{
+        fd::{AsFd, AsRawFd},
+        unix::process::CommandExt,
+    },
+    path::Path,
     process::Command,
 };
 
-use rustix::fs::{MemfdFlags, SealFlags, fcntl_add_seals, fcntl_get_seals, memfd_create};
+use rustix::fs::{StatVfsMountFlags, fstatvfs};
 
-/// What the kernel calls such a file (memfd_create(2)).
-const NAME: &str = "guest-run";
+use super::tree::{self, Change};
 
-/// Goes on in such a copy, with the same arguments, files and number. Returns where it is one already, or cannot be one.
+const OWN: &str = "/proc/self/exe";
+
+/// Goes on as what is executed from a read-only mount that hangs nowhere, so that no namespace can make it writable, with the same
+/// arguments, files and number. Returns where it is that already, or cannot be.
 ///
 /// # Errors
 /// When it cannot be made.
 pub fn ensure() -> io::Result<()> {
-    let own = fs::File::open("/proc/self/exe")?;
-    if fcntl_get_seals(&own).is_ok_and(|seals| seals.contains(SealFlags::WRITE)) {
+    if fstatvfs(File::open(OWN)?)?.f_flag.contains(StatVfsMountFlags::RDONLY) {
+        // What ps(1) shows is the number of a file otherwise.
+        let _ = rustix::thread::set_name(c"guest-run");
         return Ok(());
     }
-    let copy = memfd_create(NAME, MemfdFlags::CLOEXEC | MemfdFlags::ALLOW_SEALING)?;
-    let mut copy = fs::File::from(copy);
-    io::copy(&mut &own, &mut copy)?;
-    copy.flush()?;
-    fcntl_add_seals(&copy, SealFlags::WRITE | SealFlags::GROW | SealFlags::SHRINK | SealFlags::SEAL)?;
-    let path = format!("/proc/self/fd/{}", copy.as_raw_fd());
+    let program = tree::copy(Path::new(OWN))?;
+    tree::change(program.as_fd(), Change { set: libc::MOUNT_ATTR_RDONLY, ..Change::default() })?;
     let mut arguments = env::args_os();
-    let mut command = Command::new(path);
-    command.arg0(arguments.next().unwrap_or_else(|| NAME.into())).args(arguments);
+    let mut command = Command::new(format!("/proc/self/fd/{}", program.as_raw_fd()));
+    command.arg0(arguments.next().unwrap_or_else(|| "guest-run".into())).args(arguments);
     Err(command.exec())
 }

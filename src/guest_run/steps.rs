@@ -4,7 +4,7 @@ use std::{
     fs::{self, OpenOptions},
     io::{self, Write},
     os::{
-        fd::{AsFd, AsRawFd, BorrowedFd},
+        fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd},
         unix::fs::OpenOptionsExt,
     },
     path::Path,
@@ -50,8 +50,8 @@ pub struct Stage<'a> {
     pub init: Option<&'a Child>,
     /// Where the host's network is, while the monitor is in the guest's.
     pub away: Option<&'a Away>,
-    /// What was mounted, to be taken away later.
-    pub mounted: &'a mut Vec<String>,
+    /// What was mounted, to be taken away later: by files, since paths may lead elsewhere then.
+    pub mounted: &'a mut Vec<OwnedFd>,
 }
 
 impl Stage<'_> {
@@ -118,19 +118,19 @@ impl Stage<'_> {
             return Ok(());
         }
         let root = mounts::open_root(self.root)?;
-        if BY_PROGRAM.iter().any(|kind| mount.kind.starts_with(kind)) {
-            self.mount_by_program(mount, root.as_fd())?;
+        let tree = if BY_PROGRAM.iter().any(|kind| mount.kind.starts_with(kind)) {
+            self.mount_by_program(mount, root.as_fd())?
         } else {
             let tree = mounts::make(mount)?;
             mounts::attach_beneath(root.as_fd(), tree.as_fd(), &mount.target)?;
-        }
-        let at = self.root.join(mount.target.trim_start_matches('/'));
-        self.mounted.push(at.display().to_string());
+            tree
+        };
+        self.mounted.push(tree);
         Ok(())
     }
 
     /// The same for file systems that have a program of their own for it: by mount(8).
-    fn mount_by_program(&self, mount: &Mount, root: BorrowedFd<'_>) -> io::Result<()> {
+    fn mount_by_program(&self, mount: &Mount, root: BorrowedFd<'_>) -> io::Result<OwnedFd> {
         let at = mounts::make_beneath(root, &mount.target, true)?;
         let mut command = Command::new("mount");
         command.args(["-t", &mount.kind, &mount.source]).arg(format!(
@@ -143,7 +143,7 @@ impl Stage<'_> {
         }
         let output = command.env_clear().env("PATH", PATH).stdin(Stdio::null()).output()?;
         if output.status.success() {
-            return Ok(());
+            return mounts::open_beneath(root, &mount.target);
         }
         Err(io::Error::other(String::from_utf8_lossy(&output.stderr).trim().to_owned()))
     }
@@ -169,7 +169,7 @@ impl Stage<'_> {
 
     fn inside(&self, argv: &[String]) -> Run<()> {
         let Some(init) = self.init else { return Err(RunError::Inside("it does not run".into())) };
-        match as_exit(enter::run(self.spec, init.pid, Some(self.group), argv, &[])?) {
+        match as_exit(enter::run(self.spec, init, Some(self.group), argv, &[])?) {
             0 => Ok(()),
             code => Err(RunError::Inside(format!("{} ended with status {code}", argv.join(" ")))),
         }
@@ -208,10 +208,13 @@ impl Stage<'_> {
 
     fn create(&self, path: &str) -> io::Result<()> {
         let root = mounts::open_root(self.root)?;
-        let flags = OFlags::WRONLY | OFlags::CREATE | OFlags::CLOEXEC | OFlags::NOCTTY | OFlags::NONBLOCK;
+        // What is there already is not opened: it may be a device, or a pipe.
+        let flags = OFlags::WRONLY | OFlags::CREATE | OFlags::EXCL | OFlags::CLOEXEC;
         let mode = Mode::from_raw_mode(0o644);
-        openat2(&root, path.trim_start_matches('/'), flags, mode, ResolveFlags::IN_ROOT)?;
-        Ok(())
+        match openat2(&root, path.trim_start_matches('/'), flags, mode, ResolveFlags::IN_ROOT) {
+            Ok(_) | Err(rustix::io::Errno::EXIST) => Ok(()),
+            Err(error) => Err(error.into()),
+        }
     }
 
     fn remove(&self, path: &str) -> io::Result<()> {
@@ -254,8 +257,10 @@ fn empty(folder: &impl AsFd, depth: usize) -> io::Result<()> {
 /// # Errors
 /// When there is no such signal.
 pub fn signal(child: &Child, number: i32) -> io::Result<()> {
-    // SAFETY: it takes numbers; the child has not been waited for, so its number is its own.
-    match unsafe { libc::kill(child.pid, number) } {
+    // By its file: what asks a guest may still be at it when the monitor has waited for the init, whose number may be another's then.
+    let pidfd = child.pidfd.as_raw_fd();
+    // SAFETY: it takes numbers, and no structure.
+    match unsafe { libc::syscall(libc::SYS_pidfd_send_signal, pidfd, number, 0, 0) } {
         0 => Ok(()),
         _ => match io::Error::last_os_error() {
             error if error.raw_os_error() == Some(libc::ESRCH) => Ok(()),

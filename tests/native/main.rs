@@ -13,6 +13,7 @@ mod native_host;
 #[path = "../helper/played.rs"]
 mod played;
 
+mod attack;
 mod failure;
 mod isolation;
 mod life;

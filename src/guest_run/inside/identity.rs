@@ -15,7 +15,7 @@ use crate::{
         spec::Spec,
         trouble::{Doing, Run, RunError},
     },
-    model::{Capabilities, Capability},
+    model::Capabilities,
 };
 
 /// The search path of an init and of whatever enters a guest: that of a login as root.
@@ -134,6 +134,7 @@ pub fn execute_program(argv: &[String], variables: &[(&str, String)]) -> RunErro
     let path = variables.iter().find(|(name, _)| *name == "PATH").map_or(PATH, |(_, path)| path);
     reset_signals();
     let mut failure = Errno::ENOENT;
+    reset_signals();
     for candidate in candidates(program, path) {
         match nix::unistd::execve(&candidate, &words, &pairs) {
             Err(Errno::ENOENT) => {}
@@ -184,14 +185,14 @@ fn reset_signals() {
     let _ = empty.thread_set_mask();
 }
 
+/// Every one that the kernel knows, also those that it has learnt since this was written.
 fn drop_bounding(kept: Capabilities) -> Run<()> {
-    for capability in Capability::all().filter(|capability| !kept.contains(*capability)) {
+    for number in (0..u64::BITS).filter(|number| kept.0 & (1 << number) == 0) {
         // SAFETY: it takes numbers.
-        let result =
-            unsafe { libc::prctl(libc::PR_CAPBSET_DROP, libc::c_ulong::from(capability.number()), 0, 0, 0) };
+        let result = unsafe { libc::prctl(libc::PR_CAPBSET_DROP, libc::c_ulong::from(number), 0, 0, 0) };
         // A kernel that does not know it has nothing to drop.
         if result != 0 && io::Error::last_os_error().raw_os_error() != Some(libc::EINVAL) {
-            return Err(io::Error::last_os_error()).doing(format_args!("drop {capability}"));
+            return Err(io::Error::last_os_error()).doing(format_args!("drop the capability {number}"));
         }
     }
     Ok(())

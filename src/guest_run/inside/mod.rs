@@ -68,7 +68,11 @@ pub fn run(means: Means<'_>) -> i32 {
     let error = match prepare(&means) {
         Ok(()) => match &spec.native.init.program {
             InitProgram::Exec(argv) => identity::execute(spec, argv, Some(&means.link)),
-            InitProgram::Once(argv) => return once::run(spec, argv, means.link),
+            InitProgram::Once(argv) => {
+                // Closed as all others are.
+                means.tasks.into_iter().for_each(std::mem::forget);
+                return once::run(spec, argv, means.link);
+            }
         },
         Err(error) => error,
     };

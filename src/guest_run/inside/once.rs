@@ -9,36 +9,61 @@ use std::io;
 use rustix::process::{DumpableBehavior, WaitOptions, set_dumpable_behavior, wait};
 
 use super::{identity, word};
-use crate::guest_run::{link::Link, namespace, spec::Spec};
+use crate::guest_run::{
+    link::Link,
+    namespace,
+    spec::Spec,
+    trouble::{Doing, Run, RunError},
+};
 
 /// Runs the program, and stays until nothing is left. The program's exit status.
 pub fn run(spec: &Spec, argv: &[String], link: Link) -> i32 {
     // Nobody in the guest looks into it.
     let _ = set_dumpable_behavior(DumpableBehavior::NotDumpable);
-    // SAFETY: there are no other threads.
-    match unsafe { namespace::fork(None, None) } {
-        Ok(namespace::Fork::Child) => {
-            let error = identity::execute(spec, argv, None);
-            let kind = if error.trouble().is_permanent { word::WRONG } else { word::FAILED };
-            let _ = link.send(&[&[kind], error.to_string().as_bytes()].concat(), &[]);
-            127
-        }
-        Ok(namespace::Fork::Parent(child)) => {
-            // From here on it is a member as all others.
-            let member = identity::become_member(spec, identity::Entry::Visitor);
-            if let Err(error) = member.and_then(|()| identity::die_with_monitor(&link)) {
-                let _ = link.send(&[&[word::FAILED], error.to_string().as_bytes()].concat(), &[]);
-                return 1;
-            }
+    // It executes nothing that would close them.
+    link.keep_alone();
+    match start(spec, argv, &link) {
+        Ok(first) => {
             drop(link);
-            reap(child.pid)
+            reap(first)
         }
         Err(error) => {
-            let error = namespace::refused(error);
-            let _ = link.send(&[&[word::FAILED], error.to_string().as_bytes()].concat(), &[]);
+            tell(&link, &error);
             1
         }
     }
+}
+
+/// Makes the program's process, which waits until this one is a member of the guest as all others: whoever is of the guest could
+/// take over one that is not yet (ptrace(2)).
+fn start(spec: &Spec, argv: &[String], link: &Link) -> Run<i32> {
+    let (own, other) = Link::pair().doing("make a socket")?;
+    // SAFETY: there are no other threads.
+    match unsafe { namespace::fork(None, None) }.map_err(namespace::refused)? {
+        namespace::Fork::Child => {
+            drop(own);
+            let error = match other.receive() {
+                Ok(Some(_)) => identity::execute(spec, argv, None),
+                // Process 1 has told why.
+                _ => std::process::exit(127),
+            };
+            tell(link, &error);
+            std::process::exit(127)
+        }
+        namespace::Fork::Parent(child) => {
+            drop(other);
+            // From here on it is a member as all others.
+            identity::become_member(spec, identity::Entry::Visitor)?;
+            identity::die_with_monitor(link)?;
+            own.send(&[word::EXECUTE], &[]).doing("have its program begin")?;
+            Ok(child.pid)
+        }
+    }
+}
+
+fn tell(link: &Link, error: &RunError) {
+    let kind = if error.trouble().is_permanent { word::WRONG } else { word::FAILED };
+    let _ = link.send(&[&[kind], error.to_string().as_bytes()].concat(), &[]);
 }
 
 fn reap(first: i32) -> i32 {

@@ -1,0 +1,130 @@
+//! Attacks by a guest's root, each of which works where nobody has thought of it.
+
+use std::{fs, os::unix::process::ExitStatusExt, path::Path, process::Command};
+
+use guestd::{
+    engine::{Engine, Observation},
+    model::{
+        Mount,
+        native::{InitProgram, Security},
+    },
+};
+
+use super::native_host::{Bench, eventually, shell};
+
+const IDLE: &str = "while :; do sleep 1000; done";
+
+/// A guest whose root is the host's root, or not.
+fn edit(spec: &mut guestd::model::NativeSpec, user_namespace: bool, line: &str) {
+    spec.user_namespace = user_namespace;
+    spec.security = Security::usual(user_namespace);
+    spec.init.program = shell(line);
+}
+
+#[tokio::test]
+async fn a_script_as_init_has_nothing_of_the_host_open() {
+    for user_namespace in [true, false] {
+        let mut bench = Bench::new();
+        let guest = bench.guest("script", |spec| {
+            edit(spec, user_namespace, IDLE);
+            let line = "grep ^CapPrm /proc/1/status > /tmp/first; ls /proc/1/fd >> /tmp/first; sleep 1000 &";
+            spec.init.program = InitProgram::Once(["/bin/sh", "-c", line].map(str::to_owned).to_vec());
+        });
+        let init = bench.up(&guest).await;
+        let files = fs::read_dir(format!("/proc/{}/fd", init.pid)).unwrap().flatten();
+        let mut files: Vec<_> = files.map(|file| file.file_name().into_string().unwrap()).collect();
+        files.sort();
+        assert_eq!(files, ["0", "1", "2"], "user namespace: {user_namespace}");
+        // Already when its script began: whoever may trace processes could have taken it over.
+        let rights = || bench.says(&guest, "head -n 1 /tmp/first | awk '{print $2}'");
+        assert!(eventually(|| !rights().is_empty()).await);
+        let expected = Security::usual(user_namespace).capabilities.0;
+        assert_eq!(u64::from_str_radix(&rights(), 16).unwrap(), expected);
+    }
+}
+
+#[tokio::test]
+async fn what_enters_a_guest_never_has_more_rights_in_it_than_the_guest() {
+    let mut bench = Bench::new();
+    let look = "while :; do for p in /proc/[0-9]*; do while read a b; do [ $a = CapPrm: ] && echo $b >> /tmp/seen; done < $p/status; \
+                done; done 2>/dev/null";
+    let guest = bench.guest("rights", |spec| edit(spec, false, look));
+    bench.up(&guest).await;
+    for _ in 0..50 {
+        bench.says(&guest, "true");
+    }
+    let expected = format!("{:016x}", Security::usual(false).capabilities.0);
+    assert_eq!(bench.says(&guest, "sort -u /tmp/seen"), expected);
+}
+
+#[tokio::test]
+async fn what_enters_a_guest_heeds_every_signal() {
+    let mut bench = Bench::new();
+    let guest = bench.shell("signals", IDLE);
+    bench.up(&guest).await;
+    for kind in ["SigBlk", "SigIgn"] {
+        let set = bench.says(&guest, &format!("grep ^{kind} /proc/self/status | awk '{{print $2}}'"));
+        // But for the two that the C library keeps for itself.
+        assert_eq!(u64::from_str_radix(&set, 16).unwrap() & !0x1_8000_0000, 0, "{kind}: {set}");
+    }
+}
+
+#[tokio::test]
+async fn devices_in_a_root_are_none() {
+    let mut bench = Bench::new();
+    for folder in [bench.root(), bench.folder().join("data")] {
+        let _ = fs::create_dir(&folder);
+        let made = Command::new("mknod").arg(folder.join("node")).args(["-m", "666", "c", "1", "3"]).status();
+        assert!(made.unwrap().success());
+    }
+    let source = bench.folder().join("data").display().to_string();
+    let guest = bench.guest("nodes", |spec| {
+        edit(spec, true, IDLE);
+        let mount = |target: &str, options: &[&str]| Mount {
+            source: source.clone(),
+            target: target.into(),
+            kind: "bind".into(),
+            options: options.iter().map(|word| (*word).into()).collect(),
+            optional: false,
+        };
+        spec.mounts = vec![mount("/data", &[]), mount("/meant", &["nodev", "dev"])];
+    });
+    bench.up(&guest).await;
+    for path in ["/node", "/data/node"] {
+        assert!(!bench.inside(&guest, &format!(": < {path}")).status.success(), "{path}");
+    }
+    bench.says(&guest, ": < /meant/node && : < /dev/null");
+}
+
+#[tokio::test]
+async fn a_root_that_is_the_hosts_gets_no_users_of_its_own() {
+    let mut bench = Bench::new();
+    let plain = bench.guest("plain", |spec| edit(spec, false, IDLE));
+    let other = bench.guest("other", |spec| edit(spec, true, IDLE));
+    bench.up(&plain).await;
+    assert!(!bench.inside(&plain, "unshare -U true").status.success());
+    assert_eq!(bench.says(&plain, "(echo threads and forks) | cat"), "threads and forks");
+    bench.engine.start(&other).await.unwrap();
+    assert_eq!(bench.says(&other, "unshare -U echo nested"), "nested");
+}
+
+#[tokio::test]
+async fn what_stays_when_its_monitor_is_killed_does_not_see_the_next_run() {
+    let mut bench = Bench::new();
+    let guest = bench.shell("stays", IDLE);
+    let monitor = bench.up(&guest).await.keeper.unwrap().pid;
+    nix::sys::signal::kill(nix::unistd::Pid::from_raw(monitor), nix::sys::signal::Signal::SIGKILL).unwrap();
+    assert_eq!(bench.observes(&guest).await, Observation::InitExited(None));
+    assert_eq!(bench.observes(&guest).await, Observation::Gone);
+    // As an init that has asked the kernel not to be ended with its monitor.
+    let mut left = Command::new("/bin/sleep").arg("1000").spawn().unwrap();
+    let mounts = fs::read_to_string("/proc/self/mountinfo").unwrap();
+    let unified =
+        mounts.lines().find(|line| line.contains(" - cgroup2 ")).unwrap().split(' ').nth(4).unwrap();
+    let deep = Path::new(unified).join(guestd::guest_run::top(&guest.name)).join("payload/deep");
+    fs::create_dir_all(&deep).unwrap();
+    fs::write(deep.join("cgroup.procs"), left.id().to_string()).unwrap();
+    bench.up(&guest).await;
+    assert_eq!(left.wait().unwrap().signal(), Some(9));
+    assert!(!deep.exists());
+}
