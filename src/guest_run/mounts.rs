@@ -1,18 +1,14 @@
 //! What is mounted in a guest beside the usual.
 
 use std::{
-    fs::{self, OpenOptions},
     io,
-    os::{
-        fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd},
-        unix::fs::OpenOptionsExt,
-    },
+    os::fd::{AsFd, BorrowedFd, OwnedFd},
     path::Path,
 };
 
 use rustix::{
-    fs::{AtFlags, CWD, Mode, OFlags, ResolveFlags, openat2, statat},
-    mount::{MountAttrFlags, MoveMountFlags, move_mount},
+    fs::{AtFlags, CWD, Mode, OFlags, ResolveFlags, mkdirat, openat, openat2, statat},
+    mount::MountAttrFlags,
 };
 
 use super::{
@@ -173,8 +169,7 @@ pub fn attach_beneath(root: BorrowedFd<'_>, tree: BorrowedFd<'_>, target: &str) 
     let is_folder =
         statat(tree, "", AtFlags::EMPTY_PATH).map(|found| found.st_mode & libc::S_IFMT == libc::S_IFDIR)?;
     let at = make_beneath(root, target, is_folder)?;
-    let flags = MoveMountFlags::MOVE_MOUNT_F_EMPTY_PATH | MoveMountFlags::MOVE_MOUNT_T_EMPTY_PATH;
-    Ok(move_mount(tree, "", at.as_fd(), "", flags)?)
+    tree::attach_at(tree, at.as_fd())
 }
 
 /// Opens a path below a root, as a place.
@@ -208,11 +203,11 @@ pub fn make_beneath(root: BorrowedFd<'_>, path: &str, is_folder: bool) -> io::Re
         return Err(io::ErrorKind::InvalidInput.into());
     }
     // The name is one component, so that it can lead nowhere else.
-    let at = format!("/proc/self/fd/{}/{name}", above.as_raw_fd());
     if is_folder {
-        fs::create_dir(&at)?;
+        mkdirat(&above, name, Mode::from_raw_mode(0o777))?;
     } else {
-        OpenOptions::new().write(true).create_new(true).mode(0o644).open(&at)?;
+        let flags = OFlags::WRONLY | OFlags::CREATE | OFlags::EXCL | OFlags::CLOEXEC;
+        openat(&above, name, flags, Mode::from_raw_mode(0o644))?;
     }
     open_beneath(above.as_fd(), name)
 }
@@ -223,11 +218,13 @@ pub fn make_beneath(root: BorrowedFd<'_>, path: &str, is_folder: bool) -> io::Re
 /// When it is none.
 pub fn open_root(path: &Path) -> io::Result<OwnedFd> {
     let flags = OFlags::PATH | OFlags::DIRECTORY | OFlags::CLOEXEC;
-    Ok(rustix::fs::openat(CWD, path, flags, Mode::empty())?)
+    Ok(openat(CWD, path, flags, Mode::empty())?)
 }
 
 #[cfg(test)]
 mod tests {
+    use std::fs;
+
     use super::*;
 
     fn mount(options: &[&str]) -> Mount {

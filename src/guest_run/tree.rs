@@ -8,7 +8,8 @@ use std::{
 };
 
 use rustix::{
-    fs::CWD,
+    fs::{CWD, Mode, mkdirat},
+    io::Errno,
     mount::{
         FsMountFlags, FsOpenFlags, MountAttrFlags, MoveMountFlags, OpenTreeFlags, fsconfig_create,
         fsconfig_set_flag, fsconfig_set_string, fsmount, fsopen, move_mount, open_tree,
@@ -47,6 +48,21 @@ pub fn new(
 /// Attaches a tree at a path.
 pub fn attach(tree: BorrowedFd<'_>, at: &Path) -> io::Result<()> {
     Ok(move_mount(tree, "", CWD, at, MoveMountFlags::MOVE_MOUNT_F_EMPTY_PATH)?)
+}
+
+/// Attaches a tree at an open place.
+pub fn attach_at(tree: BorrowedFd<'_>, at: BorrowedFd<'_>) -> io::Result<()> {
+    let flags = MoveMountFlags::MOVE_MOUNT_F_EMPTY_PATH | MoveMountFlags::MOVE_MOUNT_T_EMPTY_PATH;
+    Ok(move_mount(tree, "", at, "", flags)?)
+}
+
+/// Moves what is mounted at a path to a folder with this name in another, which is made if it is missing. A link there is refused.
+pub fn move_below(from: &Path, above: BorrowedFd<'_>, name: &str) -> io::Result<()> {
+    match mkdirat(above, name, Mode::from_raw_mode(0o755)) {
+        Err(Errno::EXIST) | Ok(()) => {}
+        Err(error) => return Err(error.into()),
+    }
+    Ok(move_mount(CWD, from, above, name, MoveMountFlags::empty())?)
 }
 
 /// What is to become of a tree's mounts.

@@ -1,6 +1,16 @@
 //! Attacks by a guest's root, each of which works where nobody has thought of it.
 
-use std::{fs, os::unix::process::ExitStatusExt, path::Path, process::Command};
+use std::{
+    fs,
+    os::unix::{fs::symlink, process::ExitStatusExt},
+    path::Path,
+    process::Command,
+    sync::{
+        Arc,
+        atomic::{AtomicBool, Ordering},
+    },
+    time::Duration,
+};
 
 use guestd::{
     engine::{Engine, Observation},
@@ -127,4 +137,80 @@ async fn what_stays_when_its_monitor_is_killed_does_not_see_the_next_run() {
     bench.up(&guest).await;
     assert_eq!(left.wait().unwrap().signal(), Some(9));
     assert!(!deep.exists());
+}
+
+/// Swaps the folders of a root for links and back, as another guest does that has the same root, until it is dropped.
+struct Swapping(Arc<AtomicBool>, Option<std::thread::JoinHandle<()>>);
+
+impl Swapping {
+    fn begin(root: &Path) -> Self {
+        let (root, over) = (root.to_owned(), Arc::new(AtomicBool::new(false)));
+        let is_over = over.clone();
+        let swap = move || {
+            while !is_over.load(Ordering::Relaxed) {
+                for (name, target) in
+                    [("dev", "/proc/sys"), ("proc", "/etc"), ("sys", "/proc"), ("run", "/proc")]
+                {
+                    let (own, aside) = (root.join(name), root.join(format!("{name}.aside")));
+                    fs::rename(&own, &aside).unwrap();
+                    let _ = symlink(target, &own).and_then(|()| fs::remove_file(&own));
+                    // Over what whoever starts has made meanwhile.
+                    let _ = fs::rename(&aside, &own);
+                    std::thread::sleep(Duration::from_micros(300));
+                }
+            }
+        };
+        Self(over, Some(std::thread::spawn(swap)))
+    }
+}
+
+impl Drop for Swapping {
+    fn drop(&mut self) {
+        self.0.store(true, Ordering::Relaxed);
+        let _ = self.1.take().unwrap().join();
+    }
+}
+
+#[tokio::test]
+async fn names_that_lead_elsewhere_meanwhile_open_nothing() {
+    let mut bench = Bench::new();
+    let root = bench.root();
+    for user_namespace in [true, false] {
+        let mut started = 0;
+        for _ in 0..20 {
+            let guest = bench.guest("swapped", |spec| edit(spec, user_namespace, IDLE));
+            let swapping = Swapping::begin(&root);
+            // A link that is in the way is refused.
+            if bench.engine.start(&guest).await.is_err() {
+                continue;
+            }
+            drop(swapping);
+            started += 1;
+            bench.engine.watch(guest.clone(), guestd::engine::Epoch(1));
+            let init = bench.running(&guest).await;
+            let table = fs::read_to_string(format!("/proc/{}/mountinfo", init.pid)).unwrap();
+            let fields = |line: &str| line.split(' ').map(str::to_owned).collect::<Vec<_>>();
+            let mounts: Vec<_> = table.lines().map(fields).collect();
+            // What is mounted: which part of a file system of this type, and how.
+            let of = |kind: &str| {
+                let is_it = |mount: &&Vec<String>| {
+                    mount.iter().skip_while(|word| *word != "-").nth(1).unwrap() == kind
+                };
+                mounts
+                    .iter()
+                    .filter(is_it)
+                    .map(|mount| (mount[3].clone(), mount[5].clone()))
+                    .collect::<Vec<_>>()
+            };
+            let open = |(part, options): &&(String, String)| {
+                part != "/" && part != "/sys/net" && !options.starts_with("ro")
+            };
+            assert_eq!(of("proc").iter().find(open), None, "{table}");
+            let has_proc = of("proc").iter().any(|(part, _)| part == "/");
+            assert_eq!(of("proc").iter().any(|(part, _)| part == "/sys"), has_proc, "{table}");
+            bench.engine.kill(&guest).await.unwrap();
+            while bench.observes(&guest).await != Observation::Gone {}
+        }
+        assert!(started > 0, "no name was right at its time");
+    }
 }

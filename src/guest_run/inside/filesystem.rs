@@ -1,8 +1,9 @@
 //! The file systems that every guest finds, as systemd expects them of a container's manager
-//! (https://systemd.io/CONTAINER_INTERFACE). Everything here happens in the guest's root.
+//! (https://systemd.io/CONTAINER_INTERFACE). They are built in a scaffold: a root in memory that only this process has.
 
 use std::{
-    fs, io,
+    fs,
+    io::{self, Write},
     os::{
         fd::{AsFd, OwnedFd},
         unix::fs::{PermissionsExt, symlink},
@@ -11,8 +12,10 @@ use std::{
 };
 
 use rustix::{
-    fs::{CWD, FileType, Mode, OFlags, makedev, mknodat},
+    fs::{AtFlags, CWD, FileType, Mode, OFlags, ResolveFlags, makedev, mknodat, openat, openat2, unlinkat},
+    io::Errno,
     mount::MountAttrFlags,
+    process::{chroot, fchdir},
 };
 
 use crate::{
@@ -50,8 +53,12 @@ const HIDDEN: [&str; 10] = [
 /// What can be read only.
 const READABLE: [&str; 5] = ["/proc/bus", "/proc/fs", "/proc/irq", "/proc/sys", "/proc/sysrq-trigger"];
 
-/// Where the guest learns who manages it.
-const MANAGER: &str = "/run/host/container-manager";
+/// Where the guest learns who manages it: the folder and the name.
+const MANAGER: (&str, &str) = ("/run/host", "container-manager");
+/// What is built in the scaffold for the guest's root.
+const BUILT: [&str; 5] = ["dev", "proc", "sys", "run", "tmp"];
+/// Where the guest's root hangs in the scaffold.
+const ROOT: &str = "/root";
 
 /// A device of the guest: its path, and the host's node where the guest's root may make none.
 pub type Node = (PathBuf, u64, Option<OwnedFd>);
@@ -73,6 +80,15 @@ pub fn device_nodes(spec: &Spec) -> Run<Vec<Node>> {
         Ok((path, number, shown))
     });
     nodes.collect()
+}
+
+/// Makes the scaffold at a place, and has it as root.
+pub fn enter_scaffold(place: &OwnedFd) -> io::Result<()> {
+    let scaffold =
+        tree::new("tmpfs", Some("tmpfs"), &[("mode", "0755"), ("size", "64k")], SUID | EXEC | DEV)?;
+    tree::attach_at(scaffold.as_fd(), place.as_fd())?;
+    fchdir(&scaffold)?;
+    Ok(chroot(".")?)
 }
 
 /// Mounts a file system of the kernel where the guest's process may not.
@@ -108,8 +124,31 @@ pub fn build(spec: &Spec, nodes: Vec<Node>, outside: Outside<'_>) -> Run<()> {
             put("tmpfs", at, &[("mode", mode), ("size", size)], SUID | DEV)?;
         }
     }
-    fs::create_dir_all("/run/host").doing("make /run/host")?;
-    fs::write(MANAGER, "guestd\n").doing(format_args!("write {MANAGER}"))
+    Ok(())
+}
+
+/// Moves what was built to the guest's root; where a link is in the way, that is refused.
+pub fn hand_over(root: &OwnedFd) -> Run<()> {
+    let attached = fs::create_dir(ROOT).and_then(|()| tree::attach(root.as_fd(), Path::new(ROOT)));
+    attached.doing("mount its root")?;
+    for name in BUILT {
+        let from = Path::new("/").join(name);
+        if from.exists() {
+            tree::move_below(&from, root.as_fd(), name).doing(format_args!("mount /{name}"))?;
+        }
+    }
+    let told = || -> io::Result<()> {
+        let folder = mounts::make_beneath(root.as_fd(), MANAGER.0, true)?;
+        // What is there may be anything, where /run is one of its own.
+        match unlinkat(&folder, MANAGER.1, AtFlags::empty()) {
+            Err(Errno::NOENT) | Ok(()) => {}
+            Err(error) => return Err(error.into()),
+        }
+        let flags = OFlags::WRONLY | OFlags::CREATE | OFlags::EXCL | OFlags::CLOEXEC;
+        let file = openat(&folder, MANAGER.1, flags, Mode::from_raw_mode(0o644))?;
+        fs::File::from(file).write_all(b"guestd\n")
+    };
+    told().doing(format_args!("write {}/{}", MANAGER.0, MANAGER.1))
 }
 
 /// Mounts one of [`KINDS`], or has the monitor do so where users of the guest's own may not.
@@ -190,8 +229,7 @@ pub fn console(number: u32) -> Run<OwnedFd> {
 }
 
 /// Mounts what the guest's settings say; `outside` are those that the monitor has made, in order.
-pub fn mount_own(spec: &Spec, mut outside: impl Iterator<Item = OwnedFd>) -> Run<()> {
-    let root = mounts::open_root(Path::new("/")).doing("open its root")?;
+pub fn mount_own(spec: &Spec, root: &OwnedFd, mut outside: impl Iterator<Item = OwnedFd>) -> Run<()> {
     let mut next =
         || outside.next().ok_or_else(|| RunError::Inside("the monitor sent too few mounts".into()));
     if spec.notify.is_some() {
@@ -209,37 +247,45 @@ pub fn mount_own(spec: &Spec, mut outside: impl Iterator<Item = OwnedFd>) -> Run
     Ok(())
 }
 
-/// The rest, once everything is mounted: names, settings of the kernel, and what is hidden or read-only.
-pub fn settle(spec: &Spec) -> Run<()> {
+/// The rest of what is built: names, settings of the kernel, and what is hidden or read-only. The folder of those settings, of which
+/// the guest can change its network's only.
+pub fn settle(spec: &Spec) -> Run<OwnedFd> {
     let name = spec.native.hostname.as_deref().unwrap_or(spec.guest.as_str());
     rustix::system::sethostname(name.as_bytes()).doing("set its host name")?;
     if let Some(domain) = &spec.native.domainname {
         rustix::system::setdomainname(domain.as_bytes()).doing("set its domain name")?;
     }
-    sysctls(spec, |key| !key.starts_with(OF_NETWORK))?;
+    let open = || mounts::open_root(Path::new(SETTINGS)).doing(format_args!("open {SETTINGS}"));
+    sysctls(spec, &open()?, |key| !key.starts_with(OF_NETWORK))?;
     for path in READABLE {
         protect(path, network::kind(spec) != Kind::Host).doing(format_args!("make {path} read-only"))?;
     }
     for path in HIDDEN {
         hide(path).doing(format_args!("hide {path}"))?;
     }
-    if spec.native.read_only {
-        let root = mounts::open_root(Path::new("/")).doing("open its root")?;
-        let change = Change { set: libc::MOUNT_ATTR_RDONLY, ..Change::default() };
-        tree::change(root.as_fd(), change).doing("make its root read-only")?;
-    }
-    Ok(())
+    open()
 }
 
+/// Makes the root read-only, if it is to be.
+pub fn protect_root(spec: &Spec, root: &OwnedFd) -> Run<()> {
+    if !spec.native.read_only {
+        return Ok(());
+    }
+    let change = Change { set: libc::MOUNT_ATTR_RDONLY, ..Change::default() };
+    tree::change(root.as_fd(), change).doing("make its root read-only")
+}
+
+/// The settings of the kernel.
+const SETTINGS: &str = "/proc/sys";
 /// How the names of sysctls begin that each network namespace has for itself.
 const OF_NETWORK: &str = "net.";
 
 /// Sets what the guest's settings say of its network, once its interfaces are there.
-pub fn settle_network(spec: &Spec) -> Run<()> {
-    sysctls(spec, |key| key.starts_with(OF_NETWORK))
+pub fn settle_network(spec: &Spec, settings: &OwnedFd) -> Run<()> {
+    sysctls(spec, settings, |key| key.starts_with(OF_NETWORK))
 }
 
-fn sysctls(spec: &Spec, concerns: impl Fn(&str) -> bool) -> Run<()> {
+fn sysctls(spec: &Spec, settings: &OwnedFd, concerns: impl Fn(&str) -> bool) -> Run<()> {
     for (key, value) in spec.native.process.sysctl.iter().filter(|(key, _)| concerns(key)) {
         // A dot in the name of an interface is a slash here (sysctl(8)).
         let swap = |c| match c {
@@ -247,8 +293,14 @@ fn sysctls(spec: &Spec, concerns: impl Fn(&str) -> bool) -> Run<()> {
             '/' => '.',
             c => c,
         };
-        let path = format!("/proc/sys/{}", key.chars().map(swap).collect::<String>());
-        fs::write(&path, value).doing(format_args!("set {key} to {value}"))?;
+        let path = key.chars().map(swap).collect::<String>();
+        let set = || -> io::Result<()> {
+            let flags = OFlags::WRONLY | OFlags::CLOEXEC;
+            let resolve = ResolveFlags::BENEATH | ResolveFlags::NO_SYMLINKS;
+            let file = openat2(settings, path, flags, Mode::empty(), resolve)?;
+            fs::File::from(file).write_all(value.as_bytes())
+        };
+        set().doing(format_args!("set {key} to {value}"))?;
     }
     Ok(())
 }

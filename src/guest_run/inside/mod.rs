@@ -1,13 +1,14 @@
 //! The guest's process between clone3(2) and execve(2): it builds the guest's view of the host around itself.
 //!
 //! It runs as the monitor's copy, so it has its open files (none of which the init gets) and none of its rights outside where
-//! the guest has users of its own. Whatever it does to the guest's file system it does in a chroot(2) there, so that no link
-//! in it leads to the host.
+//! the guest has users of its own. What every guest finds mounted it builds in a folder in memory that nobody else can reach: paths
+//! below the guest's own root may lead elsewhere at any time, since another guest may have the same root. There it only attaches
+//! what is finished, and by no link.
 
 use std::{
     fs::File,
     io::{self, Write},
-    os::fd::{AsFd, OwnedFd},
+    os::fd::OwnedFd,
     path::Path,
 };
 
@@ -28,7 +29,6 @@ use super::{
     link::Link,
     mounts, network,
     spec::{Place, Spec},
-    tree,
     trouble::{Doing, Run, RunError},
 };
 use crate::model::native::InitProgram;
@@ -94,13 +94,12 @@ fn prepare(means: &Means<'_>) -> Run<()> {
     let host = mounts::open_root(Path::new("/")).doing("open /")?;
     // Still by the ids of the monitor, to whom the folders above belong.
     let at = means.place.root();
-    tree::attach(root.as_fd(), &at).doing(format_args!("mount its root at {}", at.display()))?;
-    chdir(&at).doing("enter its root")?;
+    let place = mounts::open_root(&at).doing(format_args!("open {}", at.display()))?;
     let nodes = filesystem::device_nodes(means.spec)?;
     if means.spec.ids.is_some() {
         identity::become_root()?;
     }
-    chroot(".").doing("enter its root")?;
+    filesystem::enter_scaffold(&place).doing(format_args!("build at {}", at.display()))?;
     // SAFETY: no other thread counts on sharing what this parts.
     unsafe { unshare_unsafe(UnshareFlags::NEWCGROUP) }.doing("enter a cgroup namespace")?;
     if network::kind(means.spec) == network::Kind::OfInit {
@@ -110,12 +109,14 @@ fn prepare(means: &Means<'_>) -> Run<()> {
     let (terminal, number) = console::open_terminal().doing("make its console")?;
     let slave = filesystem::console(number)?;
     let keep = slave.try_clone().doing("keep its console")?;
-    filesystem::mount_own(means.spec, trees)?;
-    filesystem::settle(means.spec)?;
+    let settings = filesystem::settle(means.spec)?;
+    filesystem::hand_over(&root)?;
+    filesystem::mount_own(means.spec, &root, trees)?;
+    filesystem::protect_root(means.spec, &root)?;
     means.link.send(&[word::CONSOLE], &[terminal, keep]).doing("hand its console over")?;
-    leave_host(&host)?;
+    leave_host(&host, &root)?;
     wait(&means.link, word::EXECUTE)?;
-    filesystem::settle_network(means.spec)?;
+    filesystem::settle_network(means.spec, &settings)?;
     identity::take_terminal(&slave)
 }
 
@@ -136,12 +137,11 @@ fn ask(link: &Link, kind: &str) -> Run<OwnedFd> {
 }
 
 /// Makes the root the only file system there is (pivot_root(2)): back out of the chroot, then round. The host's tree goes.
-fn leave_host(host: &OwnedFd) -> Run<()> {
-    let root = mounts::open_root(Path::new("/")).doing("open its root")?;
+fn leave_host(host: &OwnedFd, root: &OwnedFd) -> Run<()> {
     let steps = || -> io::Result<()> {
         fchdir(host)?;
         chroot(".")?;
-        fchdir(&root)?;
+        fchdir(root)?;
         // The old root lies over the new one then, and can be taken away by the working directory.
         pivot_root(".", ".")?;
         fchdir(host)?;
