@@ -98,7 +98,7 @@ impl Group {
             let payload = base.join(PAYLOAD);
             make(&payload)?;
             // Whoever looks for the guest's processes looks no deeper.
-            let _ = write(&base.join("cgroup.max.depth"), DEPTH_MAX);
+            let _ = fs::write(base.join("cgroup.max.depth"), DEPTH_MAX);
             for file in DELEGATED.iter().filter(|_| ids.is_some()) {
                 let owner = ids.map(|ids| ids.first);
                 chown(payload.join(file), owner, owner)
