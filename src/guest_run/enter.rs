@@ -1,19 +1,19 @@
 //! A process of the host enters a guest that runs, for a command in it.
 
 use std::{
-    fs::File,
-    io::{self, Read, Write},
-    os::fd::{AsRawFd, OwnedFd},
+    io::{self, Write},
+    os::fd::{AsFd, AsRawFd, OwnedFd},
 };
 
-use rustix::process::{Pid, WaitOptions, waitpid};
+use rustix::process::{Pid, PidfdFlags, WaitOptions, pidfd_open, waitpid};
 
 use super::{
     cgroup::Group,
     inside::{Entry, become_member, become_root, die_with_parent, environment, execute_program},
-    link::close_all_but,
+    link::Link,
     namespace::{self, Child, Fork},
     spec::Spec,
+    terminal,
     trouble::{Doing, Run, RunError},
 };
 use crate::model::WaitStatus;
@@ -38,16 +38,15 @@ pub fn run(
     extra: &[(String, String)],
 ) -> Run<WaitStatus> {
     let tasks = group.map(Group::tasks).transpose()?.unwrap_or_default();
-    let (reader, writer) = rustix::pipe::pipe_with(rustix::pipe::PipeFlags::CLOEXEC).doing("make a pipe")?;
+    let (own, other) = Link::pair().doing("make a socket")?;
     match fork(group, init)? {
         Fork::Parent(child) => {
-            drop(writer);
+            drop(other);
             let status = wait(child.pid)?;
-            let mut entered = [0; 4];
-            // Without a word it has said itself why it could not.
-            match File::from(reader).read_exact(&mut entered) {
-                Ok(()) => wait(i32::from_ne_bytes(entered)),
-                Err(_) => Ok(status),
+            match own.receive().doing("hear who entered")? {
+                Some((entered, files)) => accompany(&entered, files),
+                // It has said itself why it could not.
+                None => Ok(status),
             }
         }
         Fork::Child => {
@@ -55,8 +54,8 @@ pub fn run(
                 // A hierarchy less to be counted in.
                 let _ = file.write_all(b"0");
             }
-            drop(reader);
-            let code = enter(spec, &init.pidfd, argv, extra, writer).map_or_else(
+            drop(own);
+            let code = enter(spec, &init.pidfd, argv, extra, other).map_or_else(
                 |error| {
                     eprintln!("{error}");
                     127
@@ -66,6 +65,20 @@ pub fn run(
             std::process::exit(code)
         }
     }
+}
+
+/// Waits for the end of what has entered: its number, and both ends of its terminal in the guest where it has one.
+fn accompany(entered: &[u8], files: Vec<OwnedFd>) -> Run<WaitStatus> {
+    let number = entered.try_into().map(i32::from_ne_bytes).ok().and_then(Pid::from_raw);
+    let pid = number.ok_or_else(|| RunError::Inside("nobody knows who entered".into()))?;
+    // The other end stays open here, so that the first can be read whatever the command does with its own.
+    if let [terminal, _other] = &files[..] {
+        let ended = pidfd_open(pid, PidfdFlags::empty()).doing("open what entered")?;
+        terminal::copy(terminal, ended.as_fd())?;
+    }
+    // Whoever goes on without his terminal is told that it has gone.
+    drop(files);
+    wait(pid.as_raw_nonzero().get())
 }
 
 /// Makes a process in the guest's cgroup; where that takes none, beside its init.
@@ -100,13 +113,7 @@ fn wait(pid: i32) -> Run<WaitStatus> {
 
 /// In a process of its own: enters, makes another one, which alone is in the guest's PID namespace, and tells its number. Who
 /// stayed would be seen in the guest's cgroups, as a process without a number, which systemd takes for an error there.
-fn enter(
-    spec: &Spec,
-    pidfd: &OwnedFd,
-    argv: &[String],
-    extra: &[(String, String)],
-    tell: OwnedFd,
-) -> Run<()> {
+fn enter(spec: &Spec, pidfd: &OwnedFd, argv: &[String], extra: &[(String, String)], tell: Link) -> Run<()> {
     let user = if spec.ids.is_some() { libc::CLONE_NEWUSER } else { 0 };
     // SAFETY: it takes numbers; this process has one thread.
     if unsafe { libc::setns(pidfd.as_raw_fd(), NAMESPACES | user) } != 0 {
@@ -117,23 +124,39 @@ fn enter(
     }
     // Nobody in it looks into the process before it has executed its command, and no file of the host is open in it.
     let _ = rustix::process::set_dumpable_behavior(rustix::process::DumpableBehavior::NotDumpable);
-    close_all_but(tell.as_raw_fd());
+    tell.keep_alone();
+    let terminal = if terminal::is_on_one() { terminal::inside() } else { None };
     // Before it can be seen inside: a root who may trace processes could take one over that still has the host's rights.
     become_member(spec, Entry::Visitor)?;
     // SAFETY: this process has one thread.
     match unsafe { namespace::fork_beside() }.map_err(namespace::refused)? {
-        Fork::Parent(child) => File::from(tell).write_all(&child.pid.to_ne_bytes()).doing("tell of it"),
+        Fork::Parent(child) => {
+            let files: Vec<OwnedFd> = terminal.into_iter().flat_map(|(kept, other)| [kept, other]).collect();
+            tell.send(&child.pid.to_ne_bytes(), &files).doing("tell of it")
+        }
         Fork::Child => {
             drop(tell);
-            eprintln!("{}", execute(spec, argv, extra));
+            eprintln!("{}", execute(spec, argv, extra, terminal));
             std::process::exit(127)
         }
     }
 }
 
-fn execute(spec: &Spec, argv: &[String], extra: &[(String, String)]) -> RunError {
-    // Whoever leaves takes it along.
-    if let Err(error) = die_with_parent() {
+fn execute(
+    spec: &Spec,
+    argv: &[String],
+    extra: &[(String, String)],
+    terminal: Option<(OwnedFd, OwnedFd)>,
+) -> RunError {
+    // Whoever leaves takes it along. The caller's own terminal is nothing to the guest, where it has one to give.
+    let prepared = die_with_parent().and_then(|()| match terminal {
+        Some((kept, other)) => {
+            drop(kept);
+            terminal::take(&other)
+        }
+        None => Ok(()),
+    });
+    if let Err(error) = prepared {
         return error;
     }
     let is_new = |name: &str| !extra.iter().any(|(known, _)| known == name);

@@ -37,6 +37,7 @@ mod say;
 mod sealed;
 pub mod spec;
 mod steps;
+mod terminal;
 mod tree;
 mod trouble;
 mod viewer;
@@ -62,7 +63,8 @@ const USAGE: &str = "usage: guest-run [--foreground] FOLDER\n       guest-run st
 /// The program.
 pub fn main() -> ExitCode {
     let arguments: Vec<OsString> = env::args_os().skip(1).collect();
-    let words: Vec<&str> = arguments.iter().map(|word| word.to_str().unwrap_or_default()).collect();
+    let words: Option<Vec<&str>> = arguments.iter().map(|word| word.to_str()).collect();
+    let Some(words) = words else { return misuse() };
     match words.as_slice() {
         ["stop", folder, seconds] if !folder.is_empty() => match seconds.parse() {
             Ok(seconds) => exit(control::stop(&Place::at(folder.into()), Duration::from_secs(seconds))),

@@ -2,45 +2,18 @@
 
 use std::os::fd::{AsFd, AsRawFd, OwnedFd};
 
-use nix::sys::{
-    signal::{SigSet, Signal},
-    signalfd::{SfdFlags, SignalFd},
-    socket::{MsgFlags, recv, send},
-};
+use nix::sys::socket::{MsgFlags, recv, send};
 use rustix::{
     event::{PollFd, PollFlags, poll},
-    termios::{OptionalActions, Termios, isatty, tcgetattr, tcgetwinsize, tcsetattr},
+    termios::tcgetwinsize,
 };
 
 use super::{
     control::{self, SIZE, TYPED},
     spec::{Ask, PACKET_MAX, Place},
+    terminal::{Raw, resizes, write_all},
     trouble::{Doing, Run},
 };
-
-/// The terminal as it was, given back at the end.
-struct Raw(Option<Termios>);
-
-impl Raw {
-    /// Has the terminal pass everything on as it is typed; what is no terminal stays as it is.
-    fn begin() -> Self {
-        let stdin = rustix::stdio::stdin();
-        let known = tcgetattr(stdin).ok().filter(|_| isatty(stdin));
-        if let Some(mut raw) = known.clone() {
-            raw.make_raw();
-            let _ = tcsetattr(stdin, OptionalActions::Now, &raw);
-        }
-        Self(known)
-    }
-}
-
-impl Drop for Raw {
-    fn drop(&mut self) {
-        if let Some(known) = &self.0 {
-            let _ = tcsetattr(rustix::stdio::stdin(), OptionalActions::Now, known);
-        }
-    }
-}
 
 /// Shows the console until the guest or the input ends.
 ///
@@ -49,10 +22,7 @@ impl Drop for Raw {
 pub fn console(place: &Place) -> Run<()> {
     let connection = control::dial(place)?;
     control::ask(&connection, &Ask::Console)?;
-    let resized: SigSet = std::iter::once(Signal::SIGWINCH).collect();
-    resized.thread_block().doing("hear of its size")?;
-    let resized = SignalFd::with_flags(&resized, SfdFlags::SFD_CLOEXEC | SfdFlags::SFD_NONBLOCK);
-    let resized = resized.doing("hear of its size")?;
+    let resized = resizes()?;
     let _raw = Raw::begin();
     let stdin = rustix::stdio::stdin();
     let tell_size = || {
@@ -96,15 +66,4 @@ fn pass_on(connection: &OwnedFd, buffer: &mut [u8]) -> bool {
     let length = rustix::io::read(rustix::stdio::stdin(), &mut buffer[1..]).unwrap_or(0);
     let _ = send(connection.as_raw_fd(), &buffer[..=length], MsgFlags::MSG_NOSIGNAL);
     length > 0
-}
-
-fn write_all(mut text: &[u8]) {
-    while !text.is_empty() {
-        match rustix::io::write(rustix::stdio::stdout(), text) {
-            Ok(length) => text = &text[length..],
-            Err(rustix::io::Errno::INTR) => {}
-            // Nobody looks any more, which the next read of the input tells as well.
-            Err(_) => return,
-        }
-    }
 }

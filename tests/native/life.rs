@@ -204,3 +204,38 @@ async fn commands_inside_end_as_they_end_and_leave_with_the_guest() {
     assert_eq!(open, "4", "more than three files, and the folder that is listed");
     assert_eq!(bench.says(&guest, "grep -c ^Cap /proc/self/status"), "5");
 }
+
+#[tokio::test]
+async fn who_enters_by_a_terminal_gets_one_of_the_guests_own() {
+    let mut bench = Bench::new();
+    let guest = bench.guest("terminal", |_| {});
+    bench.up(&guest).await;
+    let size = nix::pty::Winsize { ws_row: 33, ws_col: 111, ws_xpixel: 0, ws_ypixel: 0 };
+    let pair = nix::pty::openpty(Some(&size), None).unwrap();
+    let side = || std::process::Stdio::from(pair.slave.try_clone().unwrap());
+    let mut entered = std::process::Command::new(super::native_host::MONITOR)
+        .arg("attach")
+        .arg(bench.place(&guest).folder())
+        .args(["--", "/bin/sh", "-c", "tty; stty size; read line; echo \"got $line\"; exit 3"])
+        .stdin(side())
+        .stdout(side())
+        .stderr(side())
+        .spawn()
+        .unwrap();
+    drop(pair.slave);
+    let mut shown = String::new();
+    let mut read = |until: &str| {
+        let mut buffer = [0; 1024];
+        while !shown.contains(until) {
+            match nix::unistd::read(&pair.master, &mut buffer) {
+                Ok(length) if length > 0 => shown.push_str(&String::from_utf8_lossy(&buffer[..length])),
+                end => panic!("{end:?} instead of {until}: {shown}"),
+            }
+        }
+    };
+    read("33 111");
+    nix::unistd::write(&pair.master, b"word\r").unwrap();
+    read("got word");
+    assert_eq!(entered.wait().unwrap().code(), Some(3));
+    assert!(shown.starts_with("/dev/pts/"), "{shown}");
+}

@@ -1,11 +1,11 @@
 //! Who the guest's init is, and what it may do: the last steps before its program.
 
-use std::{ffi::CString, io, os::fd::OwnedFd};
+use std::{ffi::CString, io};
 
 use nix::errno::Errno;
 use rustix::{
     fs::Mode,
-    process::{Gid, Signal, Uid, chdir, set_parent_process_death_signal, setsid, umask},
+    process::{Gid, Signal, Uid, chdir, set_parent_process_death_signal, umask},
     thread::{set_no_new_privs, set_thread_groups},
 };
 
@@ -31,20 +31,6 @@ pub fn die_with_monitor(link: &Link) -> Run<()> {
     die_with_parent()?;
     if link.is_closed() {
         return Err(RunError::Inside("its monitor has ended".into()));
-    }
-    Ok(())
-}
-
-/// Takes the console as its terminal.
-pub fn take_terminal(terminal: &OwnedFd) -> Run<()> {
-    setsid().doing("begin a session")?;
-    rustix::process::ioctl_tiocsctty(terminal).doing("take its console")?;
-    for (number, dup) in [
-        (0, rustix::stdio::dup2_stdin(terminal)),
-        (1, rustix::stdio::dup2_stdout(terminal)),
-        (2, rustix::stdio::dup2_stderr(terminal)),
-    ] {
-        dup.doing(format_args!("use its console as file {number}"))?;
     }
     Ok(())
 }

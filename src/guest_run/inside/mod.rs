@@ -29,6 +29,7 @@ use super::{
     link::Link,
     mounts, network,
     spec::{Place, Spec},
+    terminal,
     trouble::{Doing, Run, RunError},
 };
 use crate::model::native::InitProgram;
@@ -117,7 +118,7 @@ fn prepare(means: &Means<'_>) -> Run<()> {
     leave_host(&host, &root)?;
     wait(&means.link, word::EXECUTE)?;
     filesystem::settle_network(means.spec, &settings)?;
-    identity::take_terminal(&slave)
+    terminal::take(&slave)
 }
 
 /// Waits for the monitor's word.
