@@ -30,7 +30,10 @@ use super::{
     trouble::{Doing, Run, RunError},
     vshelper::{self, Happening},
 };
-use crate::{helper::record, model::WaitStatus};
+use crate::{
+    helper::{record, vshelper::called::MONITOR},
+    model::WaitStatus,
+};
 
 /// SIGKILL.
 const SIGKILL: i32 = 9;
@@ -313,7 +316,7 @@ fn decide(spec: &Spec, status: WaitStatus, away: Option<&Away>) -> Next {
 fn ask(spec: &Spec, event: &str, away: Option<&Away>) -> Next {
     let Some((program, arguments)) = spec.helper.split_first() else { return Next::Again };
     let mut command = Command::new(program);
-    command.args(arguments).arg(event).env_clear();
+    command.args(arguments).arg(event).env_clear().env(MONITOR, std::process::id().to_string());
     network::on_host(&mut command, away);
     match command.stdin(Stdio::null()).status() {
         Ok(status) if status.code() == Some(1) => Next::End,

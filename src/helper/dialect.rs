@@ -10,7 +10,7 @@ use std::{
 };
 
 use super::{
-    vshelper::called::Called,
+    vshelper::called::{Called, MONITOR},
     wire::{About, Answer, ContextEvent, Decision, Event},
 };
 use crate::model::{GuestName, NameError, name::shown};
@@ -36,6 +36,9 @@ pub enum Dialect {
     Lxc,
     /// A person or a program: 0 restart, 1 stop, 2 unknown.
     Plain,
+    /// The monitor of a native guest, which says so in its environment: 0 lets it start a new init in place, 1 lets its run end,
+    /// also where guestd then starts the guest anew.
+    Monitor,
     /// The VServer kernel, or what stands in for it: 0 handled, 1 not.
     Vshelper,
 }
@@ -165,7 +168,7 @@ impl Dialect {
         match self {
             Self::Lxc => 0,
             Self::Vshelper => 1,
-            Self::Plain => 2,
+            Self::Plain | Self::Monitor => 2,
         }
     }
 }
@@ -182,12 +185,13 @@ impl Report {
                 u8::from(reboot && (answer.decision == Decision::Stop || is_anew(answer)))
             }
             (Dialect::Lxc, Outcome::UnknownId(_) | Outcome::Failed(_)) => 0,
-            (Dialect::Plain, Outcome::Answered(answer)) => match answer.decision {
+            (Dialect::Monitor, Outcome::Answered(answer)) if is_anew(answer) => 1,
+            (Dialect::Plain | Dialect::Monitor, Outcome::Answered(answer)) => match answer.decision {
                 Decision::Restart => 0,
                 Decision::Stop => 1,
                 Decision::Ignore => 2,
             },
-            (Dialect::Plain, Outcome::UnknownId(_) | Outcome::Failed(_)) => 2,
+            (Dialect::Plain | Dialect::Monitor, Outcome::UnknownId(_) | Outcome::Failed(_)) => 2,
             (Dialect::Vshelper, Outcome::Answered(_)) => 0,
             (Dialect::Vshelper, Outcome::UnknownId(_) | Outcome::Failed(_)) => {
                 let is_gone = matches!(
@@ -236,7 +240,9 @@ pub fn parse(line: &CommandLine) -> Result<Call, Misuse> {
     if called_as_vshelper(line) {
         return Ok(options.vshelper(&[], line));
     }
-    plain(&events, options).map_err(misuse)
+    let is_monitor = line.environment.contains_key(OsStr::new(MONITOR));
+    let dialect = if is_monitor { Dialect::Monitor } else { Dialect::Plain };
+    plain(&events, options, dialect).map_err(misuse)
 }
 
 /// A word as text.
@@ -305,7 +311,7 @@ impl Options {
 }
 
 /// `--guest NAME EVENT`.
-fn plain(events: &[&str], options: Options) -> Result<Call, UsageError> {
+fn plain(events: &[&str], options: Options, dialect: Dialect) -> Result<Call, UsageError> {
     let guest = options.guest.clone().ok_or(UsageError::Arguments("no guest is named; try --help"))?;
     let [word] = events else {
         return Err(UsageError::Arguments("exactly one event is needed; try --help"));
@@ -315,7 +321,7 @@ fn plain(events: &[&str], options: Options) -> Result<Call, UsageError> {
         known: "reboot, restart, declined, halt, poweroff or stop",
     })?;
     let about = About::Guest { guest, event };
-    Ok(Call::Report(Report { dialect: Dialect::Plain, runtime_dir: options.runtime_dir(), about }))
+    Ok(Call::Report(Report { dialect, runtime_dir: options.runtime_dir(), about }))
 }
 
 /// LXC's post-stop hook. Version 0 of LXC's hooks says `NAME lxc post-stop` in words, version 1 only in the

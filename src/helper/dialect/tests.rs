@@ -187,6 +187,23 @@ fn plain_statuses() {
 }
 
 #[test]
+fn a_monitor_lets_its_run_end_where_guestd_starts_anew() {
+    let about = about("web", Event::Reboot);
+    let called = called(&["--guest", "web", "reboot"], &[("GUESTD_MONITOR", "7")]);
+    let Ok(Call::Report(monitor)) = called else { panic!("{called:?}") };
+    assert_eq!(monitor, Report { dialect: Dialect::Monitor, runtime_dir: RUNTIME_DIR.into(), about });
+    for (outcome, status) in [
+        (answered(Decision::Restart, false), 0),
+        (answered(Decision::Restart, true), 1),
+        (answered(Decision::Stop, false), 1),
+        (answered(Decision::Ignore, false), 2),
+        (Outcome::Failed(String::new()), 2),
+    ] {
+        assert_eq!(monitor.status(&outcome), status, "{outcome:?}");
+    }
+}
+
+#[test]
 fn vshelper_statuses() {
     let about = about("web", Event::Stop);
     let gone = Report { dialect: Dialect::Vshelper, runtime_dir: "/".into(), about };
