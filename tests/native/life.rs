@@ -239,3 +239,24 @@ async fn who_enters_by_a_terminal_gets_one_of_the_guests_own() {
     assert_eq!(entered.wait().unwrap().code(), Some(3));
     assert!(shown.starts_with("/dev/pts/"), "{shown}");
 }
+
+#[tokio::test]
+async fn what_outlives_its_monitor_is_ended_when_that_is_seen() {
+    let mut bench = Bench::new();
+    let guest = bench.guest("orphan", |_| {});
+    let init = bench.up(&guest).await;
+    // As an init that is not killed with its monitor: a process of its cgroup.
+    let mut stays = std::process::Command::new("/bin/sleep").arg("1000").spawn().unwrap();
+    let table = fs::read_to_string(format!("/proc/{}/cgroup", init.pid)).unwrap();
+    let path = table.lines().find_map(|line| line.strip_prefix("0::/")).expect("a cgroup of v2");
+    let mounts = fs::read_to_string("/proc/mounts").unwrap();
+    let v2 = mounts.lines().find(|line| line.split(' ').nth(2) == Some("cgroup2")).expect("cgroups of v2");
+    let mount = v2.split(' ').nth(1).unwrap();
+    fs::write(format!("{mount}/{path}/cgroup.procs"), stays.id().to_string()).unwrap();
+    let monitor = nix::unistd::Pid::from_raw(init.keeper.unwrap().pid);
+    nix::sys::signal::kill(monitor, nix::sys::signal::Signal::SIGKILL).unwrap();
+    assert_eq!(bench.observes(&guest).await, Observation::InitExited(None));
+    assert_eq!(bench.observes(&guest).await, Observation::Gone);
+    use std::os::unix::process::ExitStatusExt;
+    assert_eq!(stays.try_wait().unwrap().and_then(|status| status.signal()), Some(9), "it lives on");
+}

@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use super::{Native, connection::Connection, locked};
+use super::{Native, connection::Connection, kill, locked};
 use crate::{
     engine::{Epoch, Observation, Observed, task::Task},
     guest_run::spec::{Ended, FILE_MAX, Outcome, Told},
@@ -65,6 +65,10 @@ async fn follow(native: &Native, guest: &GuestName, epoch: Epoch) {
     if !is_told {
         // It was too quick, or its monitor was killed, which kills it too.
         native.tell(guest, epoch, native.outcome(guest).map_or(Observation::InitExited(None), end));
+        // A hostile init may have seen to it that it lives on, and a network may be left.
+        if let Err(left) = kill::sweep(native, guest).await {
+            tracing::warn!(guest = %guest, "{guest}: its monitor is gone and left something behind: {}", left.reason);
+        }
     }
     native.tell(guest, epoch, Observation::Gone);
 }
