@@ -7,7 +7,7 @@ use std::{
 };
 
 use guestd::{
-    engine::{Engine, ErrorKind, Observation, Request},
+    engine::{Engine, ErrorKind, Observation, Probe, Request},
     import::{Text, overlay},
     model::{Deed, EngineSpec, Guest, NativeSpec, Network, Step, WaitStatus, native::Security},
 };
@@ -283,11 +283,13 @@ async fn what_a_killed_monitor_leaves_is_taken_away_at_the_next_start() {
     let lines = "[[network]]\ntype = \"veth\"\nbridge = \"gbr0\"\naddress = \"10.78.0.5/24\"\n";
     let guest = connected(&mut bench, "killed", true, network(&format!("{lines}{MACVLAN}")));
     for next in [guest.clone(), changed(&guest, |spec| spec.network = Network::None)] {
-        let monitor = bench.up(&guest).await.keeper.unwrap().pid;
-        nix::sys::signal::kill(nix::unistd::Pid::from_raw(monitor), nix::sys::signal::Signal::SIGKILL)
-            .unwrap();
-        assert_eq!(bench.observes(&guest).await, Observation::InitExited(None));
-        assert_eq!(bench.observes(&guest).await, Observation::Gone);
+        // Unwatched, as where guestd is away.
+        bench.engine.start(&guest).await.unwrap();
+        let Probe::Up(init) = bench.engine.probe(&guest).await.unwrap() else { panic!("not up") };
+        let monitor = nix::unistd::Pid::from_raw(init.keeper.unwrap().pid);
+        nix::sys::signal::kill(monitor, nix::sys::signal::Signal::SIGKILL).unwrap();
+        let root = format!("/proc/{}/root/bin", init.pid);
+        assert!(eventually(|| !Path::new(&root).exists()).await, "it outlives its monitor");
         assert!(record(&bench, &guest).exists(), "nobody was there to take it away");
         bench.up(&next).await;
         if next == guest {
@@ -298,4 +300,21 @@ async fn what_a_killed_monitor_leaves_is_taken_away_at_the_next_start() {
         }
         stop(&mut bench, &next, &before).await;
     }
+}
+
+#[tokio::test]
+async fn what_a_killed_monitor_leaves_is_taken_away_when_that_is_seen() {
+    apart();
+    bridge();
+    let before = ip("-o link");
+    let mut bench = Bench::new();
+    let guest = connected(&mut bench, "seen", true, veth());
+    let monitor = nix::unistd::Pid::from_raw(bench.up(&guest).await.keeper.unwrap().pid);
+    nix::sys::signal::kill(monitor, nix::sys::signal::Signal::SIGKILL).unwrap();
+    assert_eq!(bench.observes(&guest).await, Observation::InitExited(None));
+    assert_eq!(bench.observes(&guest).await, Observation::Gone);
+    assert!(!record(&bench, &guest).exists(), "something is left to be undone");
+    // The kernel takes its time with interfaces of a namespace that is gone.
+    let count = || ip("-o link").lines().count();
+    assert!(eventually(|| count() == before.lines().count()).await, "an interface is left");
 }
