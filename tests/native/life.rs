@@ -260,3 +260,29 @@ async fn what_outlives_its_monitor_is_ended_when_that_is_seen() {
     use std::os::unix::process::ExitStatusExt;
     assert_eq!(stays.try_wait().unwrap().and_then(|status| status.signal()), Some(9), "it lives on");
 }
+
+#[tokio::test]
+async fn a_console_shows_what_is_written_there_and_takes_what_is_typed() {
+    use std::io::{Read, Write};
+    let mut bench = Bench::new();
+    let guest = bench.shell("console", "while read line; do echo \"got $line\"; done");
+    bench.up(&guest).await;
+    let mut shown = std::process::Command::new(super::native_host::MONITOR)
+        .arg("console")
+        .arg(bench.place(&guest).folder())
+        .stdin(std::process::Stdio::piped())
+        .stdout(std::process::Stdio::piped())
+        .spawn()
+        .unwrap();
+    let (mut typed, mut seen) = (shown.stdin.take().unwrap(), shown.stdout.take().unwrap());
+    typed.write_all(b"word\n").unwrap();
+    let (mut text, mut buffer) = (String::new(), [0; 256]);
+    while !text.contains("got word") {
+        let length = seen.read(&mut buffer).unwrap();
+        assert!(length > 0, "it ended with {text}");
+        text.push_str(&String::from_utf8_lossy(&buffer[..length]));
+    }
+    drop(typed);
+    assert!(shown.wait().unwrap().success());
+    assert!(matches!(bench.engine.probe(&guest).await.unwrap(), Probe::Up(_)));
+}
