@@ -20,11 +20,11 @@ use rustix::{
 };
 
 use super::{
-    mounts::open_root,
     namespace::Child,
     spec::{Ask, ENGINE, PACKET_MAX, Place, SOCKET, Told},
     trouble::{Doing, Run, RunError},
 };
+use crate::helper::short_path::ShortPath;
 
 /// The most connections at once; guestd needs two or three.
 const CLIENTS_MAX: usize = 16;
@@ -84,9 +84,8 @@ impl Control {
     /// When the socket cannot be made.
     pub fn listen(place: &Place) -> Run<Self> {
         let made = || -> io::Result<OwnedFd> {
-            let folder = open_root(place.folder())?;
-            // The runtime directory's own path may be longer than a socket's address.
-            let path = format!("/proc/self/fd/{}/{SOCKET}", folder.as_raw_fd());
+            let folder = ShortPath::of(place.folder())?;
+            let path = folder.join(SOCKET);
             match std::fs::remove_file(&path) {
                 Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error),
                 _ => {}
@@ -191,10 +190,9 @@ fn tell(client: &Client, what: Told) -> bool {
 
 /// Connects to a socket of a guest's.
 fn connect(place: &Place, name: &str) -> io::Result<OwnedFd> {
-    let folder = open_root(place.folder())?;
-    let path = format!("/proc/self/fd/{}/{name}", folder.as_raw_fd());
+    let folder = ShortPath::of(place.folder())?;
     let connection = socket(AddressFamily::Unix, SockType::SeqPacket, SockFlag::SOCK_CLOEXEC, None)?;
-    nix::sys::socket::connect(connection.as_raw_fd(), &UnixAddr::new(path.as_str())?)?;
+    nix::sys::socket::connect(connection.as_raw_fd(), &UnixAddr::new(folder.join(name).as_str())?)?;
     Ok(connection)
 }
 

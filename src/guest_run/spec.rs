@@ -181,8 +181,6 @@ pub enum Ask {
 pub enum Told {
     /// This init runs; its number is that of the host.
     Running(i32),
-    /// None runs just now: one is about to, or the last has ended.
-    Between,
     /// The init ended.
     Ended(Ended),
 }

@@ -3,7 +3,8 @@
 //! `wire` is pure: the packets. `listener` and `server` are the daemon's end of the socket. `client` is
 //! `guest-helper`, with its dialects in `dialect` (the largest in `vshelper`) and its end of the socket in `conversation`. `policy` is what the
 //! client answers by when the daemon is away (`script` where the policy is a program), and `spool` what it leaves
-//! behind; both keep their files with `record`.
+//! behind; both keep their files with `record`. `short_path` is for sockets in folders with
+//! long names.
 
 pub mod client;
 pub mod conversation;
@@ -13,6 +14,7 @@ pub mod policy;
 pub mod record;
 pub mod script;
 pub mod server;
+pub mod short_path;
 pub mod spool;
 pub mod vshelper;
 pub mod wire;

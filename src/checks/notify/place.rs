@@ -8,7 +8,7 @@ use std::{
     fs::{self, DirBuilder, Permissions},
     io,
     os::{
-        fd::{AsRawFd, OwnedFd},
+        fd::OwnedFd,
         unix::{
             fs::{DirBuilderExt, FileTypeExt, MetadataExt, PermissionsExt},
             net::UnixDatagram as Unconnected,
@@ -18,12 +18,14 @@ use std::{
 };
 
 use nix::sys::socket::{setsockopt, sockopt::PassCred};
-use rustix::fs::{CWD, Mode, OFlags, openat};
 use tokio::net::UnixDatagram;
 
 use crate::{
     engine::lxc::notify::{FOLDER, SOCKET, folder},
-    helper::record::{self, RecordError},
+    helper::{
+        record::{self, RecordError},
+        short_path::ShortPath,
+    },
     model::{GuestName, ProcessId},
 };
 
@@ -60,11 +62,8 @@ impl Ground {
         // No guest's name begins so.
         let name = format!(".{guest}");
         gone(fs::remove_file(above.join(&name)))?;
-        let flags = OFlags::PATH | OFlags::DIRECTORY | OFlags::CLOEXEC;
-        let held = openat(CWD, &above, flags, Mode::empty())?;
-        // The runtime directory's own path may be longer than a socket's address.
-        let address = format!("/proc/self/fd/{}/{name}", held.as_raw_fd());
-        let socket = Unconnected::bind(address)?;
+        let short = ShortPath::of(&above)?;
+        let socket = Unconnected::bind(short.join(&name))?;
         socket.set_nonblocking(true)?;
         setsockopt(&socket, PassCred, &true)?;
         fs::set_permissions(above.join(&name), Permissions::from_mode(0o666))?;

@@ -1,8 +1,7 @@
 //! The daemon's end of a monitor's socket.
 
-use std::{io, os::fd::AsRawFd, time::Duration};
+use std::{io, time::Duration};
 
-use rustix::fs::{CWD, Mode, OFlags, openat};
 use tokio::time::timeout;
 use tokio_seqpacket::{UnixSeqpacket, UnixSeqpacketListener};
 
@@ -12,6 +11,7 @@ use crate::{
         process::{identified, is_trusted_user, stat},
     },
     guest_run::spec::{Ask, PACKET_MAX, Place, SOCKET, Told},
+    helper::short_path::ShortPath,
 };
 
 /// How long a monitor may take to say how its guest is: one that carries steps out says nothing.
@@ -27,16 +27,20 @@ pub(super) struct Connection {
 impl Connection {
     /// Connects; fails where no monitor is.
     pub(super) async fn open(place: &Place) -> io::Result<Self> {
-        let flags = OFlags::PATH | OFlags::DIRECTORY | OFlags::CLOEXEC;
-        let folder = openat(CWD, place.folder(), flags, Mode::empty())?;
-        // The runtime directory's own path may be longer than a socket's address.
-        let path = format!("/proc/self/fd/{}/{SOCKET}", folder.as_raw_fd());
-        let socket = UnixSeqpacket::connect(path).await?;
+        let folder = ShortPath::of(place.folder())?;
+        let socket = UnixSeqpacket::connect(folder.join(SOCKET)).await?;
         let peer = socket.peer_cred()?;
         if !is_trusted_user(peer.uid()) {
             return Err(io::Error::other("the monitor is none of ours"));
         }
         Ok(Self { monitor: peer.pid().unwrap_or(0), socket })
+    }
+
+    /// Connects, and is told how the guest stands and what happens from now on.
+    pub(super) async fn watching(place: &Place) -> io::Result<Self> {
+        let connection = Self::open(place).await?;
+        connection.ask(Ask::Watch).await?;
+        Ok(connection)
     }
 
     /// Waits for a monitor that is to connect by itself.

@@ -7,7 +7,7 @@ use tokio::time::{sleep, timeout};
 use super::{Native, connection::Connection, failed, locked};
 use crate::{
     engine::{EngineError, EngineResult, ErrorKind, Observation},
-    guest_run::{self, spec::Told},
+    guest_run::spec::Told,
     launch::{Cgroups, freezer},
     model::{Guest, GuestName},
 };
@@ -59,9 +59,7 @@ pub(super) async fn thaw(native: &Native, guest: &Guest) -> EngineResult<()> {
 
 /// The same for one that is to hear something: it may not be frozen at all.
 pub(super) fn thaw_quietly(native: &Native, guest: &GuestName) {
-    let base = native.cgroups(guest);
-    let payload = Cgroups(base.0.iter().map(|path| path.join(guest_run::PAYLOAD)).collect());
-    if let Err(error) = freezer::thaw(&payload) {
+    if let Err(error) = freezer::thaw(&native.payload(guest)) {
         tracing::warn!(guest = %guest, "{guest}: cannot thaw it: {error}");
     }
 }
@@ -80,6 +78,5 @@ async fn payload(
     let busy = || EngineError { operation, kind: ErrorKind::Busy, reason: "it does not run".to_owned() };
     let connection = Connection::open(&native.place(guest)).await.map_err(|_| busy())?;
     let Ok(Some(Told::Running(init))) = connection.now().await else { return Err(busy()) };
-    let base = native.cgroups(guest);
-    Ok((Cgroups(base.0.iter().map(|path| path.join(guest_run::PAYLOAD)).collect()), init))
+    Ok((native.payload(guest), init))
 }

@@ -100,6 +100,11 @@ impl Native {
         };
         Cgroups(vec![path])
     }
+
+    /// What its own processes are in.
+    fn payload(&self, guest: &GuestName) -> Cgroups {
+        Cgroups(self.cgroups(guest).0.iter().map(|path| path.join(guest_run::PAYLOAD)).collect())
+    }
 }
 
 /// The last lines that a guest that runs has written on its console, oldest first, escaped.

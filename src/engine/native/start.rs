@@ -4,12 +4,11 @@ use std::{
     ffi::OsString,
     fs::{self, DirBuilder},
     io,
-    os::{fd::AsRawFd, unix::fs::DirBuilderExt},
+    os::unix::fs::DirBuilderExt,
     path::PathBuf,
     time::Duration,
 };
 
-use rustix::fs::{CWD, Mode, OFlags, openat};
 use tokio::time::{Instant, timeout_at};
 use tokio_seqpacket::UnixSeqpacketListener;
 
@@ -18,9 +17,9 @@ use crate::{
     engine::{EngineError, EngineResult, ErrorKind, lxc::notify},
     guest_run::{
         self,
-        spec::{ENGINE, FILE_MAX, Outcome, Place, Placement, SPEC, Spec, Told},
+        spec::{ENGINE, FILE_MAX, Outcome, Place, Placement, SPEC, Spec},
     },
-    helper::{in_full, record},
+    helper::{in_full, record, short_path::ShortPath},
     kill_point::KillPoint,
     launch::{Launch, LaunchError, Launched, Program, Unit},
     model::{
@@ -141,10 +140,7 @@ fn listen(place: &Place) -> io::Result<UnixSeqpacketListener> {
         Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error),
         _ => {}
     }
-    let flags = OFlags::PATH | OFlags::DIRECTORY | OFlags::CLOEXEC;
-    let held = openat(CWD, place.folder(), flags, Mode::empty())?;
-    // The runtime directory's own path may be longer than a socket's address.
-    UnixSeqpacketListener::bind(format!("/proc/self/fd/{}/{ENGINE}", held.as_raw_fd()))
+    UnixSeqpacketListener::bind(ShortPath::of(place.folder())?.join(ENGINE))
 }
 
 fn filter(native: &Native, capabilities: Capabilities) -> io::Result<std::sync::Arc<[u64]>> {
@@ -224,22 +220,18 @@ async fn launched(
             Err(_) => match native.launcher.keeper(&launch.guest).await {
                 Ok(None) => return Err(explained(place, None)),
                 _ => {
-                    if let Ok(connection) = Connection::open(place).await
-                        && connection.ask(crate::guest_run::spec::Ask::Watch).await.is_ok()
-                    {
+                    if let Ok(connection) = Connection::watching(place).await {
                         break connection;
                     }
                 }
             },
         }
     };
-    loop {
-        match timeout_at(deadline, connection.told()).await {
-            Ok(Ok(Some(Told::Running(_) | Told::Ended(_)))) => return Ok(()),
-            Ok(Ok(Some(Told::Between))) => {}
-            Ok(Ok(None) | Err(_)) => return Err(explained(place, None)),
-            Err(_) => return Err(timed_out()),
-        }
+    match timeout_at(deadline, connection.told()).await {
+        // It runs, or has run.
+        Ok(Ok(Some(_))) => Ok(()),
+        Ok(Ok(None) | Err(_)) => Err(explained(place, None)),
+        Err(_) => Err(timed_out()),
     }
 }
 

@@ -42,9 +42,7 @@ impl Native {
 
 async fn follow(native: &Native, guest: &GuestName, epoch: Epoch) {
     let mut is_told = false;
-    if let Ok(connection) = Connection::open(&native.place(guest)).await
-        && connection.ask(crate::guest_run::spec::Ask::Watch).await.is_ok()
-    {
+    if let Ok(connection) = Connection::watching(&native.place(guest)).await {
         // An error is the end of the monitor as well.
         while let Ok(Some(told)) = connection.told().await {
             match told {
@@ -54,7 +52,6 @@ async fn follow(native: &Native, guest: &GuestName, epoch: Epoch) {
                         native.tell(guest, epoch, Observation::Running(init));
                     }
                 }
-                Told::Between => {}
                 Told::Ended(ended) => {
                     is_told = true;
                     native.tell(guest, epoch, end(ended));
