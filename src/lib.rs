@@ -20,6 +20,7 @@
 //! | [`daemon`] | the composition root: load, manager, workers, store, watcher | yes |
 //! | [`dbus`] | translation of the daemon's [handle](daemon::handle) to D-Bus and back, and who may act | yes |
 //! | [`systemd`] | readiness and journal | yes |
+//! | [`terminal`] | this program's terminal, raw and given back | yes |
 //! | [`kill_point`] | where a test kills the daemon; nothing in a release build | yes |
 //! | [`cli`] | `autostart` and `guestctl`, over [`dbus::proxy`] and the pure rooms | yes |
 //!
@@ -42,3 +43,4 @@ pub mod network;
 pub mod plan;
 pub mod supervise;
 pub mod systemd;
+pub mod terminal;

@@ -4,7 +4,7 @@
 use std::{
     fs::File,
     io::{self, IsTerminal, Read, Write},
-    os::fd::{AsFd, OwnedFd},
+    os::fd::OwnedFd,
     sync::Arc,
     thread,
     time::Duration,
@@ -15,7 +15,7 @@ use rustix::{
     fs::{OFlags, fcntl_getfl, fcntl_setfl},
     io::Errno,
     pty::{OpenptFlags, grantpt, ioctl_tiocgptpeer, openpt, unlockpt},
-    termios::{OptionalActions, Termios, tcgetattr, tcgetwinsize, tcsetattr, tcsetwinsize},
+    termios::OptionalActions,
 };
 use tokio::{
     signal::unix::{Signal, SignalKind, signal},
@@ -29,6 +29,7 @@ use super::{
     keyboard::Keyboard,
     session::{self, Wish},
 };
+use crate::terminal::{Raw, resize};
 
 /// How long what was printed last may take to come.
 const LAST_WORDS: Duration = Duration::from_secs(1);
@@ -78,7 +79,7 @@ impl Terminal {
         let mut raw = None;
         let keyboard = &self.keyboard;
         let begun = || {
-            raw = Raw::begin();
+            raw = Raw::begin(OptionalActions::Drain);
             keyboard.types_into(Some(master.clone()));
             let from = master.clone();
             // Without the thread nothing is shown, and all the rest works.
@@ -93,7 +94,7 @@ impl Terminal {
             loop {
                 tokio::select! {
                     end = &mut session => break end,
-                    _ = self.resized.recv() => resize(&master),
+                    _ = self.resized.recv() => resize(io::stdout(), &*master),
                     () = keyboard.left() => break Err(left()),
                     _ = self.ended.recv() => break Err(left()),
                     _ = self.hung_up.recv() => break Err(left()),
@@ -125,16 +126,8 @@ impl Pair {
         fcntl_setfl(&master, fcntl_getfl(&master)? | OFlags::NONBLOCK)?;
         let open = || ioctl_tiocgptpeer(&master, flags);
         let stdio = [open()?, open()?, open()?];
-        resize(&master);
+        resize(io::stdout(), &master);
         Ok(Self { master: Arc::new(master), stdio })
-    }
-}
-
-/// Gives a terminal the size of this one.
-fn resize(master: &OwnedFd) {
-    // A serial line knows no size.
-    if let Ok(size) = tcgetwinsize(io::stdout()) {
-        let _ = tcsetwinsize(master, size);
     }
 }
 
@@ -162,26 +155,5 @@ fn print_all(master: &OwnedFd) {
             // The last one has closed it.
             Err(_) => return,
         }
-    }
-}
-
-/// This terminal passes on every key as it is, until this is dropped.
-struct Raw(Termios);
-
-impl Raw {
-    fn begin() -> Option<Self> {
-        let input = io::stdin();
-        let was = tcgetattr(&input).ok()?;
-        let mut raw = was.clone();
-        raw.make_raw();
-        tcsetattr(input.as_fd(), OptionalActions::Now, &raw).ok()?;
-        Some(Self(was))
-    }
-}
-
-impl Drop for Raw {
-    fn drop(&mut self) {
-        // One that is gone is as it was.
-        let _ = tcsetattr(io::stdin(), OptionalActions::Drain, &self.0);
     }
 }

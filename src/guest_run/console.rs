@@ -1,14 +1,20 @@
 //! A guest's console: a pseudo-terminal, whose other end is copied to where it is read.
 
 use std::{
+    ffi::OsString,
     fs::{File, OpenOptions},
     io::{self, Read, Write},
     os::{
-        fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd},
-        unix::fs::OpenOptionsExt,
+        fd::{AsFd, BorrowedFd, OwnedFd},
+        unix::{
+            ffi::OsStringExt,
+            fs::{FileExt, OpenOptionsExt},
+        },
     },
-    path::PathBuf,
+    path::{Path, PathBuf},
 };
+
+use rustix::pty::{ptsname, unlockpt};
 
 use super::say;
 use crate::engine::lxc::Lines;
@@ -20,7 +26,7 @@ pub const KEPT: usize = 32 * 1024;
 #[derive(Debug)]
 pub struct Console {
     terminal: File,
-    kept: PathBuf,
+    kept: Option<File>,
     length: usize,
     lines: Lines,
 }
@@ -30,10 +36,14 @@ impl Console {
     ///
     /// # Errors
     /// When it cannot be read without waiting.
-    pub fn new(terminal: OwnedFd, kept: PathBuf) -> io::Result<Self> {
+    pub fn new(terminal: OwnedFd, kept: &Path) -> io::Result<Self> {
         let flags = rustix::fs::fcntl_getfl(&terminal)?;
         rustix::fs::fcntl_setfl(&terminal, flags | rustix::fs::OFlags::NONBLOCK)?;
-        let length = std::fs::metadata(&kept).map_or(0, |file| usize::try_from(file.len()).unwrap_or(0));
+        let mut options = OpenOptions::new();
+        // Without it the console works all the same.
+        let kept = options.create(true).read(true).append(true).mode(0o600).open(kept).ok();
+        let length = kept.as_ref().and_then(|file| file.metadata().ok()).map_or(0, |file| file.len());
+        let length = usize::try_from(length).unwrap_or(0);
         Ok(Self { terminal: terminal.into(), kept, length, lines: Lines::default() })
     }
 
@@ -64,19 +74,17 @@ impl Console {
     }
 
     fn keep(&mut self, text: &[u8]) {
-        let mut options = OpenOptions::new();
-        options.create(true).append(true).mode(0o600);
+        let Some(kept) = &mut self.kept else { return };
         if self.length > 2 * KEPT {
-            let old = std::fs::read(&self.kept).unwrap_or_default();
-            let tail = &old[old.len().saturating_sub(KEPT)..];
-            if std::fs::write(&self.kept, tail).is_ok() {
-                self.length = tail.len();
+            let mut tail = vec![0; KEPT];
+            let begin = u64::try_from(self.length - KEPT).unwrap_or(u64::MAX);
+            let shortened = kept.read_exact_at(&mut tail, begin).and_then(|()| kept.set_len(0));
+            if shortened.and_then(|()| kept.write_all(&tail)).is_ok() {
+                self.length = KEPT;
             }
         }
         // A full file system costs the log, nothing else.
-        if let Ok(mut file) = options.open(&self.kept)
-            && file.write_all(text).is_ok()
-        {
+        if kept.write_all(text).is_ok() {
             self.length += text.len();
         }
     }
@@ -107,18 +115,14 @@ impl AsFd for Console {
     }
 }
 
-/// A new terminal in the guest's own `/dev/pts`: the end that is kept, and the number of the other.
+/// A new terminal in the guest's own `/dev/pts`: the end that is kept, and the path of the other.
 ///
 /// # Errors
 /// When it cannot be made.
-pub fn open_terminal() -> io::Result<(OwnedFd, u32)> {
+pub fn open_terminal() -> io::Result<(OwnedFd, PathBuf)> {
     let mut options = OpenOptions::new();
     let terminal = options.read(true).write(true).custom_flags(libc::O_NOCTTY).open("/dev/pts/ptmx")?;
-    rustix::pty::unlockpt(&terminal)?;
-    let mut number: libc::c_uint = 0;
-    // SAFETY: TIOCGPTN writes one unsigned int (ioctl_tty(2)).
-    if unsafe { libc::ioctl(terminal.as_raw_fd(), libc::TIOCGPTN, &raw mut number) } != 0 {
-        return Err(io::Error::last_os_error());
-    }
-    Ok((terminal.into(), number))
+    unlockpt(&terminal)?;
+    let other = ptsname(&terminal, Vec::new())?;
+    Ok((terminal.into(), OsString::from_vec(other.into_bytes()).into()))
 }

@@ -35,9 +35,6 @@ use crate::{
     model::WaitStatus,
 };
 
-/// SIGKILL.
-const SIGKILL: i32 = 9;
-
 /// How often what is left in the console is read at most, each time as much as a page.
 const LAST_READS: usize = 64;
 
@@ -147,14 +144,14 @@ impl Monitor {
         let status = match self.accompany(course, &launched) {
             Ok(status) => status,
             Err(error) => {
-                let _ = steps::signal(&launched.init, SIGKILL);
+                let _ = steps::signal(&launched.init, libc::SIGKILL);
                 reap(&launched.init);
                 self.asked();
                 vshelper::tell(spec, Happening::Shutdown, course.away.as_ref());
                 return Err(error);
             }
         };
-        let out_of_memory = status.signal() == Some(SIGKILL) && self.group.memory_kills() > kills;
+        let out_of_memory = status.signal() == Some(libc::SIGKILL) && self.group.memory_kills() > kills;
         let ended = Ended { status, out_of_memory };
         self.control.tell(Told::Ended(ended));
         self.asked();
@@ -183,7 +180,7 @@ impl Monitor {
         let after = &course.spec.native.lifecycle.after;
         self.stage(course, Some(init)).carry_out(after)?;
         let terminal = terminal.try_clone().doing("read its console")?;
-        let console = Console::new(terminal, self.place.console()).doing("read its console")?;
+        let console = Console::new(terminal, &self.place.console()).doing("read its console")?;
         self.watch(course, init, console)
     }
 
@@ -231,7 +228,7 @@ impl Monitor {
         match wish {
             Wish::Typed(text) => console.write(&text),
             Wish::Size(rows, columns) => console.resize(rows, columns),
-            Wish::Kill => drop(steps::signal(init, SIGKILL)),
+            Wish::Kill => drop(steps::signal(init, libc::SIGKILL)),
             Wish::Stop => {
                 self.is_stopping = true;
                 self.ask(course, init, true);

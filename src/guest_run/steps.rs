@@ -27,10 +27,11 @@ use super::{
     spec::{Place, Spec},
     trouble::{Run, RunError},
 };
-use crate::model::{Deed, Mount, Place as Where, Step};
+use crate::{
+    launch::{PATH, in_words},
+    model::{Deed, Mount, Place as Where, Step},
+};
 
-/// The search path of programs on the host.
-const PATH: &str = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin";
 /// How the kinds of file systems begin that only their own programs can mount.
 const BY_PROGRAM: [&str; 4] = ["nfs", "cifs", "smb", "fuse"];
 /// How deep a folder is emptied.
@@ -164,7 +165,7 @@ impl Stage<'_> {
         if status.success() || status.code().is_some_and(|code| success.contains(&code)) {
             return Ok(());
         }
-        Err(RunError::Inside(format!("{program} ended with {}", crate::launch::in_words(status))))
+        Err(RunError::Inside(format!("{program} ended with {}", in_words(status))))
     }
 
     fn inside(&self, argv: &[String]) -> Run<()> {

@@ -2,7 +2,7 @@
 
 use std::{
     io,
-    os::fd::{AsFd, AsRawFd, BorrowedFd, FromRawFd, OwnedFd},
+    os::fd::{AsFd, BorrowedFd, OwnedFd},
 };
 
 use nix::sys::{
@@ -12,39 +12,17 @@ use nix::sys::{
 use rustix::{
     event::{PollFd, PollFlags, poll},
     fs::{Mode, OFlags, fstat, fstatfs, makedev, open},
-    termios::{OptionalActions, Termios, isatty, tcgetattr, tcgetwinsize, tcsetattr, tcsetwinsize},
+    pty::{OpenptFlags, ioctl_tiocgptpeer, unlockpt},
+    termios::{OptionalActions, isatty},
 };
 
 use super::trouble::{Doing, Run};
+use crate::terminal::{Raw, resize};
 
 /// `DEVPTS_SUPER_MAGIC` (linux/magic.h).
 const DEVPTS: u64 = 0x1cd1;
 /// So much is copied at once, in bytes.
 const AT_ONCE: usize = 4096;
-
-/// The terminal as it was, given back at the end.
-pub struct Raw(Option<Termios>);
-
-impl Raw {
-    /// Has the terminal pass everything on as it is typed; what is no terminal stays as it is.
-    pub fn begin() -> Self {
-        let stdin = rustix::stdio::stdin();
-        let known = tcgetattr(stdin).ok().filter(|_| isatty(stdin));
-        if let Some(mut raw) = known.clone() {
-            raw.make_raw();
-            let _ = tcsetattr(stdin, OptionalActions::Now, &raw);
-        }
-        Self(known)
-    }
-}
-
-impl Drop for Raw {
-    fn drop(&mut self) {
-        if let Some(known) = &self.0 {
-            let _ = tcsetattr(rustix::stdio::stdin(), OptionalActions::Now, known);
-        }
-    }
-}
 
 /// Hears when the caller's terminal has another size.
 ///
@@ -79,16 +57,11 @@ pub fn inside() -> Option<(OwnedFd, OwnedFd)> {
     if !is_real {
         return None;
     }
-    rustix::pty::unlockpt(&kept).ok()?;
-    // SAFETY: TIOCGPTPEER takes flags, and opens the other end without a path (ioctl_tty(2)).
-    let other = unsafe {
-        libc::ioctl(kept.as_raw_fd(), libc::TIOCGPTPEER, libc::O_RDWR | libc::O_NOCTTY | libc::O_CLOEXEC)
-    };
-    if other < 0 {
-        return None;
-    }
-    // SAFETY: the kernel has just made it for us.
-    Some((kept, unsafe { OwnedFd::from_raw_fd(other) }))
+    unlockpt(&kept).ok()?;
+    let flags = OpenptFlags::RDWR | OpenptFlags::NOCTTY | OpenptFlags::CLOEXEC;
+    // The other end is opened without a path.
+    let other = ioctl_tiocgptpeer(&kept, flags).ok()?;
+    Some((kept, other))
 }
 
 /// Whether the caller has a terminal.
@@ -102,12 +75,9 @@ pub fn is_on_one() -> bool {
 /// When it cannot be waited for.
 pub fn copy(terminal: &OwnedFd, ended: BorrowedFd<'_>) -> Run<()> {
     let resized = resizes()?;
-    let _raw = Raw::begin();
+    let _raw = Raw::begin(OptionalActions::Now);
     let stdin = rustix::stdio::stdin();
-    let follow = || {
-        let _ = tcgetwinsize(stdin).and_then(|size| tcsetwinsize(terminal, size));
-    };
-    follow();
+    resize(stdin, terminal);
     let mut buffer = [0; AT_ONCE];
     loop {
         let files = [stdin, terminal.as_fd(), resized.as_fd(), ended];
@@ -119,7 +89,7 @@ pub fn copy(terminal: &OwnedFd, ended: BorrowedFd<'_>) -> Run<()> {
         let [typed, shown, size, is_over] = polled.map(|file| !file.revents().is_empty());
         if size {
             while let Ok(Some(_)) = resized.read_signal() {
-                follow();
+                resize(stdin, terminal);
             }
         }
         // At its end what it wrote last is still there.

@@ -5,15 +5,16 @@ use std::os::fd::{AsFd, AsRawFd, OwnedFd};
 use nix::sys::socket::{MsgFlags, recv, send};
 use rustix::{
     event::{PollFd, PollFlags, poll},
-    termios::tcgetwinsize,
+    termios::{OptionalActions, tcgetwinsize},
 };
 
 use super::{
     control::{self, SIZE, TYPED},
     spec::{Ask, PACKET_MAX, Place},
-    terminal::{Raw, resizes, write_all},
+    terminal::{resizes, write_all},
     trouble::{Doing, Run},
 };
+use crate::terminal::Raw;
 
 /// Shows the console until the guest or the input ends.
 ///
@@ -23,7 +24,7 @@ pub fn console(place: &Place) -> Run<()> {
     let connection = control::dial(place)?;
     control::ask(&connection, &Ask::Console)?;
     let resized = resizes()?;
-    let _raw = Raw::begin();
+    let _raw = Raw::begin(OptionalActions::Now);
     let stdin = rustix::stdio::stdin();
     let tell_size = || {
         if let Ok(size) = tcgetwinsize(stdin) {

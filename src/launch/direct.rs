@@ -33,8 +33,8 @@ use crate::{
 
 /// The most that is kept of what a launched program wrote to standard error, in bytes.
 const STDERR_MAX: usize = 8 * 1024;
-/// The search path of launched programs: that of a system service.
-pub(super) const PATH: &str = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin";
+/// The search path of launched programs, and of native guests' own: that of a system service.
+pub(crate) const PATH: &str = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin";
 /// Time between two rounds of killing, for what was forked in between.
 const KILL_ROUND: Duration = Duration::from_millis(10);
 

@@ -26,7 +26,7 @@ pub mod unit;
 pub mod usage;
 
 pub use direct::{Direct, run};
-pub(crate) use direct::{Group, command, in_words};
+pub(crate) use direct::{Group, PATH, command, in_words};
 pub use hook::HookEnd;
 pub use session::Session;
 pub use systemd::Systemd;

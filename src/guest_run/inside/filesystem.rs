@@ -215,12 +215,11 @@ fn node(path: &Path, number: u64, shown: Option<OwnedFd>) -> io::Result<()> {
 }
 
 /// Makes `/dev/console` of a terminal in the guest's `/dev/pts`, and opens it.
-pub fn console(number: u32) -> Run<OwnedFd> {
-    let terminal = format!("/dev/pts/{number}");
+pub fn console(terminal: &Path) -> Run<OwnedFd> {
     let made = || -> io::Result<OwnedFd> {
-        fs::set_permissions(&terminal, fs::Permissions::from_mode(0o600))?;
+        fs::set_permissions(terminal, fs::Permissions::from_mode(0o600))?;
         fs::write("/dev/console", "")?;
-        let tree = tree::copy(Path::new(&terminal))?;
+        let tree = tree::copy(terminal)?;
         tree::attach(tree.as_fd(), Path::new("/dev/console"))?;
         let flags = OFlags::RDWR | OFlags::NOCTTY | OFlags::CLOEXEC;
         Ok(rustix::fs::open("/dev/console", flags, Mode::empty())?)

@@ -15,11 +15,9 @@ use crate::{
         spec::Spec,
         trouble::{Doing, Run, RunError},
     },
+    launch::PATH,
     model::Capabilities,
 };
-
-/// The search path of an init and of whatever enters a guest: that of a login as root.
-const PATH: &str = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin";
 
 /// The end of the process that made this one is this one's (prctl(2), PR_SET_PDEATHSIG). A change of ids undoes it.
 pub fn die_with_parent() -> Run<()> {

@@ -107,8 +107,8 @@ fn prepare(means: &Means<'_>) -> Run<()> {
         network::loopback()?;
     }
     filesystem::build(means.spec, nodes, &|kind| ask(&means.link, kind))?;
-    let (terminal, number) = console::open_terminal().doing("make its console")?;
-    let slave = filesystem::console(number)?;
+    let (terminal, other) = console::open_terminal().doing("make its console")?;
+    let slave = filesystem::console(&other)?;
     let keep = slave.try_clone().doing("keep its console")?;
     let settings = filesystem::settle(means.spec)?;
     filesystem::hand_over(&root)?;
