@@ -89,9 +89,7 @@ impl Report {
         theirs: &mut [f64],
         (most, shown): (f64, &'static str),
     ) {
-        eprintln!("{what}\n    ours   {}\n    theirs {}", spread(ours), spread(theirs));
-        let target = Target::Ratio { theirs: median(theirs), most, shown };
-        self.0.push(Row { what: what.to_string(), unit: Unit::Milliseconds, ours: median(ours), target });
+        self.beside(what, ours, theirs, |theirs| Target::Ratio { theirs, most, shown });
     }
 
     /// A row that compares, with a wish.
@@ -103,9 +101,20 @@ impl Report {
         theirs: &mut [f64],
         (most, shown): (f64, &'static str),
     ) {
+        self.beside(what, ours, theirs, |theirs| Target::Aim { theirs, most, shown });
+    }
+
+    /// Measures beside measures: the medians count.
+    fn beside(
+        &mut self,
+        what: impl Display,
+        ours: &mut [f64],
+        theirs: &mut [f64],
+        target: impl FnOnce(f64) -> Target,
+    ) {
         eprintln!("{what}\n    ours   {}\n    theirs {}", spread(ours), spread(theirs));
-        let target = Target::Aim { theirs: median(theirs), most, shown };
-        self.0.push(Row { what: what.to_string(), unit: Unit::Milliseconds, ours: median(ours), target });
+        let (ours, target) = (median(ours), target(median(theirs)));
+        self.0.push(Row { what: what.to_string(), unit: Unit::Milliseconds, ours, target });
     }
 
     /// A row that compares two amounts.
