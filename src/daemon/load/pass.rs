@@ -164,10 +164,13 @@ impl<'l> Pass<'l> {
 
     /// Keeps a guest as it was known, if it was, unless an earlier lxcpath has it.
     fn keep(&mut self, lxcpath: &Path, name: &GuestName) -> bool {
+        self.keep_if(name, |guest| guest.lxcpath() == Some(lxcpath))
+    }
+
+    /// Keeps a guest as it was known, if it was and is such a one, unless another of its name is read already.
+    fn keep_if(&mut self, name: &GuestName, is_such: impl FnOnce(&Guest) -> bool) -> bool {
         let known = self.before.and_then(|before| before.guests.get(name));
-        let Some(guest) = known.filter(|guest| guest.lxcpath() == Some(lxcpath)).cloned() else {
-            return false;
-        };
+        let Some(guest) = known.filter(|guest| is_such(guest)).cloned() else { return false };
         if self.guests.contains_key(name) {
             return false;
         }

@@ -206,15 +206,7 @@ impl Pass<'_> {
 
     /// Keeps a guest of util-vserver as it was known, if it was.
     fn keep_vserver(&mut self, name: &GuestName) -> bool {
-        let known = self.before.and_then(|before| before.guests.get(name));
-        let Some(guest) = known.filter(|guest| context_of(guest).is_some()).cloned() else { return false };
-        if self.guests.contains_key(name) {
-            return false;
-        }
-        self.overlays.remove(name);
-        self.guests.insert(name.clone(), guest);
-        self.keep_dependencies(name);
-        true
+        self.keep_if(name, |guest| context_of(guest).is_some())
     }
 
     /// One guest of util-vserver with the place that each setting came from; none if there is none, or it is refused.
