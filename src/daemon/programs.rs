@@ -1,6 +1,9 @@
 //! Other programs of guestd, that guests or their engines run.
 
-use std::path::{Path, PathBuf};
+use std::{
+    ffi::OsString,
+    path::{Path, PathBuf},
+};
 
 /// Names the helper that guests' hooks run.
 const HELPER_VARIABLE: &str = "GUESTD_HELPER";
@@ -29,12 +32,22 @@ fn find(name: &str, variable: &str) -> Option<PathBuf> {
     if let Some(named) = std::env::var_os(variable) {
         return Some(named.into());
     }
+    let [below, beside] = near("lib/guestd", name);
+    let usual = Some(Path::new("/usr/lib/guestd").join(name));
+    [below, usual, beside].into_iter().flatten().find(|place| place.is_file())
+}
+
+/// The program that leads sessions of people in guests: the one installed with this daemon, else whichever is found.
+pub(super) fn runner() -> OsString {
+    const NAME: &str = "guestctl";
+    let found = near("bin", NAME).into_iter().flatten().find(|place| place.is_file());
+    found.map_or_else(|| NAME.into(), PathBuf::into_os_string)
+}
+
+/// Where a program may lie that was installed, or built, with this daemon: in this folder below the same prefix, or beside it.
+fn near(folder: &str, name: &str) -> [Option<PathBuf>; 2] {
     let own = std::env::current_exe().ok();
     let beside = own.as_deref().and_then(Path::parent);
-    let places = [
-        beside.and_then(Path::parent).map(|prefix| prefix.join("lib/guestd").join(name)),
-        Some(Path::new("/usr/lib/guestd").join(name)),
-        beside.map(|folder| folder.join(name)),
-    ];
-    places.into_iter().flatten().find(|place| place.is_file())
+    let below = beside.and_then(Path::parent).map(|prefix| prefix.join(folder).join(name));
+    [below, beside.map(|folder| folder.join(name))]
 }

@@ -1,10 +1,8 @@
 //! People in guests: what runs in a guest for somebody who is connected with it, for as long as he is.
 
 use std::{
-    ffi::OsString,
     fmt, io,
     os::{fd::OwnedFd, unix::process::ExitStatusExt},
-    path::{Path, PathBuf},
     process::ExitStatus,
     sync::Arc,
     time::Duration,
@@ -12,6 +10,7 @@ use std::{
 
 use tokio::sync::oneshot;
 
+use super::programs;
 use crate::{
     engine::entry::{self, Entry, Ways},
     launch::{self, Launcher, Program, unit},
@@ -100,7 +99,7 @@ impl Sessions {
             return Err(refused(format!("{what}: its engine is {}", guest.engine)));
         };
         tell(&wish);
-        let argv = [runner(), "unit-session".into(), "--".into()].into_iter().chain(line).collect();
+        let argv = [programs::runner(), "unit-session".into(), "--".into()].into_iter().chain(line).collect();
         let program = Program { argv, environment: Vec::new(), timeout: Duration::MAX };
         let session = launch::Session { program, stdio: wish.stdio, begun };
         let status = launcher.run_session(&name, session).await;
@@ -141,15 +140,4 @@ fn tell(wish: &SessionWish) {
     };
     let (guest, uid) = (&wish.guest, wish.uid);
     tracing::info!(guest = %guest, object_systemd_unit = unit::name(guest), "{guest}: user {uid} attaches to it: {what}");
-}
-
-/// The program that leads sessions: the one installed with this daemon, below the same prefix or beside it.
-fn runner() -> OsString {
-    const NAME: &str = "guestctl";
-    let own = std::env::current_exe().ok();
-    let beside = own.as_deref().and_then(Path::parent);
-    let below = beside.and_then(Path::parent).map(|prefix| prefix.join("bin"));
-    let places = [below.as_deref(), beside].into_iter().flatten().map(|folder| folder.join(NAME));
-    let found = places.into_iter().find(|place: &PathBuf| place.is_file());
-    found.map_or_else(|| NAME.into(), PathBuf::into_os_string)
 }

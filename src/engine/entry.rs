@@ -50,9 +50,7 @@ impl Ways {
             }
         }
     }
-}
 
-impl Ways {
     /// The command line by which a program runs inside a guest, as its root and with a fresh environment. Its exit status is that
     /// of the program. None where its engine cannot.
     pub fn run_inside(&self, guest: &Guest, command: &[String]) -> Option<Vec<OsString>> {
