@@ -17,13 +17,19 @@ polkit.addRule(function (action, subject) {
 });
 "#;
 
-#[test]
-fn an_ordinary_user_reads_and_an_operator_acts() {
+/// A host with an ordinary user, alice, and an operator, bob; and lab is up.
+fn people() -> Machine {
     let machine = Machine::boot_with(|upper| {
         guests(upper, &HOST);
         write(upper, "etc/polkit-1/rules.d/50-operators.rules", RULE);
     });
     machine.sh("groupadd operators; useradd alice; useradd -G operators bob; guestctl start lab");
+    machine
+}
+
+#[test]
+fn an_ordinary_user_reads_and_an_operator_acts() {
+    let machine = people();
     let run = |user: &str, argv: &[&str]| {
         let output = machine.run_with(&[&format!("--uid={user}")], argv);
         (output.status.code(), String::from_utf8_lossy(&output.stderr).into_owned())
@@ -50,11 +56,7 @@ const WAITS: &str = "echo >/tmp/inside; while [ -e /tmp/inside ]; do sleep 0.1; 
 
 #[test]
 fn an_operator_is_in_a_guest_in_a_unit_of_its_own() {
-    let machine = Machine::boot_with(|upper| {
-        guests(upper, &HOST);
-        write(upper, "etc/polkit-1/rules.d/50-operators.rules", RULE);
-    });
-    machine.sh("groupadd operators; useradd alice; useradd -G operators bob; guestctl start lab");
+    let machine = people();
     let run = |user: &str, argv: &[&str]| {
         let output = machine.run_with(&[&format!("--uid={user}")], argv);
         let text = |bytes: &[u8]| String::from_utf8_lossy(bytes).into_owned();

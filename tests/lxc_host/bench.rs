@@ -1,21 +1,23 @@
 //! An engine on a host, and what it reports.
 
-use std::{fs, path::PathBuf, sync::Arc};
+use std::{
+    fs,
+    ops::{Deref, DerefMut},
+    path::PathBuf,
+    sync::Arc,
+};
 
 use guestd::{
     engine::{
-        Engine, Epoch, Init, Observation, Observed,
+        Engine, Epoch, Init, Observation,
         lxc::{Hook, LxcEngine},
     },
     launch::Direct,
     model::{Guest, WaitStatus},
 };
-use tokio::{
-    sync::mpsc::{UnboundedReceiver, unbounded_channel},
-    time::timeout,
-};
+use tokio::sync::mpsc::unbounded_channel;
 
-use super::{Host, SOON, executable::script};
+use super::{Host, executable::script, observed::Reports};
 
 /// An engine on a host, and what it reports.
 pub struct Bench {
@@ -24,7 +26,7 @@ pub struct Bench {
     /// The engine, on the host's lxcpath.
     pub engine: Arc<LxcEngine>,
     /// What the engine reports.
-    pub seen: UnboundedReceiver<Observed>,
+    pub seen: Reports,
 }
 
 impl Bench {
@@ -55,7 +57,7 @@ impl Bench {
         let (sink, seen) = unbounded_channel();
         let paths = vec![Arc::from(host.lxcpath())];
         let engine = Arc::new(LxcEngine::new(paths, Arc::new(Direct::default()), hook, sink, Vec::new()));
-        Self { host, engine, seen }
+        Self { host, engine, seen: Reports(seen) }
     }
 
     /// Starts and watches a guest; its first init.
@@ -63,33 +65,6 @@ impl Bench {
         self.engine.start(guest).await.unwrap();
         self.engine.watch(guest.clone(), Epoch(1));
         self.running(guest).await
-    }
-
-    /// The next observation.
-    pub async fn next(&mut self) -> Observed {
-        timeout(SOON, self.seen.recv()).await.expect("nothing was observed").unwrap()
-    }
-
-    /// The next observation, which has to be about this guest and its first epoch.
-    pub async fn observes(&mut self, guest: &Guest) -> Observation {
-        let seen = self.next().await;
-        assert_eq!((&seen.guest, seen.epoch), (&guest.name, Some(Epoch(1))), "{seen:?}");
-        seen.what
-    }
-
-    /// Expects that a guest runs.
-    pub async fn running(&mut self, guest: &Guest) -> Init {
-        match self.observes(guest).await {
-            Observation::Running(init) => init,
-            other => panic!("{other:?} instead of running"),
-        }
-    }
-
-    /// Expects the end of a guest with this wait status.
-    pub async fn ends(&mut self, guest: &Guest, status: i32) {
-        let expected = Observation::InitExited(Some(WaitStatus(status)));
-        assert_eq!(self.observes(guest).await, expected);
-        assert_eq!(self.observes(guest).await, Observation::Gone);
     }
 
     /// Expects the end of a guest that was frozen: that, and that it was thawed for its end, may be seen.
@@ -105,6 +80,20 @@ impl Bench {
     /// What the hook wrote down.
     pub fn hooks(&self) -> String {
         fs::read_to_string(self.host.runtime_dir().join("hooks")).unwrap_or_default()
+    }
+}
+
+impl Deref for Bench {
+    type Target = Reports;
+
+    fn deref(&self) -> &Reports {
+        &self.seen
+    }
+}
+
+impl DerefMut for Bench {
+    fn deref_mut(&mut self) -> &mut Reports {
+        &mut self.seen
     }
 }
 

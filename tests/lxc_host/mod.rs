@@ -10,6 +10,8 @@ pub mod bench;
 #[path = "../executable/mod.rs"]
 pub mod executable;
 pub mod layout;
+#[path = "../observed/mod.rs"]
+pub mod observed;
 
 use std::{
     fs,

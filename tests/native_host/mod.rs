@@ -6,9 +6,12 @@
 
 #[path = "../executable/mod.rs"]
 pub mod executable;
+#[path = "../observed/mod.rs"]
+pub mod observed;
 
 use std::{
     fs,
+    ops::{Deref, DerefMut},
     path::{Path, PathBuf},
     process::{Command, Output},
     sync::{
@@ -20,21 +23,19 @@ use std::{
 
 use guestd::{
     engine::{
-        Engine, Epoch, Init, Observation, Observed,
+        Engine, Epoch, Init,
         native::{Ground, NativeEngine},
     },
     guest_run::{self, spec::Place},
     launch::{Cgroups, Direct, Launcher, cgroup},
     model::{
-        EngineSpec, Guest, GuestName, NativeSpec, WaitStatus,
+        EngineSpec, Guest, GuestName, NativeSpec,
         native::{InitProgram, Root},
     },
 };
-use tokio::{
-    sync::mpsc::{UnboundedReceiver, unbounded_channel},
-    time::timeout,
-};
+use tokio::sync::mpsc::unbounded_channel;
 
+use self::observed::Reports;
 use super::busybox;
 
 /// Whatever a test waits for happens within this time, or never.
@@ -49,7 +50,7 @@ pub struct Bench {
     /// The engine.
     pub engine: NativeEngine,
     /// What it reports.
-    pub seen: UnboundedReceiver<Observed>,
+    pub seen: Reports,
     names: Vec<GuestName>,
 }
 
@@ -81,7 +82,7 @@ impl Bench {
             helper: Some(helper.clone()),
         };
         let engine = NativeEngine::new(Arc::new(Direct::default()), ground, sink);
-        Self { folder, helper, engine, seen, names: Vec::new() }
+        Self { folder, helper, engine, seen: Reports(seen), names: Vec::new() }
     }
 
     /// Another engine for the same guests, as a daemon that starts later has one.
@@ -129,28 +130,6 @@ impl Bench {
         self.running(guest).await
     }
 
-    /// The next observation, which has to be about this guest and its first epoch.
-    pub async fn observes(&mut self, guest: &Guest) -> Observation {
-        let seen = timeout(SOON, self.seen.recv()).await.expect("nothing was observed").unwrap();
-        assert_eq!((&seen.guest, seen.epoch), (&guest.name, Some(Epoch(1))), "{seen:?}");
-        seen.what
-    }
-
-    /// Expects that a guest runs.
-    pub async fn running(&mut self, guest: &Guest) -> Init {
-        match self.observes(guest).await {
-            Observation::Running(init) => init,
-            other => panic!("{other:?} instead of running"),
-        }
-    }
-
-    /// Expects the end of a guest with this wait status.
-    pub async fn ends(&mut self, guest: &Guest, status: i32) {
-        let expected = Observation::InitExited(Some(WaitStatus(status)));
-        assert_eq!(self.observes(guest).await, expected);
-        assert_eq!(self.observes(guest).await, Observation::Gone);
-    }
-
     /// Runs a line of shell in a guest, as whoever enters it.
     pub fn inside(&self, guest: &Guest, line: &str) -> Output {
         let mut command = Command::new(MONITOR);
@@ -179,6 +158,20 @@ impl Bench {
     pub fn console(&self, guest: &Guest) -> String {
         let bytes = fs::read(self.place(guest).console()).unwrap_or_default();
         String::from_utf8_lossy(&bytes).into_owned()
+    }
+}
+
+impl Deref for Bench {
+    type Target = Reports;
+
+    fn deref(&self) -> &Reports {
+        &self.seen
+    }
+}
+
+impl DerefMut for Bench {
+    fn deref_mut(&mut self) -> &mut Reports {
+        &mut self.seen
     }
 }
 
