@@ -18,7 +18,7 @@ use std::{
 use guestd::{
     checks::{Checks, Tell, notify::Places},
     engine::entry::Ways,
-    engine::{Engine, Epoch, Init, Observation, Request, lxc::notify},
+    engine::{Engine, Epoch, Init, Observation, Request, notify},
     launch::Direct,
     model::{Condition, Guest, GuestName, Health, Probe, Ready},
     supervise::event::{Check, Checking, Event},

@@ -18,7 +18,7 @@ use tokio::{task::JoinSet, time::timeout};
 
 use self::{gate::Gate, inside::Inside, notify::Places, probe::Prober, rhythm::Answer};
 use crate::{
-    engine::{entry::Ways, lxc::notify::INSIDE},
+    engine::{entry::Ways, notify::INSIDE},
     launch::Launcher,
     model::{Condition, Guest, GuestName, Probe},
     supervise::event::{Check, Checking, Event},

@@ -6,12 +6,16 @@
 
 mod engines;
 pub mod entry;
+pub mod lines;
 pub mod lxc;
 pub mod native;
+pub mod notify;
 mod process;
+pub mod tail;
 mod task;
 
 pub use engines::Engines;
+pub use process::{identified, ticks};
 
 use std::{fmt, future::Future, pin::Pin, sync::Arc};
 

@@ -17,7 +17,7 @@ use std::{
 use rustix::pty::{ptsname, unlockpt};
 
 use super::say;
-use crate::engine::lxc::Lines;
+use crate::engine::lines::Lines;
 
 /// How much of the last output is kept in the file, at least; it holds twice as much at most.
 pub const KEPT: usize = 32 * 1024;

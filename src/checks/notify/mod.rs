@@ -172,7 +172,7 @@ mod tests {
     use crate::{
         engine::{
             Epoch,
-            lxc::notify::{SOCKET, folder},
+            notify::{SOCKET, folder},
         },
         supervise::event::{Check, Event},
     };

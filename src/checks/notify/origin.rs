@@ -9,7 +9,7 @@ use std::{
     },
 };
 
-use crate::{engine::lxc, model::ProcessId};
+use crate::{engine, model::ProcessId};
 
 /// As deep as PID namespaces go (pid_namespaces(7)).
 const DEPTH: usize = 32;
@@ -36,7 +36,7 @@ impl Realm {
         let root = root(&fs::read_to_string(format!("/proc/{init}/uid_map")).ok()?);
         let space = Some(space).filter(|space| *space != (own.dev(), own.ino()));
         // Last: nothing above was another's, if it still is there.
-        Some(Self { init: lxc::identified(init)?, space, root })
+        Some(Self { init: engine::identified(init)?, space, root })
     }
 
     /// Whether somebody belongs there: to its PID namespace or to one below it. One that is gone by now was its root, who

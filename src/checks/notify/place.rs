@@ -21,7 +21,7 @@ use nix::sys::socket::{setsockopt, sockopt::PassCred};
 use tokio::net::UnixDatagram;
 
 use crate::{
-    engine::lxc::notify::{FOLDER, SOCKET, folder},
+    engine::notify::{FOLDER, SOCKET, folder},
     helper::{
         record::{self, RecordError},
         short_path::ShortPath,

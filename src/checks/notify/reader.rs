@@ -18,7 +18,7 @@ use super::{
     status::Status,
 };
 use crate::{
-    engine::lxc,
+    engine,
     helper::in_full,
     model::{GuestName, ProcessId},
     supervise::event::{Check, Checking, Event},
@@ -125,7 +125,7 @@ impl Reader {
         if self.early.len() == EARLY {
             self.early.pop_front();
         }
-        self.early.push_back(Early { at: lxc::ticks(), origin, message });
+        self.early.push_back(Early { at: engine::ticks(), origin, message });
     }
 
     /// From now on this init is heard, and what it has said before counts.

@@ -5,9 +5,7 @@
 //! that the next daemon goes on there.
 
 mod follower;
-mod lines;
 mod pace;
-mod tail;
 
 use std::{
     collections::{HashMap, HashSet, VecDeque},
@@ -27,12 +25,8 @@ use tokio::{
 };
 
 use self::follower::Follower;
-pub use self::{
-    lines::Lines,
-    tail::{last_lines, last_lines_of},
-};
 use super::{locked, socket, task::Task, watch::until};
-use crate::model::GuestName;
+use crate::{engine::tail, model::GuestName};
 
 /// Where the files lie, below the runtime directory, and how their names end.
 const CONSOLE: &str = "console";
@@ -71,6 +65,12 @@ struct State {
 
 fn log(folder: &Path, guest: &GuestName) -> PathBuf {
     folder.join(format!("{guest}{LOG}"))
+}
+
+/// The last lines that a guest that runs has written on its console, oldest first, escaped. None where its console is not
+/// followed: it has one of its own, or others have started it.
+pub fn last_lines(runtime_dir: &Path, guest: &GuestName) -> Vec<String> {
+    tail::last_lines(&log(&runtime_dir.join(CONSOLE), guest))
 }
 
 /// The guest whose file this is; none for other files, also for those that LXC has rotated away.

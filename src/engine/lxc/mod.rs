@@ -24,9 +24,8 @@ mod ground;
 mod kill;
 mod locate;
 mod monitord;
-pub mod notify;
+mod notify;
 mod probe;
-
 mod reason;
 mod record;
 mod request;
@@ -39,11 +38,10 @@ mod usage;
 mod watch;
 
 pub use attach::{attach, enter, enter_console};
-pub use process::{identified, ticks};
 pub use socket::running;
 pub use usage::usage;
 
-pub use self::console::{Lines, last_lines, last_lines_of};
+pub use self::console::last_lines;
 use self::{console::Console, runs::OwnRun};
 use super::{
     BoxFuture, Capabilities, Engine, EngineResult, Epoch, Probe, Request, Sink, process,

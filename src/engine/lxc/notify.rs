@@ -1,26 +1,15 @@
-//! Where a container that is to tell when it is ready finds guestd's socket: a folder of the runtime directory, mounted
-//! into it. In `/run` it would be hidden by the container's own file system there; LXC fills `/dev`, and no init
-//! mounts another one on it.
+//! What `lxc-start` is told of the socket by which a container says that it is ready.
 
 use std::{
     ffi::{OsStr, OsString},
     os::unix::ffi::{OsStrExt, OsStringExt},
-    path::{Path, PathBuf},
+    path::Path,
 };
 
-use crate::model::{Condition, Guest, GuestName};
-
-/// The folder in the runtime directory.
-pub const FOLDER: &str = "notify";
-/// The socket in a guest's folder.
-pub const SOCKET: &str = "socket";
-/// Where a guest has its folder.
-pub const INSIDE: &str = "/dev/guestd";
-
-/// The folder of a guest that is mounted into it.
-pub fn folder(runtime_dir: &Path, guest: &GuestName) -> PathBuf {
-    runtime_dir.join(FOLDER).join(guest.as_str())
-}
+use crate::{
+    engine::notify::{INSIDE, SOCKET, folder},
+    model::{Condition, Guest},
+};
 
 /// The arguments by which `lxc-start` gives a guest that notifies its socket; none where that is not there. The mount is
 /// read-only, so that a guest cannot fill the host's memory, and optional: where it fails, the guest runs, and is not ready.

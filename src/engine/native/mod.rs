@@ -27,7 +27,7 @@ pub use attach::{SHELL, attach, enter_console};
 pub use usage::usage;
 
 use super::{
-    BoxFuture, Capabilities, Engine, EngineError, EngineResult, Epoch, ErrorKind, Probe, Request, Sink, lxc,
+    BoxFuture, Capabilities, Engine, EngineError, EngineResult, Epoch, ErrorKind, Probe, Request, Sink, tail,
 };
 use crate::{
     guest_run::{
@@ -109,7 +109,7 @@ impl Native {
 
 /// The last lines that a guest that runs has written on its console, oldest first, escaped.
 pub fn last_lines(runtime_dir: &Path, guest: &GuestName) -> Vec<String> {
-    lxc::last_lines_of(&Place::of(runtime_dir, guest).console())
+    tail::last_lines(&Place::of(runtime_dir, guest).console())
 }
 
 impl Engine for NativeEngine {

@@ -14,7 +14,7 @@ use tokio_seqpacket::UnixSeqpacketListener;
 
 use super::{Native, archive, connection::Connection, filter, kill, locked};
 use crate::{
-    engine::{EngineError, EngineResult, ErrorKind, lxc::notify},
+    engine::{EngineError, EngineResult, ErrorKind, notify},
     guest_run::{
         self,
         spec::{ENGINE, FILE_MAX, Outcome, Place, Placement, SPEC, Spec},

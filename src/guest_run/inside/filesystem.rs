@@ -19,7 +19,7 @@ use rustix::{
 };
 
 use crate::{
-    engine::lxc::notify,
+    engine::notify,
     guest_run::{
         devices::USUAL,
         kernel::KINDS,

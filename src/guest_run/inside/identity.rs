@@ -144,7 +144,7 @@ fn candidates(program: &CString, path: &str) -> Vec<CString> {
 /// What every process of the guest begins with.
 pub fn environment(spec: &Spec) -> impl Iterator<Item = (&str, String)> {
     let notify = spec.notify.as_ref().map(|_| {
-        use crate::engine::lxc::notify::{INSIDE, SOCKET};
+        use crate::engine::notify::{INSIDE, SOCKET};
         ("NOTIFY_SOCKET", format!("{INSIDE}/{SOCKET}"))
     });
     let usual = [

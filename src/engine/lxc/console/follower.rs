@@ -11,8 +11,8 @@ use std::{
 
 use tokio::time::Instant;
 
-use super::{FOLDER, SIZE, lines::Lines, log, pace::Pace};
-use crate::{model::GuestName, systemd::message};
+use super::{FOLDER, SIZE, log, pace::Pace};
+use crate::{engine::lines::Lines, model::GuestName, systemd::message};
 
 /// How long a line without an end is waited for, until it is told as it is.
 const PROMPT: Duration = Duration::from_secs(1);

@@ -2,8 +2,8 @@
 
 use std::{fs::File, os::unix::fs::FileExt, path::Path};
 
-use super::{CONSOLE, lines::Lines, log};
-use crate::model::{GuestName, name::clipped};
+use super::lines::Lines;
+use crate::model::name::clipped;
 
 /// So much of its end is looked at, in bytes,
 const END: u64 = 4096;
@@ -11,14 +11,9 @@ const END: u64 = 4096;
 const LINES: usize = 5;
 const LENGTH: usize = 200;
 
-/// The last lines that a guest that runs has written on its console, oldest first, escaped. None where its console is not
-/// followed: it has one of its own, or others have started it.
-pub fn last_lines(runtime_dir: &Path, guest: &GuestName) -> Vec<String> {
-    last_lines_of(&log(&runtime_dir.join(CONSOLE), guest))
-}
-
-/// The same of what is in a file.
-pub fn last_lines_of(path: &Path) -> Vec<String> {
+/// The last lines of what a guest has written on its console into this file, oldest first, escaped. None where there is
+/// no such file.
+pub fn last_lines(path: &Path) -> Vec<String> {
     let Ok(file) = File::open(path) else { return Vec::new() };
     let length = file.metadata().map_or(0, |found| found.len());
     let begin = length.saturating_sub(END);
@@ -43,18 +38,17 @@ mod tests {
 
     #[test]
     fn the_last_lines_are_told_and_no_more() {
-        let (folder, guest) = (tempfile::tempdir().unwrap(), GuestName::new("web").unwrap());
-        assert_eq!(last_lines(folder.path(), &guest), Vec::<String>::new());
-        std::fs::create_dir(folder.path().join(CONSOLE)).unwrap();
-        let path = folder.path().join("console/web.log");
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("web.log");
+        assert_eq!(last_lines(&path), Vec::<String>::new());
         std::fs::write(&path, "one\r\n\x1b[1mtwo\x1b[0m\r\nlogin: ").unwrap();
-        assert_eq!(last_lines(folder.path(), &guest), ["one", "two", "login:"]);
+        assert_eq!(last_lines(&path), ["one", "two", "login:"]);
         let many: String = (0..10_000).map(|number| format!("line {number}\n")).collect();
         std::fs::write(&path, many).unwrap();
         let last: Vec<String> = (9995..10_000).map(|number| format!("line {number}")).collect();
-        assert_eq!(last_lines(folder.path(), &guest), last);
+        assert_eq!(last_lines(&path), last);
         std::fs::write(&path, "x".repeat(100_000)).unwrap();
-        let lines = last_lines(folder.path(), &guest);
+        let lines = last_lines(&path);
         assert!(!lines.is_empty() && lines.iter().all(|line| line.len() <= LENGTH + 3), "{lines:?}");
     }
 }
