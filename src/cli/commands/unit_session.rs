@@ -13,7 +13,7 @@ use std::{
 };
 
 use rustix::process::{
-    Pid, PidfdFlags, Signal, getpid, getsid, ioctl_tiocsctty, pidfd_open, pidfd_send_signal, setsid,
+    Pid, PidfdFlags, Signal, getpid, ioctl_tiocsctty, pidfd_open, pidfd_send_signal, setsid,
 };
 use tokio::{
     process::Command,
@@ -61,18 +61,20 @@ fn exit(status: ExitStatus) -> GuestctlExit {
     GuestctlExit::Command(number.and_then(|number| u8::try_from(number).ok()).unwrap_or(u8::MAX))
 }
 
-/// Kills everything in this session, and in the session that the program which gets into the guest has begun there.
+/// Kills everything in the session that this process leads, and in the one that the program which gets into the guest has
+/// begun there. A session that somebody else leads is left alone: the one this process was started in, where it could not
+/// begin its own, and with it every session led from outside the PID namespace, which all have the number 0 inside.
 async fn end_all(entering: Option<i32>) {
-    let own = getsid(None).map(Pid::as_raw_pid).ok();
-    let mut sessions: HashSet<i32> = own.into_iter().collect();
+    let own = own_pid();
+    let mut sessions = HashSet::from([own]);
     let inside = processes().filter(|process| Some(process.parent) == entering);
     // A process that has begun none is in this one.
     sessions.extend(inside.filter(|process| process.session == process.pid).map(|process| process.pid));
     // Nothing more gets in.
     if let Some(entering) = entering {
-        kill(entering, |process| Some(process.session) == own);
+        kill(entering, |process| process.parent == own);
     }
-    let is_one = |process: &Process| sessions.contains(&process.session) && process.pid != own_pid();
+    let is_one = |process: &Process| sessions.contains(&process.session) && process.pid != own;
     for _ in 0..ROUNDS {
         let left: Vec<Process> = processes().filter(is_one).filter(|process| !process.is_dead).collect();
         if left.is_empty() {
@@ -131,7 +133,8 @@ mod tests {
         assert_eq!((found.parent, found.session, found.is_dead), (4, 6, false));
         assert!(parse(7, "7 (a) Z 4 5 6 0").unwrap().is_dead);
         assert!(parse(7, "").is_none());
-        assert_eq!(process(own_pid()).unwrap().session, getsid(None).unwrap().as_raw_pid());
+        let parent = std::os::unix::process::parent_id();
+        assert_eq!(process(own_pid()).unwrap().parent.cast_unsigned(), parent);
     }
 
     #[test]
