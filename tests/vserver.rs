@@ -152,6 +152,55 @@ async fn a_reboot_inside_runs_the_helper_with_the_context() {
     bench.engine.kill(&guest).await.unwrap();
 }
 
+/// A program of mount(8)'s for a kind of file system that only this test has; gone when this is dropped.
+struct MountProgram(PathBuf);
+
+impl Drop for MountProgram {
+    fn drop(&mut self) {
+        fs::remove_file(&self.0).unwrap();
+    }
+}
+
+#[tokio::test]
+async fn a_mount_from_a_server_is_made_by_its_program_over_the_network_that_its_file_means() {
+    let mut bench = Bench::new();
+    let log = bench.folder().join("mounts");
+    let kind = format!("nfs-of-test-{}", std::process::id());
+    let program = MountProgram(format!("/sbin/mount.{kind}").into());
+    let text = format!(
+        "echo \"$1 $2 $(readlink /proc/self/ns/net)\" >> {}; exec mount -t tmpfs none \"$2\"",
+        log.display()
+    );
+    executable::script(&program.0, &text);
+    // A link that would lead out of the root.
+    fs::create_dir(bench.root().join("outside")).unwrap();
+    symlink("../../../../outside", bench.root().join("local")).unwrap();
+    let entry = |name: &str| format!("server:/{name} /{name} {kind} noexec 0 0\n");
+    let guest = vserver(
+        &mut bench,
+        &[
+            ("apps/init/style", "plain\n"),
+            ("apps/init/cmd.start", INIT),
+            ("fstab", &entry("local")),
+            ("fstab.remote", &entry("remote")),
+        ],
+    );
+    bench.up(&guest).await;
+    let host = fs::read_link("/proc/self/ns/net").unwrap();
+    let text = read(&log);
+    let lines: Vec<Vec<&str>> = text.lines().map(|line| line.split(' ').collect()).collect();
+    let aside = bench.place(&guest).root();
+    let [local, remote] = &lines[..] else { panic!("{text}") };
+    assert_eq!(local[..], ["server:/local", aside.to_str().unwrap(), host.to_str().unwrap()]);
+    assert_eq!(remote[..2], ["server:/remote", aside.to_str().unwrap()]);
+    assert_eq!(remote[2], bench.says(&guest, "readlink /proc/self/ns/net"));
+    for target in ["/outside", "/remote"] {
+        let found = bench.says(&guest, &format!("grep ' {target} ' /proc/mounts"));
+        assert!(found.contains("tmpfs") && found.contains("nodev"), "{found}");
+    }
+    bench.engine.kill(&guest).await.unwrap();
+}
+
 /// A device of the host that leads nowhere; gone when this is dropped.
 struct Device(String);
 

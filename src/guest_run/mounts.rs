@@ -135,19 +135,27 @@ pub fn unmapped(doing: &str, error: &io::Error) -> RunError {
 /// # Errors
 /// When its source is missing, or the kernel refuses an option.
 pub fn make(mount: &Mount) -> io::Result<OwnedFd> {
-    let options = Options::of(mount);
     if mount.kind == "bind" {
-        let tree = tree::copy(Path::new(&mount.source))?;
-        let change = Change { set: options.set, clear: options.clear, recursive: true, ..Change::default() };
-        tree::change(tree.as_fd(), change)?;
-        return Ok(tree);
+        return copy(Path::new(&mount.source), mount);
     }
+    let options = Options::of(mount);
     let mut data = options.data;
     if options.set & libc::MOUNT_ATTR_RDONLY != 0 {
         data.push(("ro", ""));
     }
     let attributes = MountAttrFlags::from_bits_retain(u32::try_from(options.set).unwrap_or(0));
     tree::new(&mount.kind, Some(&mount.source), &data, attributes)
+}
+
+/// A copy of what is mounted at a path, with the attributes that a mount is to have.
+///
+/// # Errors
+/// When nothing is there, or the kernel refuses.
+pub fn copy(path: &Path, mount: &Mount) -> io::Result<OwnedFd> {
+    let Options { set, clear, .. } = Options::of(mount);
+    let tree = tree::copy(path)?;
+    tree::change(tree.as_fd(), Change { set, clear, recursive: true, ..Change::default() })?;
+    Ok(tree)
 }
 
 /// A mount that the guest's process makes by itself.

@@ -4,7 +4,7 @@ use std::{
     fs::{self, OpenOptions},
     io::{self, Write},
     os::{
-        fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd},
+        fd::{AsFd, AsRawFd, OwnedFd},
         unix::fs::OpenOptionsExt,
     },
     path::Path,
@@ -15,6 +15,7 @@ use std::{
 use rustix::{
     event::{PollFd, PollFlags, Timespec, poll},
     fs::{AtFlags, Dir, FileType, Mode, OFlags, ResolveFlags, openat2, unlinkat},
+    mount::{UnmountFlags, unmount},
 };
 
 use super::{
@@ -93,7 +94,8 @@ impl Stage<'_> {
         let failed = |error: io::Error| RunError::Inside(error.to_string());
         match &step.what {
             Deed::Run { argv, directory, success } => self.program(argv, directory, success),
-            Deed::Mount(mount) => self.mount(mount).map_err(failed),
+            Deed::Mount(mount) => self.mount(mount, self.away).map_err(failed),
+            Deed::RemoteMount(mount) => self.mount(mount, None).map_err(failed),
             Deed::Network => network::connect(self.spec, self.place, own_pid(), self.away),
             Deed::Empty(path) => self.empty(path).map_err(failed),
             Deed::Create(path) => self.create(path).map_err(failed),
@@ -114,39 +116,35 @@ impl Stage<'_> {
     }
 
     /// Mounts below the root; what is not there and may be missing is left out.
-    fn mount(&mut self, mount: &Mount) -> io::Result<()> {
+    fn mount(&mut self, mount: &Mount, away: Option<&Away>) -> io::Result<()> {
         if mounts::is_missing(mount) {
             return Ok(());
         }
         let root = mounts::open_root(self.root)?;
-        let tree = if BY_PROGRAM.iter().any(|kind| mount.kind.starts_with(kind)) {
-            self.mount_by_program(mount, root.as_fd())?
-        } else {
-            let tree = mounts::make(mount)?;
-            mounts::attach_beneath(root.as_fd(), tree.as_fd(), &mount.target)?;
-            tree
-        };
+        let by_program = BY_PROGRAM.iter().any(|kind| mount.kind.starts_with(kind));
+        let tree = if by_program { self.mount_by_program(mount, away)? } else { mounts::make(mount)? };
+        mounts::attach_beneath(root.as_fd(), tree.as_fd(), &mount.target)?;
         self.mounted.push(tree);
         Ok(())
     }
 
-    /// The same for file systems that have a program of their own for it: by mount(8).
-    fn mount_by_program(&self, mount: &Mount, root: BorrowedFd<'_>) -> io::Result<OwnedFd> {
-        let at = mounts::make_beneath(root, &mount.target, true)?;
+    /// A mount of a file system that has a program of its own for it, by mount(8): where only the monitor sees it, since that
+    /// resolves paths by itself. Over the host's network, if the monitor is away from there.
+    fn mount_by_program(&self, mount: &Mount, away: Option<&Away>) -> io::Result<OwnedFd> {
+        let at = self.place.root();
         let mut command = Command::new("mount");
-        command.args(["-t", &mount.kind, &mount.source]).arg(format!(
-            "/proc/{}/fd/{}",
-            own_pid(),
-            at.as_raw_fd()
-        ));
+        command.args(["-t", &mount.kind, &mount.source]).arg(&at);
         if !mount.options.is_empty() {
             command.args(["-o", &mount.options.join(",")]);
         }
+        network::on_host(&mut command, away);
         let output = command.env_clear().env("PATH", PATH).stdin(Stdio::null()).output()?;
-        if output.status.success() {
-            return mounts::open_beneath(root, &mount.target);
+        if !output.status.success() {
+            return Err(io::Error::other(String::from_utf8_lossy(&output.stderr).trim().to_owned()));
         }
-        Err(io::Error::other(String::from_utf8_lossy(&output.stderr).trim().to_owned()))
+        let tree = mounts::copy(&at, mount);
+        unmount(&at, UnmountFlags::DETACH)?;
+        tree
     }
 
     fn program(&self, argv: &[String], directory: &Where, success: &[i32]) -> Run<()> {

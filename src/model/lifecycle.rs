@@ -44,6 +44,8 @@ pub enum Deed {
     },
     /// Mounts below the guest's root, which is on the host: visible in the guest later.
     Mount(Mount),
+    /// The same over the guest's network, where a program of its own mounts it.
+    RemoteMount(Mount),
     /// Makes the guest's interfaces.
     Network,
     /// Removes the files, not the folders, below a folder of the guest's root.

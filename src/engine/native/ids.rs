@@ -6,6 +6,7 @@
 use std::{
     collections::{BTreeSet, HashMap},
     fs,
+    path::Path,
 };
 
 use super::{Native, locked};
@@ -20,15 +21,19 @@ const COUNT: u32 = 65536;
 /// The first of all, and behind the last of all.
 const FIRST: u32 = 524_288;
 const END: u32 = 1_879_048_192;
+/// Where systemd-nspawn notes what its guests have just now: a file for each, whose name is their first id.
+const OF_NSPAWN: &str = "/run/systemd/nspawn-uid";
 
 impl Native {
-    /// Gives a guest its ids: none that another guest or a user of the host has. None when there are no more.
+    /// Gives a guest its ids: none that another guest, one of systemd-nspawn or a user of the host has. None when there are no
+    /// more.
     pub(super) fn ids_of(&self, guest: &GuestName) -> Option<Ids> {
         let mut known = locked(&self.ids);
         let known = known.get_or_insert_with(|| self.ids_written());
         let host: BTreeSet<(u32, u32)> = ["/etc/subuid", "/etc/subgid"]
             .iter()
             .flat_map(|file| delegated(&fs::read_to_string(file).unwrap_or_default()).collect::<Vec<_>>())
+            .chain(of_nspawn(Path::new(OF_NSPAWN)))
             .collect();
         let taken = |is_taken: &dyn Fn(&GuestName) -> bool| {
             let others = known.iter().filter(|(other, _)| *other != guest && is_taken(other));
@@ -66,6 +71,12 @@ fn choose(guest: &GuestName, taken: &BTreeSet<(u32, u32)>) -> Option<Ids> {
     firsts.into_iter().find(|first| free(*first)).map(|first| Ids { first, count: COUNT })
 }
 
+/// The ranges of guests that systemd-nspawn runs with users of their own: of 65536 each, unless somebody said otherwise.
+fn of_nspawn(folder: &Path) -> impl Iterator<Item = (u32, u32)> {
+    let files = fs::read_dir(folder).into_iter().flatten().flatten();
+    files.filter_map(|file| Some((file.file_name().to_str()?.parse().ok()?, COUNT)))
+}
+
 /// The ranges in `/etc/subuid` or `/etc/subgid`: `NAME:FIRST:COUNT` (subuid(5)).
 fn delegated(text: &str) -> impl Iterator<Item = (u32, u32)> + '_ {
     text.lines().filter_map(|line| {
@@ -89,6 +100,16 @@ mod tests {
         let name = GuestName::new("web").unwrap();
         assert_eq!(choose(&name, &BTreeSet::new()), choose(&name, &BTreeSet::new()));
         assert_eq!(choose(&name, &BTreeSet::from([(0, u32::MAX)])), None);
+    }
+
+    #[test]
+    fn what_nspawn_has_is_read() {
+        let folder = tempfile::tempdir().unwrap();
+        assert_eq!(of_nspawn(&folder.path().join("none")).count(), 0);
+        for name in ["1234567168", "strange"] {
+            fs::write(folder.path().join(name), "").unwrap();
+        }
+        assert_eq!(of_nspawn(folder.path()).collect::<Vec<_>>(), [(1_234_567_168, COUNT)]);
     }
 
     #[test]

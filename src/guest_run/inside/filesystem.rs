@@ -170,8 +170,10 @@ fn of_kernel(spec: &Spec, kind: &str, at: &str, outside: Outside<'_>) -> Run<()>
 /// Whether a step of the guest's own has mounted something there.
 fn is_mounted_by_step(spec: &Spec, at: &str) -> bool {
     let steps = spec.native.lifecycle.before.iter();
-    let mut mounts =
-        steps.filter_map(|step| if let Deed::Mount(mount) = &step.what { Some(mount) } else { None });
+    let mut mounts = steps.filter_map(|step| match &step.what {
+        Deed::Mount(mount) | Deed::RemoteMount(mount) => Some(mount),
+        _ => None,
+    });
     mounts.any(|mount| mount.target.trim_end_matches('/') == at && !mounts::is_missing(mount))
 }
 

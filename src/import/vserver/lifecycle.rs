@@ -45,7 +45,8 @@ pub(super) fn compose(reading: &mut Reading<'_>, mounts: Mounts, init: Said) -> 
     before.extend(root.map(|root| Step { must_succeed: true, ..mount(root) }));
     before.extend(script::steps(reading, Stage::PrepreStart));
     before.push(Step { name: "network".to_owned(), what: Deed::Network, must_succeed: false });
-    before.extend(local.into_iter().chain(remote).map(mount));
+    before.extend(local.into_iter().map(mount));
+    before.extend(remote.into_iter().map(|remote| step_of(Deed::RemoteMount, remote)));
     before.extend(init.prepare);
     before.extend(script::steps(reading, Stage::PreStart));
     let mut after = init.started;
@@ -59,7 +60,11 @@ pub(super) fn compose(reading: &mut Reading<'_>, mounts: Mounts, init: Said) -> 
 }
 
 fn mount(mount: Mount) -> Step {
-    Step { name: format!("mount {}", mount.target), what: Deed::Mount(mount), must_succeed: false }
+    step_of(Deed::Mount, mount)
+}
+
+fn step_of(deed: impl FnOnce(Mount) -> Deed, mount: Mount) -> Step {
+    Step { name: format!("mount {}", mount.target), what: deed(mount), must_succeed: false }
 }
 
 /// Looks at the file systems of `fstab` that say so, and changes nothing: 1 is what it says of one that was mended.
@@ -96,7 +101,9 @@ pub(super) fn rows(lifecycle: &Lifecycle, folder: &Path) -> Vec<Effective> {
 fn told(step: &Step) -> String {
     let what = match &step.what {
         Deed::Run { argv, .. } | Deed::Inside { argv } => argv.join(" "),
-        Deed::Mount(mount) => format!("{} {} {}", mount.source, mount.kind, mount.options.join(",")),
+        Deed::Mount(mount) | Deed::RemoteMount(mount) => {
+            format!("{} {} {}", mount.source, mount.kind, mount.options.join(","))
+        }
         Deed::Await(seconds) => format!("{seconds} s"),
         Deed::KillSequence(sequence) => {
             let pair = |(signal, seconds): &(i32, u64)| match seconds {

@@ -50,7 +50,7 @@ proptest! {
             let json = serde_json::to_string(&**spec).unwrap();
             prop_assert_eq!(&serde_json::from_str::<NativeSpec>(&json).unwrap(), &**spec);
             for step in &spec.lifecycle.before {
-                if let Deed::Mount(mount) = &step.what {
+                if let Deed::Mount(mount) | Deed::RemoteMount(mount) = &step.what {
                     prop_assert!(mount.target.starts_with('/') && !mount.target.split('/').any(|part| part == ".."));
                 }
             }
