@@ -15,6 +15,7 @@ use super::{
     namespace::{self, Child, Fork, Namespaces},
     priority, root,
     spec::{Place, Spec},
+    staging::Staging,
     steps,
     tree::{self, Change},
     trouble::{Doing, Run, RunError},
@@ -88,7 +89,10 @@ fn bring_up(
     });
     let users = users.transpose()?;
     priority::prioritise(spec, init.pid)?;
-    let mut trees = vec![root::detach(launch.root, users.as_ref())?];
+    if spec.native.read_only {
+        root::furnish(launch.root, spec)?;
+    }
+    let mut trees = vec![root::detach(launch.root, users.as_ref(), spec.native.read_only)?];
     if let Some(folder) = &spec.notify {
         let tree = tree::copy(folder).doing("take guestd's socket")?;
         let set = libc::MOUNT_ATTR_RDONLY
@@ -101,11 +105,15 @@ fn bring_up(
     for mount in &spec.native.mounts {
         trees.extend(mounts::made_outside(mount, users.as_ref().map(OwnedFd::as_fd))?);
     }
-    link.send(&[word::GO], &trees).or_else(|error| told(link).and(Err(error).doing("begin")))?;
+    // Last: the root may lie where it is.
+    let staging = Staging::over(&launch.place.root()).doing("make a place for its mounts")?;
+    staging.set_out(&trees).doing("set its mounts out")?;
     drop(trees);
+    link.send(&[word::GO], &[]).or_else(|error| told(link).and(Err(error).doing("begin")))?;
     // Meanwhile it builds its file system.
     let connected = connect(init.pid);
     let console = expect(link, init)?;
+    drop(staging);
     connected?;
     link.send(&[word::EXECUTE], &[]).doing("have it execute its init")?;
     told(link)?;

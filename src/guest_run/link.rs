@@ -14,7 +14,7 @@ use nix::sys::socket::{
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 
 /// The most files in one packet.
-const FILES_MAX: usize = 128;
+const FILES_MAX: usize = 8;
 /// The largest packet, in bytes.
 const PACKET_MAX: usize = 2048;
 

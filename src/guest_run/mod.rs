@@ -36,6 +36,7 @@ mod root;
 mod say;
 mod sealed;
 pub mod spec;
+mod staging;
 mod steps;
 mod terminal;
 mod tree;

@@ -7,11 +7,12 @@ use std::{
 };
 
 use rustix::{
-    fs::{AtFlags, CWD, Mode, OFlags, ResolveFlags, mkdirat, openat, openat2, statat},
+    fs::{CWD, Mode, OFlags, ResolveFlags, mkdirat, openat, openat2},
     mount::MountAttrFlags,
 };
 
 use super::{
+    staging::is_folder,
     tree::{self, Change},
     trouble::{Doing, Run, RunError},
 };
@@ -75,6 +76,11 @@ impl<'m> Options<'m> {
 /// Whether its source is a path of the host.
 fn is_of_host(mount: &Mount) -> bool {
     mount.kind == "bind" || mount.source.starts_with('/')
+}
+
+/// Whether it shows a folder: it may show a file of the host.
+pub fn is_of_folder(mount: &Mount) -> bool {
+    mount.kind != "bind" || Path::new(&mount.source).is_dir()
 }
 
 /// Takes those out whose source is missing and may be.
@@ -174,9 +180,7 @@ pub fn made_inside(mount: &Mount) -> Run<Option<OwnedFd>> {
 /// # Errors
 /// When it cannot be made, or the kernel refuses.
 pub fn attach_beneath(root: BorrowedFd<'_>, tree: BorrowedFd<'_>, target: &str) -> io::Result<()> {
-    let is_folder =
-        statat(tree, "", AtFlags::EMPTY_PATH).map(|found| found.st_mode & libc::S_IFMT == libc::S_IFDIR)?;
-    let at = make_beneath(root, target, is_folder)?;
+    let at = make_beneath(root, target, is_folder(tree)?)?;
     tree::attach_at(tree, at.as_fd())
 }
 

@@ -10,7 +10,8 @@ use super::{fault, spec::Ids, trouble::RunError};
 /// `CLONE_INTO_CGROUP` (linux/sched.h); `libc` has it in a type that cannot hold it.
 const INTO_CGROUP: u64 = 0x2_0000_0000;
 
-/// Which namespaces a guest has of its own. Those for processes, mounts, host name and IPC always.
+/// Which namespaces a guest has of its own from its first moment. Those for processes, host name and IPC always; it makes that for
+/// mounts later.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Namespaces {
     /// For users.
@@ -49,7 +50,7 @@ pub unsafe fn fork(namespaces: Option<Namespaces>, cgroup: Option<&OwnedFd>) -> 
     fault::pass()?;
     let mut flags = libc::CLONE_PIDFD;
     if let Some(Namespaces { user, network }) = namespaces {
-        flags |= libc::CLONE_NEWPID | libc::CLONE_NEWNS | libc::CLONE_NEWUTS | libc::CLONE_NEWIPC;
+        flags |= libc::CLONE_NEWPID | libc::CLONE_NEWUTS | libc::CLONE_NEWIPC;
         flags |= if user { libc::CLONE_NEWUSER } else { 0 };
         flags |= if network { libc::CLONE_NEWNET } else { 0 };
     }

@@ -13,11 +13,13 @@ use rustix::{
 };
 
 use super::{
-    mounts::unmapped,
+    inside::BUILT,
+    mounts::{self, unmapped},
     spec::{Place, Spec},
     tree::{self, Change},
     trouble::{Doing, Run, RunError},
 };
+use crate::model::Mount;
 
 /// The layer over the host's own root may grow to so much of the memory.
 const VOLATILE: &str = "25%";
@@ -85,11 +87,31 @@ fn volatile(place: &Place) -> Run<PathBuf> {
     Ok(merged)
 }
 
+/// Makes what the guest's process will mount something over, where it will find it can make nothing.
+///
+/// # Errors
+/// When the kernel refuses.
+pub fn furnish(root: &Path, spec: &Spec) -> Run<()> {
+    let root = mounts::open_root(root).doing(format_args!("open {}", root.display()))?;
+    for name in BUILT {
+        mounts::make_beneath(root.as_fd(), name, true).doing(format_args!("make /{name} in its root"))?;
+    }
+    let is_built = |mount: &&Mount| {
+        let first = mount.target.trim_start_matches('/').split('/').next();
+        first.is_some_and(|first| BUILT.contains(&first))
+    };
+    for mount in spec.native.mounts.iter().filter(|mount| !is_built(mount)) {
+        let made = mounts::make_beneath(root.as_fd(), &mount.target, mounts::is_of_folder(mount));
+        made.doing(format_args!("make {} in its root", mount.target))?;
+    }
+    Ok(())
+}
+
 /// The root with everything that is mounted in it, ready to be attached by the guest's process.
 ///
 /// # Errors
 /// When it cannot be copied, or not shown by the ids of the guest's users.
-pub fn detach(root: &Path, ids: Option<&OwnedFd>) -> Run<OwnedFd> {
+pub fn detach(root: &Path, ids: Option<&OwnedFd>, read_only: bool) -> Run<OwnedFd> {
     let doing = format!("use {} as root", root.display());
     let tree = tree::copy(root).doing(&doing)?;
     if let Some(ids) = ids {
@@ -97,6 +119,10 @@ pub fn detach(root: &Path, ids: Option<&OwnedFd>) -> Run<OwnedFd> {
         let set = libc::MOUNT_ATTR_NODEV;
         let change = Change { set, ids: Some(ids.as_fd()), recursive: true, ..Change::default() };
         tree::change(tree.as_fd(), change).map_err(|error| unmapped(&doing, &error))?;
+    }
+    if read_only {
+        let change = Change { set: libc::MOUNT_ATTR_RDONLY, ..Change::default() };
+        tree::change(tree.as_fd(), change).doing("make its root read-only")?;
     }
     Ok(tree)
 }

@@ -100,10 +100,82 @@ async fn devices_in_a_root_are_none() {
         spec.mounts = vec![mount("/data", &[]), mount("/meant", &["nodev", "dev"])];
     });
     bench.up(&guest).await;
-    for path in ["/node", "/data/node"] {
-        assert!(!bench.inside(&guest, &format!(": < {path}")).status.success(), "{path}");
+    for (mount, path) in [("/", "/node"), ("/data", "/data/node")] {
+        for change in ["true", "mount -o remount,bind,dev", "mount -o remount,dev"] {
+            let line = format!("{change} {mount}; : < {path}");
+            assert!(!bench.inside(&guest, &line).status.success(), "{line}");
+        }
+        let line = format!(
+            "mkdir -p /mnt; mount -o bind {mount} /mnt && mount -o remount,bind,dev /mnt; : < /mnt/node"
+        );
+        assert!(!bench.inside(&guest, &line).status.success(), "{line}");
     }
     bench.says(&guest, ": < /meant/node && : < /dev/null");
+}
+
+#[tokio::test]
+async fn what_is_read_only_stays_so() {
+    let mut bench = Bench::new();
+    let shared = bench.folder().join("shared");
+    fs::create_dir(&shared).unwrap();
+    fs::write(shared.join("file"), "text").unwrap();
+    fs::create_dir(bench.root().join("mnt")).unwrap();
+    let source = |path: &Path, target: &str| Mount {
+        source: path.display().to_string(),
+        target: target.into(),
+        kind: "bind".into(),
+        options: vec!["ro".into()],
+        optional: false,
+    };
+    let guest = bench.guest("sealed", |spec| {
+        edit(spec, true, IDLE);
+        spec.read_only = true;
+        spec.mounts = vec![source(&shared, "/srv/shared"), source(&shared.join("file"), "/srv/file")];
+    });
+    bench.up(&guest).await;
+    for (mount, write) in [
+        ("/", "echo x > /etc/new"),
+        ("/", "mkdir /made"),
+        ("/srv/shared", "echo x > /srv/shared/new"),
+        ("/srv/shared", "echo x > /srv/shared/file"),
+        ("/srv/file", "echo x > /srv/file"),
+    ] {
+        for change in ["true", "mount -o remount,bind,rw", "mount -o remount,rw", "umount"] {
+            let line = format!("{change} {mount}; {write}");
+            assert!(!bench.inside(&guest, &line).status.success(), "{line}");
+        }
+    }
+    let copy = "mount -o bind /srv/shared /mnt && mount -o remount,bind,rw /mnt; echo x > /mnt/new";
+    assert!(!bench.inside(&guest, copy).status.success());
+    // What it mounts itself is its own.
+    bench.says(
+        &guest,
+        "mount -t tmpfs none /mnt && echo x > /mnt/new && mount -o remount,bind,ro /mnt && umount /mnt",
+    );
+    assert_eq!(fs::read_to_string(shared.join("file")).unwrap(), "text");
+    assert!(!shared.join("new").exists() && !bench.root().join("made").exists());
+}
+
+#[tokio::test]
+async fn a_guest_may_have_hundreds_of_mounts() {
+    let mut bench = Bench::new();
+    let shared = bench.folder().join("shared");
+    fs::create_dir(&shared).unwrap();
+    let guest = bench.guest("many", |spec| {
+        edit(spec, true, IDLE);
+        let mount = |number: u32| Mount {
+            source: shared.display().to_string(),
+            target: format!("/srv/{number}"),
+            kind: "bind".into(),
+            options: vec![],
+            optional: false,
+        };
+        spec.mounts = (0..256).map(mount).collect();
+    });
+    bench.up(&guest).await;
+    bench.says(&guest, "echo seen > /srv/255/file");
+    assert_eq!(fs::read_to_string(shared.join("file")).unwrap(), "seen\n");
+    assert_eq!(bench.says(&guest, "grep -c ' /srv/' /proc/mounts"), "256");
 }
 
 #[tokio::test]

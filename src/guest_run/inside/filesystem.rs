@@ -56,7 +56,7 @@ const READABLE: [&str; 5] = ["/proc/bus", "/proc/fs", "/proc/irq", "/proc/sys", 
 /// Where the guest learns who manages it: the folder and the name.
 const MANAGER: (&str, &str) = ("/run/host", "container-manager");
 /// What is built in the scaffold for the guest's root.
-const BUILT: [&str; 5] = ["dev", "proc", "sys", "run", "tmp"];
+pub const BUILT: [&str; 5] = ["dev", "proc", "sys", "run", "tmp"];
 /// Where the guest's root hangs in the scaffold.
 const ROOT: &str = "/root";
 
@@ -232,7 +232,7 @@ pub fn console(terminal: &Path) -> Run<OwnedFd> {
 /// Mounts what the guest's settings say; `outside` are those that the monitor has made, in order.
 pub fn mount_own(spec: &Spec, root: &OwnedFd, mut outside: impl Iterator<Item = OwnedFd>) -> Run<()> {
     let mut next =
-        || outside.next().ok_or_else(|| RunError::Inside("the monitor sent too few mounts".into()));
+        || outside.next().ok_or_else(|| RunError::Inside("the monitor set too few mounts out".into()));
     if spec.notify.is_some() {
         let attached = mounts::attach_beneath(root.as_fd(), next()?.as_fd(), notify::INSIDE);
         attached.doing(format_args!("mount guestd's socket at {}", notify::INSIDE))?;
@@ -265,15 +265,6 @@ pub fn settle(spec: &Spec) -> Run<OwnedFd> {
         hide(path).doing(format_args!("hide {path}"))?;
     }
     open()
-}
-
-/// Makes the root read-only, if it is to be.
-pub fn protect_root(spec: &Spec, root: &OwnedFd) -> Run<()> {
-    if !spec.native.read_only {
-        return Ok(());
-    }
-    let change = Change { set: libc::MOUNT_ATTR_RDONLY, ..Change::default() };
-    tree::change(root.as_fd(), change).doing("make its root read-only")
 }
 
 /// The settings of the kernel.

@@ -22,6 +22,7 @@ mod filesystem;
 mod identity;
 mod once;
 
+pub use filesystem::BUILT;
 pub use identity::{Entry, become_member, become_root, die_with_parent, environment, execute_program};
 
 use super::{
@@ -29,14 +30,14 @@ use super::{
     link::Link,
     mounts, network,
     spec::{Place, Spec},
-    terminal,
+    staging, terminal,
     trouble::{Doing, Run, RunError},
 };
 use crate::model::native::InitProgram;
 
 /// What the child is told and tells by the [`Link`], as the first byte of a packet.
 pub mod word {
-    /// To the child: its users have their ids; with the guest's root, and each mount made outside, in order.
+    /// To the child: its users have their ids, and the guest's root and each mount made outside are set out, in order.
     pub const GO: u8 = b'g';
     /// To the child: its network is there.
     pub const EXECUTE: u8 = b'x';
@@ -88,14 +89,17 @@ fn prepare(means: &Means<'_>) -> Run<()> {
     for mut tasks in &means.tasks {
         tasks.write_all(b"0").doing("join its cgroups")?;
     }
-    let mut trees = wait(&means.link, word::GO)?.into_iter();
-    let root = trees.next().ok_or_else(|| RunError::Inside("the monitor sent no root".into()))?;
+    wait(&means.link, word::GO)?;
+    // SAFETY: no other thread counts on sharing what this parts.
+    unsafe { unshare_unsafe(UnshareFlags::NEWNS) }.doing("enter a mount namespace")?;
     mount_change("/", MountPropagationFlags::DOWNSTREAM | MountPropagationFlags::REC)
         .doing("keep its mounts from the host")?;
     let host = mounts::open_root(Path::new("/")).doing("open /")?;
     // Still by the ids of the monitor, to whom the folders above belong.
     let at = means.place.root();
     let place = mounts::open_root(&at).doing(format_args!("open {}", at.display()))?;
+    let mut trees = staging::take(&at).doing("take its mounts")?.into_iter();
+    let root = trees.next().ok_or_else(|| RunError::Inside("the monitor set no root out".into()))?;
     let nodes = filesystem::device_nodes(means.spec)?;
     if means.spec.ids.is_some() {
         identity::become_root()?;
@@ -113,7 +117,6 @@ fn prepare(means: &Means<'_>) -> Run<()> {
     let settings = filesystem::settle(means.spec)?;
     filesystem::hand_over(&root)?;
     filesystem::mount_own(means.spec, &root, trees)?;
-    filesystem::protect_root(means.spec, &root)?;
     means.link.send(&[word::CONSOLE], &[terminal, keep]).doing("hand its console over")?;
     leave_host(&host, &root)?;
     wait(&means.link, word::EXECUTE)?;
@@ -122,9 +125,9 @@ fn prepare(means: &Means<'_>) -> Run<()> {
 }
 
 /// Waits for the monitor's word.
-fn wait(link: &Link, expected: u8) -> Run<Vec<OwnedFd>> {
+fn wait(link: &Link, expected: u8) -> Run<()> {
     match link.receive().doing("hear from the monitor")? {
-        Some((packet, files)) if packet == [expected] => Ok(files),
+        Some((packet, _)) if packet == [expected] => Ok(()),
         _ => Err(RunError::Inside("the monitor has given up".into())),
     }
 }
