@@ -32,6 +32,7 @@ use super::{
 };
 use crate::{
     helper::{record, vshelper::called::MONITOR},
+    launch::memory::KernelLog,
     model::WaitStatus,
 };
 
@@ -50,6 +51,8 @@ pub struct Monitor {
     asking: Option<Child>,
     /// The guest was asked to shut down: a reboot then is none.
     is_stopping: bool,
+    /// A kill of the guest was asked for.
+    is_killed: bool,
     /// Told once, when the first init runs.
     started: Option<Box<dyn FnOnce()>>,
 }
@@ -97,6 +100,7 @@ impl Monitor {
             group,
             asking: None,
             is_stopping: false,
+            is_killed: false,
             started: Some(started),
         }
     }
@@ -151,7 +155,7 @@ impl Monitor {
                 return Err(error);
             }
         };
-        let out_of_memory = status.signal() == Some(libc::SIGKILL) && self.group.memory_kills() > kills;
+        let out_of_memory = status.signal() == Some(libc::SIGKILL) && self.is_starved(&launched.init, kills);
         let ended = Ended { status, out_of_memory };
         self.control.tell(Told::Ended(ended));
         self.asked();
@@ -166,6 +170,13 @@ impl Monitor {
         // That one fails is told, and changes nothing of how it ended.
         let _ = self.stage(course, None).carry_out(&lifecycle.ended);
         Ok((ended, next))
+    }
+
+    /// Whether it was for want of memory that an init was killed. The kernel's log is certain of whom it killed; where it cannot
+    /// be read, it counts whether anybody was killed in the guest during the run, unless a kill was asked for.
+    fn is_starved(&self, init: &Child, kills: u64) -> bool {
+        let logged = KernelLog::whole().has_killed(init.pid);
+        logged.unwrap_or_else(|| !self.is_killed && self.group.memory_kills() > kills)
     }
 
     /// From the first moment of an init to its last.
@@ -228,7 +239,10 @@ impl Monitor {
         match wish {
             Wish::Typed(text) => console.write(&text),
             Wish::Size(rows, columns) => console.resize(rows, columns),
-            Wish::Kill => drop(steps::signal(init, libc::SIGKILL)),
+            Wish::Kill => {
+                self.is_killed = true;
+                drop(steps::signal(init, libc::SIGKILL));
+            }
             Wish::Stop => {
                 self.is_stopping = true;
                 self.ask(course, init, true);

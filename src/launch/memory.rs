@@ -22,6 +22,9 @@ const V2: &str = "memory.events";
 const RECORD_MAX: usize = 8 * 1024;
 /// How many of the last kills are remembered.
 const KILLS_MAX: usize = 256;
+/// The PID namespace that the kernel begins with, whose number is the same everywhere (PROC_PID_INIT_INO in its
+/// linux/proc_ns.h).
+const FIRST_NAMESPACE: &str = "pid:[4026531836]";
 /// How long after its kill a process may die: later its number may be another's.
 const RECENT: Duration = Duration::from_secs(60);
 
@@ -59,9 +62,23 @@ pub struct KernelLog {
 impl KernelLog {
     /// Begins behind what the log holds already.
     pub fn open() -> Self {
+        let mut log = Self::whole();
+        let end = log.file.as_mut().map(|file| file.seek(SeekFrom::End(0)));
+        if let Some(Err(error)) = end {
+            tracing::debug!("cannot read the kernel's log from now on: {error}");
+            log.file = None;
+        }
+        log
+    }
+
+    /// Begins with the oldest that the log holds.
+    pub fn whole() -> Self {
         let open = || {
-            let mut file = OpenOptions::new().read(true).custom_flags(libc::O_NONBLOCK).open("/dev/kmsg")?;
-            file.seek(SeekFrom::End(0)).map(|_| file)
+            // The log has the numbers of the first namespace, and of no other.
+            if fs::read_link("/proc/self/ns/pid")? != Path::new(FIRST_NAMESPACE) {
+                return Err(io::Error::other("this is not the host's PID namespace"));
+            }
+            OpenOptions::new().read(true).custom_flags(libc::O_NONBLOCK).open("/dev/kmsg")
         };
         let file = open().inspect_err(|error| tracing::debug!("cannot read the kernel's log: {error}"));
         Self { file: file.ok(), killed: VecDeque::new() }

@@ -162,26 +162,38 @@ async fn a_guest_is_frozen_and_thawed_and_thawed_for_its_stop() {
     bench.ends(&guest, 0x2).await;
 }
 
-#[tokio::test]
-async fn a_kill_for_want_of_memory_is_known_for_what_it_is() {
-    let mut bench = Bench::new();
-    let guest = bench.shell("hungry", "read x < /go; tail /dev/zero");
-    nix::unistd::mkfifo(&bench.root().join("go"), nix::sys::stat::Mode::S_IRWXU).unwrap();
+/// A guest with little memory, that waits for a word before it goes on with a line of shell.
+fn limited(bench: &mut Bench, line: &str) -> std::sync::Arc<guestd::model::Guest> {
+    let guest = bench.shell("hungry", &format!("read x < /go; {line}"));
+    let _ = nix::unistd::mkfifo(&bench.root().join("go"), nix::sys::stat::Mode::S_IRWXU);
     let mut limited = guestd::model::Guest::clone(&guest);
     let memory = (guestd::model::Resource::MemoryMax, guestd::model::Amount::Bytes(16 << 20));
     limited.resources = [memory].into_iter().collect();
-    let guest = std::sync::Arc::new(limited);
+    std::sync::Arc::new(limited)
+}
+
+#[tokio::test]
+async fn a_kill_for_want_of_memory_is_known_for_what_it_is() {
+    let mut bench = Bench::new();
+    let guest = limited(&mut bench, "exec tail /dev/zero");
     bench.up(&guest).await;
     fs::write(bench.root().join("go"), "\n").unwrap();
-    match bench.observes(&guest).await {
-        // The init itself, or its child, whose end it passes on.
-        Observation::OutOfMemory => {}
-        Observation::InitExited(Some(status)) => assert_eq!(status.code(), Some(137), "{status:?}"),
-        other => panic!("{other:?}"),
-    }
+    assert_eq!(bench.observes(&guest).await, Observation::OutOfMemory);
     assert_eq!(bench.observes(&guest).await, Observation::Gone);
     let outcome = record::read::<Outcome>(&bench.place(&guest).outcome(), 4096).unwrap();
-    assert!(matches!(outcome, Some(Outcome::Ended(_))), "{outcome:?}");
+    assert!(matches!(outcome, Some(Outcome::Ended(ended)) if ended.out_of_memory), "{outcome:?}");
+}
+
+#[tokio::test]
+async fn an_init_that_somebody_kills_was_not_short_of_memory_because_another_process_was() {
+    let mut bench = Bench::new();
+    let guest = limited(&mut bench, "tail /dev/zero; echo over > /tmp/over; while :; do sleep 1000; done");
+    let init = bench.up(&guest).await.pid;
+    fs::write(bench.root().join("go"), "\n").unwrap();
+    assert!(eventually(|| bench.inside(&guest, "test -e /tmp/over").status.success()).await);
+    nix::sys::signal::kill(nix::unistd::Pid::from_raw(init), nix::sys::signal::Signal::SIGKILL).unwrap();
+    assert_eq!(bench.observes(&guest).await, Observation::InitExited(Some(WaitStatus(9))));
+    assert_eq!(bench.observes(&guest).await, Observation::Gone);
 }
 
 #[tokio::test]
