@@ -37,6 +37,8 @@ const MONITOR: &str = "monitor";
 const CONTROLLERS: [&str; 5] = ["cpu", "cpuset", "io", "memory", "pids"];
 /// How deep a guest may nest cgroups below its own: less than is looked for its processes (`launch::cgroup`).
 const DEPTH_MAX: &str = "30";
+/// How many cgroups a guest may make.
+const DESCENDANTS_MAX: &str = "4096";
 /// How long what is left of an earlier run may take to end, and how often it is looked.
 const PATIENCE: Duration = Duration::from_secs(3);
 /// See [`PATIENCE`].
@@ -97,8 +99,9 @@ impl Group {
             delegate(base);
             let payload = base.join(PAYLOAD);
             make(&payload)?;
-            // Whoever looks for the guest's processes looks no deeper.
+            // Whoever looks for the guest's processes looks no deeper, and at no more; and the whole host has 65535 with memory.
             let _ = fs::write(base.join("cgroup.max.depth"), DEPTH_MAX);
+            let _ = fs::write(base.join("cgroup.max.descendants"), DESCENDANTS_MAX);
             for file in DELEGATED.iter().filter(|_| ids.is_some()) {
                 let owner = ids.map(|ids| ids.first);
                 chown(payload.join(file), owner, owner)
@@ -297,7 +300,8 @@ fn end_earlier(base: &Path, old: &Path) -> Run<()> {
         if Instant::now() > until {
             return Err(RunError::Inside("processes of an earlier run do not end".into()));
         }
-        for pid in left {
+        // Processes of a namespace above have the number 0 here.
+        for pid in left.into_iter().filter(|pid| *pid > 0) {
             // SAFETY: it takes numbers.
             unsafe { libc::kill(pid, libc::SIGKILL) };
         }

@@ -13,6 +13,7 @@ use super::{
     link::Link,
     namespace::{self, Child, Fork},
     spec::Spec,
+    standard::Standard,
     terminal,
     trouble::{Doing, Run, RunError},
 };
@@ -26,7 +27,10 @@ const NAMESPACES: libc::c_int = libc::CLONE_NEWPID
     | libc::CLONE_NEWNET
     | libc::CLONE_NEWCGROUP;
 
-/// Runs a command in the guest with this init, and waits for its end. Its first three files are the caller's; no other is.
+/// A command, and variables of its environment.
+type Command<'a> = (&'a [String], &'a [(String, String)]);
+
+/// Runs a command in the guest with this init, and waits for its end. No file is open in it but the first three.
 ///
 /// # Errors
 /// When the guest cannot be entered.
@@ -34,8 +38,8 @@ pub fn run(
     spec: &Spec,
     init: &Child,
     group: Option<&Group>,
-    argv: &[String],
-    extra: &[(String, String)],
+    command: Command<'_>,
+    standard: Standard,
 ) -> Run<WaitStatus> {
     let tasks = group.map(Group::tasks).transpose()?.unwrap_or_default();
     let (own, other) = Link::pair().doing("make a socket")?;
@@ -55,7 +59,9 @@ pub fn run(
                 let _ = file.write_all(b"0");
             }
             drop(own);
-            let code = enter(spec, &init.pidfd, argv, extra, other).map_or_else(
+            // A guest can freeze the cgroup that this is in, and whoever waits may be ended.
+            let _ = die_with_parent();
+            let code = enter(spec, &init.pidfd, command, standard, other).map_or_else(
                 |error| {
                     eprintln!("{error}");
                     127
@@ -113,7 +119,7 @@ fn wait(pid: i32) -> Run<WaitStatus> {
 
 /// In a process of its own: enters, makes another one, which alone is in the guest's PID namespace, and tells its number. Who
 /// stayed would be seen in the guest's cgroups, as a process without a number, which systemd takes for an error there.
-fn enter(spec: &Spec, pidfd: &OwnedFd, argv: &[String], extra: &[(String, String)], tell: Link) -> Run<()> {
+fn enter(spec: &Spec, pidfd: &OwnedFd, command: Command<'_>, standard: Standard, tell: Link) -> Run<()> {
     let user = if spec.ids.is_some() { libc::CLONE_NEWUSER } else { 0 };
     // SAFETY: it takes numbers; this process has one thread.
     if unsafe { libc::setns(pidfd.as_raw_fd(), NAMESPACES | user) } != 0 {
@@ -125,7 +131,8 @@ fn enter(spec: &Spec, pidfd: &OwnedFd, argv: &[String], extra: &[(String, String
     // Nobody in it looks into the process before it has executed its command, and no file of the host is open in it.
     let _ = rustix::process::set_dumpable_behavior(rustix::process::DumpableBehavior::NotDumpable);
     tell.keep_alone();
-    let terminal = if terminal::is_on_one() { terminal::inside() } else { None };
+    let terminal =
+        if standard == Standard::Callers && terminal::is_on_one() { terminal::inside() } else { None };
     // Before it can be seen inside: a root who may trace processes could take one over that still has the host's rights.
     become_member(spec, Entry::Visitor)?;
     // SAFETY: this process has one thread.
@@ -136,7 +143,7 @@ fn enter(spec: &Spec, pidfd: &OwnedFd, argv: &[String], extra: &[(String, String
         }
         Fork::Child => {
             drop(tell);
-            eprintln!("{}", execute(spec, argv, extra, terminal));
+            eprintln!("{}", execute(spec, command, standard, terminal));
             std::process::exit(127)
         }
     }
@@ -144,8 +151,8 @@ fn enter(spec: &Spec, pidfd: &OwnedFd, argv: &[String], extra: &[(String, String
 
 fn execute(
     spec: &Spec,
-    argv: &[String],
-    extra: &[(String, String)],
+    (argv, extra): Command<'_>,
+    standard: Standard,
     terminal: Option<(OwnedFd, OwnedFd)>,
 ) -> RunError {
     // Whoever leaves takes it along. The caller's own terminal is nothing to the guest, where it has one to give.
@@ -154,7 +161,7 @@ fn execute(
             drop(kept);
             terminal::take(&other)
         }
-        None => Ok(()),
+        None => standard.put().doing("open its files"),
     });
     if let Err(error) = prepared {
         return error;

@@ -32,11 +32,13 @@ mod mounts;
 mod namespace;
 mod network;
 mod priority;
+mod program;
 mod root;
 mod say;
 mod sealed;
 pub mod spec;
 mod staging;
+mod standard;
 mod steps;
 mod terminal;
 mod tree;
@@ -55,6 +57,7 @@ use self::{
     monitor::Monitor,
     namespace::Fork,
     spec::{FILE_MAX, OUTCOME, Outcome, Place, Spec, Trouble},
+    standard::Standard,
     trouble::{Doing, Run, RunError},
 };
 use crate::{helper::record, model::native::InitProgram};
@@ -112,7 +115,7 @@ fn attach(place: Place, rest: &[&str]) -> ExitCode {
         let spec = monitor::read(&place)?;
         let init = control::running(&place)?;
         let group = Group::find(&spec.placement, init.pid);
-        Ok(enter::as_exit(enter::run(&spec, &init, group.as_ref(), &argv, &variables)?))
+        Ok(enter::as_exit(enter::run(&spec, &init, group.as_ref(), (&argv, &variables), Standard::Callers)?))
     };
     match entered() {
         Ok(code) => ExitCode::from(u8::try_from(code).unwrap_or(1)),

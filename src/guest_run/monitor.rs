@@ -23,7 +23,7 @@ use super::{
     mounts,
     namespace::{self, Child, Fork},
     network::{self, Away},
-    root,
+    program, root,
     say::say,
     spec::{Ended, FILE_MAX, Outcome, Place, Spec, Told},
     steps::{self, Stage},
@@ -38,6 +38,10 @@ use crate::{
 
 /// How often what is left in the console is read at most, each time as much as a page.
 const LAST_READS: usize = 64;
+/// How long guestd's helper may take: it answers within two seconds, also when guestd is away.
+const ANSWER: Duration = Duration::from_secs(30);
+/// How long the steps of a stop may go on when the guest has ended.
+const LAST_STEPS: Duration = Duration::from_secs(60);
 
 /// A monitor at work.
 pub struct Monitor {
@@ -274,6 +278,10 @@ impl Monitor {
     /// Waits for the end of what asks the guest, if anything does.
     fn asked(&mut self) {
         if let Some(asking) = self.asking.take() {
+            if !steps::wait_for(&asking, LAST_STEPS) {
+                say("the steps of its stop did not end, and were killed");
+                let _ = steps::signal(&asking, libc::SIGKILL);
+            }
             reap(&asking);
         }
     }
@@ -329,7 +337,7 @@ fn ask(spec: &Spec, event: &str, away: Option<&Away>) -> Next {
     let mut command = Command::new(program);
     command.args(arguments).arg(event).env_clear().env(MONITOR, std::process::id().to_string());
     network::on_host(&mut command, away);
-    match command.stdin(Stdio::null()).status() {
+    match program::run(command.stdin(Stdio::null()), ANSWER) {
         Ok(status) if status.code() == Some(1) => Next::End,
         Ok(_) => Next::Again,
         Err(error) => {

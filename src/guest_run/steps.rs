@@ -26,6 +26,7 @@ use super::{
     network::{self, Away},
     say::say,
     spec::{Place, Spec},
+    standard::Standard,
     trouble::{Run, RunError},
 };
 use crate::{
@@ -168,7 +169,7 @@ impl Stage<'_> {
 
     fn inside(&self, argv: &[String]) -> Run<()> {
         let Some(init) = self.init else { return Err(RunError::Inside("it does not run".into())) };
-        match as_exit(enter::run(self.spec, init, Some(self.group), argv, &[])?) {
+        match as_exit(enter::run(self.spec, init, Some(self.group), (argv, &[]), Standard::Guests)?) {
             0 => Ok(()),
             code => Err(RunError::Inside(format!("{} ended with status {code}", argv.join(" ")))),
         }
@@ -185,7 +186,8 @@ impl Stage<'_> {
             if self.group.processes().is_empty() {
                 return;
             }
-            for pid in self.group.processes() {
+            // Processes of a namespace above have the number 0 here.
+            for pid in self.group.processes().into_iter().filter(|pid| *pid > 0) {
                 // SAFETY: it takes numbers.
                 unsafe { libc::kill(pid, *number) };
             }

@@ -5,6 +5,7 @@ use std::{
     fs,
     path::{Path, PathBuf},
     process::{self, Command, ExitStatus, Stdio},
+    time::Duration,
 };
 
 use super::{
@@ -19,6 +20,8 @@ use crate::{
 
 /// Where the package of the helper puts it.
 const USUAL: &str = "/sbin/vshelper";
+/// How long it may take: the kernel waited for ever, and so did the guest.
+const PATIENCE: Duration = Duration::from_secs(120);
 /// Where guests and their defaults say what their helper does, in the folder of each.
 const FOLDERS: [&str; 2] = ["apps/vshelper", "apps/vshelper-delegate"];
 
@@ -105,7 +108,7 @@ fn call(spec: &Spec, what: Happening, away: Option<&Away>) -> Option<(PathBuf, s
     let (word, number) = what.words();
     command.args([word, &context.to_string()]).env_clear().envs(environment(spec, what, number));
     network::on_host(&mut command, away);
-    Some((program, command.stdin(Stdio::null()).status()))
+    Some((program, super::program::run(command.stdin(Stdio::null()), PATIENCE)))
 }
 
 /// Whether guestd's own helper would be called.

@@ -98,9 +98,10 @@ impl Capabilities {
         0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 15, 18, 19, 21, 22, 23, 24, 26, 27, 28, 29, 31,
     ]);
 
-    /// What a guest has whose root is the host's root: the set that Linux-VServer left its guests. No mounts, no devices and no
-    /// network settings: whoever has these is root of the host.
-    pub const PLAIN: Self = Self::of(&[0, 1, 2, 3, 4, 5, 6, 7, 10, 18, 19, 22, 26, 28, 29, 31]);
+    /// What a guest has whose root is the host's root: the set that Linux-VServer left its guests, but for `CAP_SYS_PTRACE`. No
+    /// mounts, no devices and no network settings: whoever has these is root of the host; and who may trace any process gets at the
+    /// files of the host's, through the sockets that lead to them (SO_PEERPIDFD, pidfd_getfd(2)).
+    pub const PLAIN: Self = Self::of(&[0, 1, 2, 3, 4, 5, 6, 7, 10, 18, 22, 26, 28, 29, 31]);
 
     /// What a guest has where nothing is said. Both have `CAP_SYS_BOOT`: a guest's own reboot is asked for by reboot(2).
     pub const fn usual(user_namespace: bool) -> Self {

@@ -2,7 +2,10 @@
 
 use std::{
     fs,
-    os::unix::{fs::symlink, process::ExitStatusExt},
+    os::unix::{
+        fs::{PermissionsExt, symlink},
+        process::ExitStatusExt,
+    },
     path::Path,
     process::Command,
     sync::{
@@ -13,7 +16,7 @@ use std::{
 };
 
 use guestd::{
-    engine::{Engine, Observation},
+    engine::{Engine, Observation, Request},
     model::{
         Mount,
         native::{InitProgram, Security},
@@ -154,6 +157,54 @@ async fn what_is_read_only_stays_so() {
     );
     assert_eq!(fs::read_to_string(shared.join("file")).unwrap(), "text");
     assert!(!shared.join("new").exists() && !bench.root().join("made").exists());
+}
+
+#[tokio::test]
+async fn whoever_enters_brings_no_file_that_the_guest_could_own() {
+    let mut bench = Bench::new();
+    let guest = bench.guest("files", |spec| {
+        edit(spec, false, IDLE);
+        let line = "ls -l /proc/self/fd > /halted; kill -9 -1; kill -TERM 1; sleep 1000";
+        spec.init.halt_command = Some(["/bin/sh", "-c", line].map(str::to_owned).to_vec());
+        spec.init.program = shell("trap 'exit 0' TERM; while :; do sleep 0.1; done");
+    });
+    bench.up(&guest).await;
+    // The bench's standard input is the host's null.
+    let place = |file: &str| bench.says(&guest, &format!("stat -L -c %d:%i {file}"));
+    assert_eq!(place("/proc/self/fd/0"), place("/dev/null"));
+    bench.says(&guest, "chmod 0 /proc/self/fd/0");
+    assert_eq!(fs::metadata("/dev/null").unwrap().permissions().mode() & 0o777, 0o666);
+    bench.engine.request(&guest, Request::Stop).await.unwrap();
+    bench.ends(&guest, 0).await;
+    let files = fs::read_to_string(bench.root().join("halted")).unwrap();
+    for number in [0, 2] {
+        assert!(files.contains(&format!(" {number} -> /dev/console\n")), "{files}");
+    }
+}
+
+/// Removes a file when it is dropped.
+struct Gone<'a>(&'a Path);
+
+impl Drop for Gone<'_> {
+    fn drop(&mut self) {
+        fs::remove_file(self.0).unwrap();
+    }
+}
+
+#[tokio::test]
+async fn a_device_is_shown_as_what_it_is() {
+    let mut bench = Bench::new();
+    let node = std::path::PathBuf::from(format!("/dev/guestd-{}", std::process::id()));
+    let made = Command::new("mknod").arg(&node).args(["b", "7", "7"]).status().unwrap();
+    assert!(made.success());
+    let _gone = Gone(&node);
+    let guest = bench.guest("disk", |spec| {
+        edit(spec, false, IDLE);
+        spec.security.devices = vec![node.clone()];
+    });
+    bench.up(&guest).await;
+    let said = bench.says(&guest, &format!("stat -c '%F %t:%T' {}", node.display()));
+    assert_eq!(said, "block special file 7:7");
 }
 
 #[tokio::test]

@@ -3,7 +3,7 @@
 use std::{
     ffi::OsString,
     fs, io,
-    os::unix::fs::PermissionsExt,
+    os::unix::fs::{DirBuilderExt, PermissionsExt},
     path::{Path, PathBuf},
     time::Duration,
 };
@@ -37,7 +37,9 @@ pub(super) async fn unpacked(native: &Native, guest: &Guest, archive: &Path) -> 
         if part.exists() {
             fs::remove_dir_all(&part)?;
         }
-        fs::create_dir_all(&part)?;
+        // A setuid file of a guest's is one of the host's, for whoever gets at it.
+        fs::DirBuilder::new().recursive(true).mode(0o700).create(&folder)?;
+        fs::create_dir(&part)?;
         // It is the root of a guest with users of its own choice, unless the archive has an entry for it.
         fs::set_permissions(&part, fs::Permissions::from_mode(0o755))
     };

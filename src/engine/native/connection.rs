@@ -28,12 +28,7 @@ impl Connection {
     /// Connects; fails where no monitor is.
     pub(super) async fn open(place: &Place) -> io::Result<Self> {
         let folder = ShortPath::of(place.folder())?;
-        let socket = UnixSeqpacket::connect(folder.join(SOCKET)).await?;
-        let peer = socket.peer_cred()?;
-        if !is_trusted_user(peer.uid()) {
-            return Err(io::Error::other("the monitor is none of ours"));
-        }
-        Ok(Self { monitor: peer.pid().unwrap_or(0), socket })
+        Self::trusted(UnixSeqpacket::connect(folder.join(SOCKET)).await?)
     }
 
     /// Connects, and is told how the guest stands and what happens from now on.
@@ -46,8 +41,15 @@ impl Connection {
     /// Waits for a monitor that is to connect by itself.
     pub(super) async fn accept(listener: &mut UnixSeqpacketListener) -> io::Result<Self> {
         let socket = listener.accept().await?;
-        let monitor = socket.peer_cred()?.pid().unwrap_or(0);
-        Ok(Self { socket, monitor })
+        Self::trusted(socket)
+    }
+
+    fn trusted(socket: UnixSeqpacket) -> io::Result<Self> {
+        let peer = socket.peer_cred()?;
+        if !is_trusted_user(peer.uid()) {
+            return Err(io::Error::other("the monitor is none of ours"));
+        }
+        Ok(Self { monitor: peer.pid().unwrap_or(0), socket })
     }
 
     /// Asks for something that is not answered.

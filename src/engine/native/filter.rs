@@ -9,7 +9,7 @@ use crate::model::{Capabilities, Capability};
 
 /// What is refused with EPERM, as a kernel without the right would (systemd-nspawn and LXC refuse these too). The rest is a matter
 /// of capabilities.
-const REFUSED: [&str; 37] = [
+const REFUSED: [&str; 38] = [
     // Other kernels, and parts of this one.
     "kexec_load",
     "kexec_file_load",
@@ -27,6 +27,8 @@ const REFUSED: [&str; 37] = [
     "lookup_dcookie",
     "userfaultfd",
     "kcmp",
+    // Files of processes that a pidfd stands for, which a socket of the host gives (SO_PEERPIDFD).
+    "pidfd_getfd",
     // System calls that no filter sees, and a large part of the kernel: programs do without (io_uring_setup(2)).
     "io_uring_setup",
     "io_uring_enter",
@@ -180,7 +182,9 @@ mod tests {
                 let said = answer(&filter, libc::SYS_ioctl, [0, request, 0]);
                 assert_eq!(said, libc::EPERM, "{request:#x}");
             }
-            assert_eq!(answer(&filter, libc::SYS_io_uring_setup, [0, 0, 0]), libc::EPERM);
+            for call in [libc::SYS_io_uring_setup, libc::SYS_pidfd_getfd] {
+                assert_eq!(answer(&filter, call, [0, 0, 0]), libc::EPERM);
+            }
             // Standard input is no terminal.
             assert_eq!(answer(&filter, libc::SYS_ioctl, [0, 0x5413, 0]), libc::ENOTTY);
             let refused = |code| if may_make_users { 0 } else { code };

@@ -38,9 +38,10 @@ const DEV: MountAttrFlags = MountAttrFlags::MOUNT_ATTR_NODEV;
 const READ_ONLY: MountAttrFlags = MountAttrFlags::MOUNT_ATTR_RDONLY;
 
 /// What of `/proc` and `/sys` tells of the host, or changes it, and is hidden.
-const HIDDEN: [&str; 10] = [
+const HIDDEN: [&str; 11] = [
     "/proc/acpi",
     "/proc/asound",
+    "/proc/dynamic_debug",
     "/proc/kcore",
     "/proc/keys",
     "/proc/latency_stats",
@@ -60,18 +61,17 @@ pub const BUILT: [&str; 5] = ["dev", "proc", "sys", "run", "tmp"];
 /// Where the guest's root hangs in the scaffold.
 const ROOT: &str = "/root";
 
-/// A device of the guest: its path, and the host's node where the guest's root may make none.
-pub type Node = (PathBuf, u64, Option<OwnedFd>);
+/// A device of the guest: its path, its kind and number, and the host's node where the guest's root may make none.
+pub type Node = (PathBuf, (FileType, u64), Option<OwnedFd>);
 
 /// The devices, as long as the host's can be seen.
 pub fn device_nodes(spec: &Spec) -> Run<Vec<Node>> {
-    let usual =
-        USUAL.iter().map(|(name, major, minor)| (Path::new("/dev").join(name), makedev(*major, *minor)));
-    let extra = spec.native.security.devices.iter().map(|path| {
-        let number = rustix::fs::stat(path).map(|found| found.st_rdev);
-        number
-            .doing(format_args!("look at the device {}", path.display()))
-            .map(|number| (path.clone(), number))
+    let usual = USUAL.iter().map(|(name, major, minor)| {
+        (Path::new("/dev").join(name), (FileType::CharacterDevice, makedev(*major, *minor)))
+    });
+    let extra = spec.native.security.devices.iter().map(|path| -> Run<_> {
+        let found = rustix::fs::stat(path).doing(format_args!("look at the device {}", path.display()))?;
+        Ok((path.clone(), (FileType::from_raw_mode(found.st_mode), found.st_rdev)))
     });
     let nodes = usual.map(Ok).chain(extra).map(|node| {
         let (path, number) = node?;
@@ -200,7 +200,7 @@ fn put(kind: &str, at: &str, options: &[(&str, &str)], attributes: MountAttrFlag
     mounted().doing(format_args!("mount {kind} at {at}"))
 }
 
-fn node(path: &Path, number: u64, shown: Option<OwnedFd>) -> io::Result<()> {
+fn node(path: &Path, (kind, number): (FileType, u64), shown: Option<OwnedFd>) -> io::Result<()> {
     if let Some(above) = path.parent() {
         fs::create_dir_all(above)?;
     }
@@ -210,7 +210,7 @@ fn node(path: &Path, number: u64, shown: Option<OwnedFd>) -> io::Result<()> {
             tree::attach(tree.as_fd(), path)
         }
         None => {
-            mknodat(CWD, path, FileType::CharacterDevice, Mode::from_raw_mode(0o666), number)?;
+            mknodat(CWD, path, kind, Mode::from_raw_mode(0o666), number)?;
             fs::set_permissions(path, fs::Permissions::from_mode(0o666))
         }
     }

@@ -1,0 +1,72 @@
+//! Programs of the host that a monitor runs and waits for: no longer than they may take, since it can do nothing else meanwhile.
+
+use std::{
+    io,
+    os::unix::process::CommandExt,
+    process::{Child, Command, ExitStatus},
+    time::Duration,
+};
+
+use rustix::{
+    event::{PollFd, PollFlags, Timespec, poll},
+    process::{Pid, PidfdFlags, Signal, kill_process_group, pidfd_open},
+};
+
+/// Runs one, in a process group of its own, which is killed when the time is over.
+///
+/// # Errors
+/// When it cannot be run; of the kind `TimedOut` when it was killed.
+pub fn run(command: &mut Command, within: Duration) -> io::Result<ExitStatus> {
+    let mut child = command.process_group(0).spawn()?;
+    if ends(&child, within)? {
+        return child.wait();
+    }
+    if let Some(group) = Pid::from_raw(child.id().cast_signed()) {
+        // Not waited for yet, it still has its number.
+        kill_process_group(group, Signal::KILL)?;
+    }
+    child.wait()?;
+    let text = format!("it had not ended after {}, and was killed", humantime::format_duration(within));
+    Err(io::Error::new(io::ErrorKind::TimedOut, text))
+}
+
+/// Whether it ends in time.
+fn ends(child: &Child, within: Duration) -> io::Result<bool> {
+    let pid = Pid::from_raw(child.id().cast_signed()).ok_or(io::ErrorKind::InvalidInput)?;
+    let pidfd = pidfd_open(pid, PidfdFlags::empty())?;
+    let timeout = Timespec::try_from(within).map_err(io::Error::other)?;
+    loop {
+        match poll(&mut [PollFd::new(&pidfd, PollFlags::IN)], Some(&timeout)) {
+            Err(rustix::io::Errno::INTR) => {}
+            result => return Ok(result? > 0),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn who_takes_too_long_is_killed_with_its_children() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("child");
+        let mut quick = Command::new("/bin/sh");
+        assert_eq!(run(quick.args(["-c", "exit 3"]), Duration::from_secs(30)).unwrap().code(), Some(3));
+        let line = format!("sleep 1000 & echo $! > {}; wait", path.display());
+        let mut slow = Command::new("/bin/sh");
+        let error = run(slow.args(["-c", &line]), Duration::from_millis(300)).unwrap_err();
+        assert_eq!(error.kind(), io::ErrorKind::TimedOut);
+        let child: i32 = std::fs::read_to_string(path).unwrap().trim().parse().unwrap();
+        let until = std::time::Instant::now() + Duration::from_secs(10);
+        // It may still wait to be reaped.
+        let is_alive = || {
+            let stat = std::fs::read_to_string(format!("/proc/{child}/stat")).unwrap_or_default();
+            !stat.is_empty() && !stat.contains(") Z ")
+        };
+        while is_alive() {
+            assert!(std::time::Instant::now() < until, "its child lives on");
+            std::thread::sleep(Duration::from_millis(5));
+        }
+    }
+}
