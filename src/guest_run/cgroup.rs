@@ -18,6 +18,7 @@ use std::{
 
 use super::{
     devices,
+    say::say,
     spec::{Ids, Placement},
     trouble::{Doing, Run, RunError},
 };
@@ -27,14 +28,20 @@ use crate::{
         hierarchy::{Hierarchy, Kind, hierarchies},
         memory,
     },
-    model::{Amount, GuestName, Resource, Resources},
+    model::{Amount, GuestName, Resources},
 };
+
+mod setting;
 
 /// The guest's part of its cgroups.
 pub const PAYLOAD: &str = "payload";
 const MONITOR: &str = "monitor";
 /// What a guest can have of a cgroup of v2.
 const CONTROLLERS: [&str; 5] = ["cpu", "cpuset", "io", "memory", "pids"];
+/// The files for a cgroup's processors and memory nodes.
+const PROCESSORS: &str = "cpuset.cpus";
+/// See [`PROCESSORS`].
+const MEMORIES: &str = "cpuset.mems";
 /// How deep a guest may nest cgroups below its own: less than is looked for its processes (`launch::cgroup`).
 const DEPTH_MAX: &str = "30";
 /// How many cgroups a guest may make.
@@ -151,10 +158,7 @@ impl Group {
     fn at_top(found: &[Hierarchy], name: &str) -> Self {
         let base = |hierarchy: &Hierarchy| hierarchy.mount.join(name);
         // Nobody can be in a cgroup of cpuset before processors are named there.
-        let is_used = |hierarchy: &&Hierarchy| match &hierarchy.kind {
-            Kind::V1(controllers) => !controllers.iter().any(|one| &**one == "cpuset"),
-            Kind::V2 => false,
-        };
+        let is_used = |hierarchy: &&Hierarchy| !hierarchy.is_v2() && !is_cpuset(hierarchy);
         let v1 = found.iter().filter(is_used).map(base).collect();
         let v2 = found.iter().find(|hierarchy| hierarchy.is_v2()).map(base);
         Self { v1, v2, is_ours: true, path: name.into() }
@@ -162,8 +166,8 @@ impl Group {
 
     fn limit(&self, resources: &Resources) -> Run<()> {
         for (resource, amount) in resources.iter() {
-            let v2 = self.v2.iter().filter_map(|base| Some((base, v2_setting(resource, amount)?)));
-            let v1 = self.v1.iter().filter_map(|base| Some((base, v1_setting(resource, amount)?)));
+            let v2 = self.v2.iter().filter_map(|base| Some((base, setting::v2(resource, amount)?)));
+            let v1 = self.v1.iter().filter_map(|base| Some((base, setting::v1(resource, amount)?)));
             let mut fits = v2.chain(v1).filter(|(base, (file, _))| base.join(file).exists()).peekable();
             if fits.peek().is_none() && amount != Amount::Infinity {
                 let text = format!("this host has no cgroup controller for {}", resource.setting());
@@ -173,6 +177,37 @@ impl Group {
                 write(&base.join(file), &value)?;
             }
         }
+        Ok(())
+    }
+
+    /// Has the guest run on these processors only, whatever its processes ask for (cpuset(7)). Without a controller for it that is
+    /// told, and they may ask for others.
+    ///
+    /// # Errors
+    /// When the kernel refuses them.
+    pub fn confine(&mut self, processors: &str) -> Run<()> {
+        let payloads = self.v2.iter().map(|base| base.join(PAYLOAD).join(PROCESSORS));
+        if let Some(file) = payloads.into_iter().find(|file| file.exists()) {
+            return write(&file, processors);
+        }
+        let found = hierarchies().doing("look for cgroups")?;
+        let of_v1 = found.iter().find(|hierarchy| is_cpuset(hierarchy)).filter(|_| self.is_ours);
+        let Some(hierarchy) = of_v1 else {
+            say(
+                "no cgroup controller for processors is left to guests here: its processes may choose others",
+            );
+            return Ok(());
+        };
+        let base = hierarchy.mount.join(&self.path);
+        for folder in [base.clone(), base.join(PAYLOAD)] {
+            make(&folder)?;
+            write(&folder.join(PROCESSORS), processors)?;
+            // Nobody can be in it before both are named.
+            let above = folder.parent().unwrap_or(&folder).join(MEMORIES);
+            let memories = fs::read_to_string(&above).doing(format_args!("read {}", above.display()))?;
+            write(&folder.join(MEMORIES), memories.trim())?;
+        }
+        self.v1.push(base);
         Ok(())
     }
 
@@ -309,6 +344,10 @@ fn end_earlier(base: &Path, old: &Path) -> Run<()> {
     }
 }
 
+fn is_cpuset(hierarchy: &Hierarchy) -> bool {
+    matches!(&hierarchy.kind, Kind::V1(controllers) if controllers.iter().any(|one| &**one == "cpuset"))
+}
+
 fn folder(path: &Path) -> Run<OwnedFd> {
     let open = OpenOptions::new().read(true).custom_flags(libc::O_DIRECTORY).open(path);
     open.map(OwnedFd::from).doing(format_args!("open {}", path.display()))
@@ -341,52 +380,5 @@ fn delegate(base: &Path) {
         for word in &words {
             let _ = write(&file, word);
         }
-    }
-}
-
-fn number(amount: Amount) -> String {
-    match amount {
-        Amount::Infinity => "max".to_owned(),
-        Amount::Bytes(number) | Amount::Number(number) => number.to_string(),
-        // So much of each tenth of a second, in microseconds: a hundredth of a percent is ten of them.
-        Amount::Processor(hundredths) => (u64::from(hundredths) * 10).to_string(),
-        Amount::Idle => "1".to_owned(),
-    }
-}
-
-/// The period of processor quotas, in microseconds: the kernel's usual one.
-const PERIOD: &str = "100000";
-
-fn v2_setting(resource: Resource, amount: Amount) -> Option<(&'static str, String)> {
-    let value = number(amount);
-    Some(match resource {
-        Resource::MemoryMax => ("memory.max", value),
-        Resource::MemoryHigh => ("memory.high", value),
-        Resource::MemorySwapMax => ("memory.swap.max", value),
-        Resource::CpuWeight if amount == Amount::Idle => ("cpu.idle", value),
-        Resource::CpuWeight => ("cpu.weight", value),
-        Resource::CpuQuota => ("cpu.max", format!("{value} {PERIOD}")),
-        Resource::TasksMax => ("pids.max", value),
-        Resource::IoWeight => ("io.weight", value),
-    })
-}
-
-/// The nearest of v1; none where there is none (as systemd has it, systemd.resource-control(5)).
-fn v1_setting(resource: Resource, amount: Amount) -> Option<(&'static str, String)> {
-    let value = number(amount);
-    let or_none = if amount == Amount::Infinity { "-1".to_owned() } else { value.clone() };
-    match (resource, amount) {
-        (Resource::MemoryMax, _) => Some(("memory.limit_in_bytes", or_none)),
-        (Resource::MemoryHigh, _) => Some(("memory.soft_limit_in_bytes", or_none)),
-        (Resource::MemorySwapMax, _) => None,
-        (Resource::CpuWeight, Amount::Idle) => Some(("cpu.shares", "2".to_owned())),
-        // The usual weight is 100 there and 1024 here.
-        (Resource::CpuWeight, Amount::Number(weight)) => {
-            Some(("cpu.shares", (weight * 1024 / 100).max(2).to_string()))
-        }
-        (Resource::CpuWeight, _) => None,
-        (Resource::CpuQuota, _) => Some(("cpu.cfs_quota_us", or_none)),
-        (Resource::TasksMax, _) => Some(("pids.max", value)),
-        (Resource::IoWeight, _) => Some(("blkio.weight", value)),
     }
 }

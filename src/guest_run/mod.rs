@@ -193,8 +193,8 @@ fn begin(place: &Place, lock: File, foreground: bool) -> Run<Begun> {
     }
     steps::forget(&place.outcome());
     steps::forget(&place.trace());
-    let group = Group::make(&spec.placement, &spec.resources, spec.ids)?;
-    match settle(place, foreground, &spec, &group) {
+    let mut group = Group::make(&spec.placement, &spec.resources, spec.ids)?;
+    match settle(place, foreground, &spec, &mut group) {
         Ok(Settled::Elsewhere(code)) => Ok(Begun::Elsewhere(code)),
         Ok(Settled::Here { control, signals, started }) => {
             let monitor = Monitor::new(place.clone(), (lock, control), signals, group, started);
@@ -219,7 +219,11 @@ enum Settled {
 }
 
 /// Goes where the monitor stays, and makes itself heard there.
-fn settle(place: &Place, foreground: bool, spec: &Spec, group: &Group) -> Run<Settled> {
+fn settle(place: &Place, foreground: bool, spec: &Spec, group: &mut Group) -> Run<Settled> {
+    if let Some(processors) = &spec.native.process.processors {
+        priority::processors(processors)?;
+        group.confine(processors)?;
+    }
     if spec.ids.is_none() {
         group.limit_devices(&spec.native.security.devices)?;
     }

@@ -42,7 +42,8 @@ pub fn prioritise(spec: &Spec, pid: i32) -> Run<()> {
         std::fs::write(&path, score.to_string()).doing(format_args!("write {path}"))?;
     }
     if let Some(list) = &process.processors {
-        pin(pid, list)?;
+        let set = processors(list)?;
+        sched_setaffinity(Pid::from_raw(pid), &set).doing(format_args!("run it on the processors {list}"))?;
     }
     Ok(())
 }
@@ -86,8 +87,11 @@ fn limit_process(pid: i32, limit: &ResourceLimit) -> Run<()> {
         .doing(format_args!("limit {}", limit.kind.key()))
 }
 
-/// Lets a process run on these processors only: numbers and ranges with commas between them, as the kernel writes them.
-fn pin(pid: i32, list: &str) -> Run<()> {
+/// Reads processors: numbers and ranges with commas between them, as the kernel writes them.
+///
+/// # Errors
+/// When they are none.
+pub fn processors(list: &str) -> Run<CpuSet> {
     let wrong = || RunError::Configuration(format!("processors = \"{list}\" is no list such as \"0-3,5\""));
     let mut set = CpuSet::new();
     for part in list.split(',').map(str::trim) {
@@ -99,5 +103,5 @@ fn pin(pid: i32, list: &str) -> Run<()> {
         }
         (first..=last).for_each(|number| set.set(number));
     }
-    sched_setaffinity(Pid::from_raw(pid), &set).doing(format_args!("run it on the processors {list}"))
+    Ok(set)
 }

@@ -54,6 +54,15 @@ async fn limits_and_priorities_are_those_that_were_set() {
     for (line, expected) in LIMITS {
         assert_eq!(bench.says(&guest, line), expected, "{line}");
     }
+    // Whatever its processes ask for.
+    assert!(!bench.inside(&guest, "taskset -p 2 $$").status.success());
+    assert_eq!(
+        bench.says(
+            &guest,
+            "taskset -p 3 $$ > /dev/null; grep Cpus_allowed_list /proc/$$/status | awk '{print $2}'"
+        ),
+        "0"
+    );
     let top = format!("/sys/fs/cgroup/pids/{}/pids.max", guestd::guest_run::top(&guest.name));
     if let Ok(limit) = std::fs::read_to_string(&top) {
         assert_eq!(limit.trim(), "50");
