@@ -120,10 +120,13 @@ fn what_is_wrong_is_told_and_costs_no_other_guest() {
 #[test]
 fn what_only_systemd_can_keep_is_told() {
     let host = Host::new(&format!("{WRITTEN}\nlauncher = \"direct\""));
-    host.write("etc/guests/web.toml", format!("{WEB}[resources]\nTasksMax = 5\n"));
+    host.write(
+        "etc/guests/web.toml",
+        format!("{WEB}[start]\nnetwork-online = true\n[resources]\nTasksMax = 5\n"),
+    );
     let said = host.said(&host.load());
-    let start = "etc/guests/web.toml:4: warning: resources.TasksMax has no effect: [resources] need systemd";
-    assert!(said[0].starts_with(start) && said[0].ends_with("with [limits]"), "{said:#?}");
+    let start = "etc/guests/web.toml:4: warning: start.network-online has no effect: it needs systemd";
+    assert!(said.len() == 1 && said[0].starts_with(start), "{said:#?}");
 }
 
 #[test]

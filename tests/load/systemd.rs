@@ -28,7 +28,7 @@ fn some_settings_need_systemd() {
     assert_eq!(said.len(), 3, "{said:#?}");
     assert!(said[0].starts_with("etc/guestd.toml:5: warning: resources.CPUQuota has no effect"), "{said:#?}");
     assert!(said[1].starts_with(
-        "etc/guests/web.toml:3: warning: resources.MemoryMax has no effect: [resources] need systemd"
+        "etc/guests/web.toml:3: warning: resources.MemoryMax has no effect: [resources] of a container need systemd"
     ));
     assert!(
         said[2].starts_with("etc/guests/web.toml:5: warning: start.network-online has no effect"),

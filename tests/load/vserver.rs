@@ -119,7 +119,8 @@ fn the_example_is_free_of_errors_and_in_the_documented_order() {
     );
     assert_eq!(steps(&lifecycle.after), ["post-start"]);
     assert_eq!(steps(&lifecycle.stop), ["pre-stop", "signal init", "wait", "killseq"]);
-    assert_eq!(steps(&lifecycle.ended), ["post-stop", "postpost-stop"]);
+    assert_eq!(steps(&lifecycle.ended), ["post-stop"]);
+    assert_eq!(steps(&lifecycle.removed), ["postpost-stop"]);
     let db = &spec(db).lifecycle;
     assert_eq!(steps(&db.before), ["network", "empty /var/run", "empty /var/lock", ".defaults pre-start"]);
     assert_eq!(steps(&db.stop), ["cmd.stop", "wait", "killseq"]);

@@ -31,12 +31,14 @@ pub(super) fn dependencies(layer: &Layer) -> Vec<Dependency> {
 /// Settings that only a unit of systemd can keep, where guests are launched without one.
 pub(super) fn without_systemd(layer: &Layer, engine: EngineKind) -> impl Iterator<Item = Diagnostic> {
     const WHY: &str = "systemd, and guests are launched without it here (see launcher in guestd.toml)";
-    let instead = match engine {
-        EngineKind::Lxc => "limit guests in their LXC configuration, such as with lxc.cgroup2.memory.max",
-        EngineKind::Native => "limit each process with [limits]",
-    };
-    let resources = layer.resources.first_key_value().map(|(resource, amount)| {
-        let message = format!("{} has no effect: [resources] need {WHY}; {instead}", resource.setting());
+    // Native guests have a monitor that sees to their resources where there are no units.
+    let lost = layer.resources.first_key_value().filter(|_| engine == EngineKind::Lxc);
+    let resources = lost.map(|(resource, amount)| {
+        let message = format!(
+            "{} has no effect: [resources] of a container need {WHY}; limit guests in their LXC configuration, such as with \
+             lxc.cgroup2.memory.max",
+            resource.setting()
+        );
         Diagnostic::warning(amount.origin.clone(), message)
     });
     let online = layer.network_online.as_ref().filter(|wanted| wanted.value).map(|wanted| {
