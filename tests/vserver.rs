@@ -38,7 +38,12 @@ fn vserver(bench: &mut Bench, files: &[(&str, &str)]) -> Arc<Guest> {
     {
         let script = folder.join("scripts").join(stage);
         fs::create_dir_all(script.parent().unwrap()).unwrap();
-        executable::script(&script, &format!("echo \"$* $PWD\" >> {}", at("log").display()));
+        let text = format!(
+            "echo \"$* $PWD\" >> {}; echo \"$1 $(grep -c \" $PWD/data \" /proc/self/mounts)\" >> {}",
+            at("log").display(),
+            at("mounted-log").display()
+        );
+        executable::script(&script, &text);
     }
     executable::script(&at("vshelper"), &format!("echo \"$*\" >> {}", at("helper-log").display()));
     let (vservers, helper) = (at("vservers"), at("vshelper"));
@@ -111,6 +116,9 @@ async fn a_plain_guest_goes_the_documented_way() {
     let log = read(&bench.folder().join("log"));
     let lines: Vec<_> = log.lines().collect();
     assert_eq!(lines.len(), 7, "{log}");
+    // The last script finds nothing mounted any more.
+    let mounted = read(&bench.folder().join("mounted-log"));
+    assert!(mounted.ends_with("pre-stop 1\npost-stop 1\npostpost-stop 0\n"), "{mounted}");
     let folder = bench.folder().join("vservers").join(guest.name.as_str());
     assert_eq!(lines[0], format!("initialize {} {}", guest.name, folder.display()));
     assert_eq!(lines[2], format!("pre-start {} {}", guest.name, bench.root().display()));
@@ -149,6 +157,11 @@ async fn a_reboot_inside_runs_the_helper_with_the_context() {
     let told = ["startup", "restart", "shutdown", "startup"].map(|event| format!("{event} 40001\n")).concat();
     let log = bench.folder().join("helper-log");
     assert!(eventually(|| read(&log) == told).await, "{}", read(&log));
+    // A reboot is a stop and a start.
+    let stages = read(&bench.folder().join("log"));
+    let stages: Vec<_> = stages.lines().filter_map(|line| line.split(' ').next()).collect();
+    let start = ["initialize", "prepre-start", "pre-start", "post-start"];
+    assert_eq!(stages, [&start[..], &["pre-stop", "post-stop", "postpost-stop"], &start].concat());
     bench.engine.kill(&guest).await.unwrap();
 }
 

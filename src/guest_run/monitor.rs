@@ -5,7 +5,7 @@ use std::{
     os::fd::{AsFd, OwnedFd},
     path::Path,
     process::{Command, Stdio},
-    time::Duration,
+    time::{Duration, Instant},
 };
 
 use nix::sys::{
@@ -33,7 +33,7 @@ use super::{
 use crate::{
     helper::{record, vshelper::called::MONITOR},
     launch::memory::KernelLog,
-    model::WaitStatus,
+    model::{Deed, Step, WaitStatus},
 };
 
 /// How often what is left in the console is read at most, each time as much as a page.
@@ -53,8 +53,8 @@ pub struct Monitor {
     group: Group,
     /// It asks the guest something just now.
     asking: Option<Child>,
-    /// The guest was asked to shut down: a reboot then is none.
-    is_stopping: bool,
+    /// Until when a reboot of the guest is none, since it was asked to shut down.
+    stopping: Option<Instant>,
     /// A kill of the guest was asked for.
     is_killed: bool,
     /// Told once, when the first init runs.
@@ -103,7 +103,7 @@ impl Monitor {
             signals,
             group,
             asking: None,
-            is_stopping: false,
+            stopping: None,
             is_killed: false,
             started: Some(started),
         }
@@ -133,11 +133,16 @@ impl Monitor {
             let away =
                 (network::kind(&spec) == network::Kind::Before).then(network::leave_host).transpose()?;
             let mut course = Course { spec: &spec, root: &root, mounted: &mut mounted, away };
-            self.run_course(&mut course)
+            let end = self.run_course(&mut course)?;
+            Ok((root, end))
         });
         network::disconnect(&self.place);
         root::clear(&spec, &self.place, &mut mounted);
-        result
+        let (root, end) = result?;
+        let mut course = Course { spec: &spec, root: &root, mounted: &mut mounted, away: None };
+        // As all steps of a stop: that one fails is told, and changes nothing.
+        let _ = self.stage(&mut course, None).carry_out(&spec.native.lifecycle.removed);
+        Ok(end)
     }
 
     fn run_course(&mut self, course: &mut Course<'_>) -> Run<(Ended, Next)> {
@@ -163,10 +168,15 @@ impl Monitor {
         let ended = Ended { status, out_of_memory };
         self.control.tell(Told::Ended(ended));
         self.asked();
-        let next = match status.is_reboot() && std::mem::take(&mut self.is_stopping) {
+        let is_stopping = self.stopping.take().is_some_and(|until| Instant::now() < until);
+        let next = match status.is_reboot() && is_stopping {
             true => Next::End,
             false => decide(spec, status, course.away.as_ref()),
         };
+        if !is_stopping && (status.is_reboot() || status.is_halt()) {
+            // What a stop begins with, as where the helper of Linux-VServer stopped a guest that had asked for it.
+            let _ = self.stage(course, None).carry_out(on_host(&lifecycle.stop));
+        }
         if out_of_memory {
             vshelper::tell(spec, Happening::Oom, course.away.as_ref());
         }
@@ -248,7 +258,7 @@ impl Monitor {
                 drop(steps::signal(init, libc::SIGKILL));
             }
             Wish::Stop => {
-                self.is_stopping = true;
+                self.stopping = Some(Instant::now() + course.spec.stop_timeout);
                 self.ask(course, init, true);
             }
             Wish::Reboot => self.ask(course, init, false),
@@ -302,6 +312,12 @@ impl Monitor {
         let heard = (3..ready.len()).filter(|at| ready[*at]).map(|at| at - 3).collect();
         Ok((ready[0], ready[1], ready[2], heard))
     }
+}
+
+/// The steps on the host that come before everything inside.
+fn on_host(steps: &[Step]) -> &[Step] {
+    let inside = steps.iter().position(|step| !matches!(step.what, Deed::Run { .. }));
+    &steps[..inside.unwrap_or(steps.len())]
 }
 
 /// Reads what there is to know.

@@ -1,6 +1,9 @@
 //! What the engine tells a monitor, and what a monitor tells: files in a folder of each guest, and packets on its socket.
 
-use std::path::{Path, PathBuf};
+use std::{
+    path::{Path, PathBuf},
+    time::Duration,
+};
 
 use serde::{Deserialize, Serialize};
 
@@ -31,6 +34,9 @@ pub struct Spec {
     pub filter: Vec<u64>,
     /// The program that asks guestd what is to become of a reboot, with its arguments but the event.
     pub helper: Vec<PathBuf>,
+    /// How long a stop of it may take.
+    #[serde(default)]
+    pub stop_timeout: Duration,
     /// The folder with the socket that its readiness is told at, if it tells.
     pub notify: Option<PathBuf>,
 }

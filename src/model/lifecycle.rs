@@ -16,6 +16,9 @@ pub struct Lifecycle {
     pub stop: Vec<Step>,
     /// When nothing of it runs any more, however it ended.
     pub ended: Vec<Step>,
+    /// When its interfaces and mounts are gone too.
+    #[serde(default)]
+    pub removed: Vec<Step>,
 }
 
 /// One step.

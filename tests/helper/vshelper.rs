@@ -71,6 +71,7 @@ impl Host {
             filter: Vec::new(),
             helper: Vec::new(),
             notify: None,
+            stop_timeout: std::time::Duration::from_secs(10),
         };
         let place = Place::of(&self.runtime_dir, &name(guest));
         fs::create_dir_all(place.folder()).unwrap();

@@ -128,6 +128,7 @@ fn prepare(
             Seccomp::Off => Vec::new(),
         },
         helper: helper(native, &guest.name),
+        stop_timeout: guest.stop.timeout,
         notify: notify_folder(native, guest),
     };
     record::write(place.folder(), SPEC, &spec, FILE_MAX).map_err(|error| in_full(&error).to_string())?;

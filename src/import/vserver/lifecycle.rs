@@ -53,10 +53,10 @@ pub(super) fn compose(reading: &mut Reading<'_>, mounts: Mounts, init: Said) -> 
     after.extend(script::steps(reading, Stage::PostStart));
     let mut stop = script::steps(reading, Stage::PreStop);
     stop.extend(init.stop);
-    let mut ended = script::steps(reading, Stage::PostStop);
-    ended.extend(script::steps(reading, Stage::PostpostStop));
+    let ended = script::steps(reading, Stage::PostStop);
+    let removed = script::steps(reading, Stage::PostpostStop);
     let ending = Ending { ends_by_itself: init.ends_by_itself, killseq: init.killseq };
-    (Lifecycle { before, after, stop, ended }, ending)
+    (Lifecycle { before, after, stop, ended, removed }, ending)
 }
 
 fn mount(mount: Mount) -> Step {
@@ -84,6 +84,7 @@ pub(super) fn rows(lifecycle: &Lifecycle, folder: &Path) -> Vec<Effective> {
         ("lifecycle.after", &lifecycle.after),
         ("lifecycle.stop", &lifecycle.stop),
         ("lifecycle.ended", &lifecycle.ended),
+        ("lifecycle.removed", &lifecycle.removed),
     ];
     let origin = Some(Origin::file(folder));
     let row = |key: &str, at: usize, step: &Step| Effective {

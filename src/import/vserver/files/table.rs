@@ -22,7 +22,7 @@ pub const GUEST: &[File] = &[
     File::new("ionice/priority", Text, Used, "0 to 7"),
     File::new("personality", Text, Used, "execution domain and its flags, one a line, as in <linux/personality.h>"),
     File::new("badness", Text, Used, "oom_score_adj, -1000 to 1000"),
-    File::new("bcapabilities", Text, Used, "capabilities given beside the usual ones, one a line; ~NAME or !NAME takes one away; all, none, numbers and ^BIT are understood"),
+    File::new("bcapabilities", Text, Used, "capabilities given beside the usual ones (those of util-vserver but for CAP_SYS_PTRACE, with which a guest of today's kernels gets at files of the host), one a line; ~NAME or !NAME takes one away; all, none, numbers and ^BIT are understood"),
     File::new("capabilities", Text, Lost, "kernels of the 2.4 series read it; write bcapabilities"),
     File::new("ccapabilities", Text, Used, "RAW_ICMP gives CAP_NET_RAW and SET_RLIMIT gives CAP_SYS_RESOURCE; of the others is told what to use"),
     File::new("cflags", Text, Used, "of each flag is told what became of it; none changes anything"),

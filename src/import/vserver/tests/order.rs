@@ -60,7 +60,8 @@ fn every_step_is_where_util_vserver_has_it() {
     );
     assert_eq!(names(&lifecycle.after), ["cmd.start-sync", "post-start"]);
     assert_eq!(names(&lifecycle.stop), ["pre-stop", "cmd.stop", "cmd.stop-sync", "wait", "killseq"]);
-    assert_eq!(names(&lifecycle.ended), ["post-stop", "postpost-stop"]);
+    assert_eq!(names(&lifecycle.ended), ["post-stop"]);
+    assert_eq!(names(&lifecycle.removed), ["postpost-stop"]);
 }
 
 #[test]
@@ -101,7 +102,8 @@ fn scripts_get_their_stage_and_the_guest_in_the_right_folder() {
     let entries = STAGES.map(|stage| (format!("scripts/{stage}"), program()));
     let config = read(entries.iter().map(|(path, what)| (path.as_str(), what.clone())).collect());
     let lifecycle = spec(&config).lifecycle;
-    let all = [lifecycle.before, lifecycle.after, lifecycle.stop, lifecycle.ended].concat();
+    let all =
+        [lifecycle.before, lifecycle.after, lifecycle.stop, lifecycle.ended, lifecycle.removed].concat();
     for stage in STAGES {
         let step = all.iter().find(|step| step.name == stage).expect(stage);
         let folder = PathBuf::from("/etc/vservers/web");
