@@ -19,6 +19,9 @@ pub const PACKET_MAX: usize = 4096;
 pub struct Spec {
     /// Whom it runs.
     pub guest: GuestName,
+    /// A number that is its own, as a UUID is written.
+    #[serde(default)]
+    pub uuid: String,
     /// The guest.
     pub native: NativeSpec,
     /// Where its root is, once an archive is unpacked; none for the host's own.

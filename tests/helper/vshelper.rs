@@ -63,6 +63,7 @@ impl Host {
         native.helper = Helper::Vshelper { program: None, context, folder: self.at(guest).into() };
         let spec = Spec {
             guest: name(guest),
+            uuid: String::new(),
             native,
             root: Some(self.folder.path().join("root")),
             ids: None,

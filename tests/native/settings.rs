@@ -13,7 +13,7 @@ use guestd::{
 use super::native_host::{Bench, eventually, shell};
 
 /// What tells of limits inside, and what it tells.
-const LIMITS: [(&str, &str); 11] = [
+const LIMITS: [(&str, &str); 13] = [
     ("grep 'open files' /proc/1/limits | awk '{print $4, $5}'", "1000 2000"),
     ("grep 'core file' /proc/1/limits | awk '{print $5, $6}'", "0 unlimited"),
     ("awk '{print $19}' /proc/1/stat", "-3"),
@@ -25,6 +25,8 @@ const LIMITS: [(&str, &str); 11] = [
     ("cat /proc/sys/kernel/domainname", "example"),
     ("grep -c -e ^COLOUR=blue$ -e ^container=guestd$ /tmp/env", "2"),
     ("cat /run/host/container-manager", "guestd"),
+    ("grep ^container_uuid= /tmp/env | cut -d= -f2 | grep -cx -f /run/host/container-uuid", "1"),
+    ("grep -c ^ID= /run/host/os-release", "1"),
 ];
 
 #[tokio::test]

@@ -21,6 +21,7 @@ mod probe;
 mod request;
 mod start;
 mod usage;
+mod uuid;
 mod watch;
 
 pub use attach::{SHELL, attach, enter_console};

@@ -12,7 +12,7 @@ use std::{
 use tokio::time::{Instant, timeout_at};
 use tokio_seqpacket::UnixSeqpacketListener;
 
-use super::{Native, archive, connection::Connection, filter, kill, locked};
+use super::{Native, archive, connection::Connection, filter, kill, locked, uuid};
 use crate::{
     engine::{EngineError, EngineResult, ErrorKind, notify},
     guest_run::{
@@ -115,6 +115,7 @@ fn prepare(
     };
     let spec = Spec {
         guest: guest.name.clone(),
+        uuid: uuid::of(&guest.name),
         native: spec.clone(),
         root,
         ids,

@@ -3,7 +3,7 @@
 
 use std::{
     fs,
-    io::{self, Write},
+    io::{self, Read, Write},
     os::{
         fd::{AsFd, OwnedFd},
         unix::fs::{PermissionsExt, symlink},
@@ -54,8 +54,10 @@ const HIDDEN: [&str; 11] = [
 /// What can be read only.
 const READABLE: [&str; 5] = ["/proc/bus", "/proc/fs", "/proc/irq", "/proc/sys", "/proc/sysrq-trigger"];
 
-/// Where the guest learns who manages it: the folder and the name.
-const MANAGER: (&str, &str) = ("/run/host", "container-manager");
+/// Where the guest learns who manages it.
+const ABOUT: &str = "/run/host";
+/// So much of the host's os-release(5) is told, in bytes.
+const RELEASE_MAX: u64 = 16 * 1024;
 /// What is built in the scaffold for the guest's root.
 pub const BUILT: [&str; 5] = ["dev", "proc", "sys", "run", "tmp"];
 /// Where the guest's root hangs in the scaffold.
@@ -137,18 +139,46 @@ pub fn hand_over(root: &OwnedFd) -> Run<()> {
             tree::move_below(&from, root.as_fd(), name).doing(format_args!("mount /{name}"))?;
         }
     }
-    let told = || -> io::Result<()> {
-        let folder = mounts::make_beneath(root.as_fd(), MANAGER.0, true)?;
-        // What is there may be anything, where /run is one of its own.
-        match unlinkat(&folder, MANAGER.1, AtFlags::empty()) {
-            Err(Errno::NOENT) | Ok(()) => {}
-            Err(error) => return Err(error.into()),
-        }
-        let flags = OFlags::WRONLY | OFlags::CREATE | OFlags::EXCL | OFlags::CLOEXEC;
-        let file = openat(&folder, MANAGER.1, flags, Mode::from_raw_mode(0o644))?;
-        fs::File::from(file).write_all(b"guestd\n")
-    };
-    told().doing(format_args!("write {}/{}", MANAGER.0, MANAGER.1))
+    Ok(())
+}
+
+/// Tells the guest who manages it and what the host is.
+pub fn tell(spec: &Spec, host: &OwnedFd, root: &OwnedFd) -> Run<()> {
+    let folder = mounts::make_beneath(root.as_fd(), ABOUT, true).doing(format_args!("make {ABOUT}"))?;
+    let release = release(host).unwrap_or_default();
+    for (name, text) in [
+        ("container-manager", "guestd".as_bytes()),
+        ("container-uuid", spec.uuid.as_bytes()),
+        ("os-release", &release),
+    ] {
+        let write = || -> io::Result<()> {
+            // What is there may be anything, where /run is one of its own.
+            match unlinkat(&folder, name, AtFlags::empty()) {
+                Err(Errno::NOENT) | Ok(()) => {}
+                Err(error) => return Err(error.into()),
+            }
+            let flags = OFlags::WRONLY | OFlags::CREATE | OFlags::EXCL | OFlags::CLOEXEC;
+            let mut file = fs::File::from(openat(&folder, name, flags, Mode::from_raw_mode(0o644))?);
+            file.write_all(text)?;
+            if text.ends_with(b"\n") { Ok(()) } else { file.write_all(b"\n") }
+        };
+        write().doing(format_args!("write {ABOUT}/{name}"))?;
+    }
+    Ok(())
+}
+
+/// The host's os-release(5).
+fn release(host: &OwnedFd) -> io::Result<Vec<u8>> {
+    let file = openat2(
+        host,
+        "etc/os-release",
+        OFlags::RDONLY | OFlags::CLOEXEC,
+        Mode::empty(),
+        ResolveFlags::IN_ROOT,
+    )?;
+    let mut text = Vec::new();
+    fs::File::from(file).take(RELEASE_MAX).read_to_end(&mut text)?;
+    Ok(text)
 }
 
 /// Mounts one of [`KINDS`], or has the monitor do so where users of the guest's own may not.

@@ -152,10 +152,11 @@ pub fn environment(spec: &Spec) -> impl Iterator<Item = (&str, String)> {
         ("TERM", "linux".to_owned()),
         ("HOME", "/root".to_owned()),
         ("container", "guestd".to_owned()),
+        ("container_uuid", spec.uuid.clone()),
     ];
     let own = &spec.native.environment;
     let is_own = |name: &str| own.iter().any(|(known, _)| known == name);
-    let usual = usual.into_iter().filter(move |(name, _)| !is_own(name));
+    let usual = usual.into_iter().filter(move |(name, value)| !value.is_empty() && !is_own(name));
     usual.chain(notify).chain(own.iter().map(|(name, value)| (name.as_str(), value.clone())))
 }
 

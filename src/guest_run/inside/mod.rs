@@ -116,6 +116,7 @@ fn prepare(means: &Means<'_>) -> Run<()> {
     let keep = slave.try_clone().doing("keep its console")?;
     let settings = filesystem::settle(means.spec)?;
     filesystem::hand_over(&root)?;
+    filesystem::tell(means.spec, &host, &root)?;
     filesystem::mount_own(means.spec, &root, trees)?;
     means.link.send(&[word::CONSOLE], &[terminal, keep]).doing("hand its console over")?;
     leave_host(&host, &root)?;
