@@ -21,7 +21,11 @@ mod rivals;
 mod vserver;
 mod whole;
 
-use self::{pass::Pass, rivals::Rivals, whole::Dependencies};
+use self::{
+    pass::{Overlaid, Pass},
+    rivals::Rivals,
+    whole::Dependencies,
+};
 use super::{disk::Disk, settings};
 
 pub use super::settings::Directories;
@@ -188,7 +192,7 @@ pub fn effective(directories: &Directories, name: &GuestName) -> (Result<Importe
         let mut pass = Pass::new(directories, &settings, None);
         match pass.reader.read(lxcpath, name) {
             Ok(config) => {
-                let (overlay, files) = pass.overlay(lxcpath, name);
+                let Overlaid { layer: overlay, files, .. } = pass.overlay(lxcpath, name);
                 found.extend_from_slice(&config.diagnostics);
                 found.extend(pass.laid(&overlay).findings().map(|found| found.about(name)));
                 let path = Arc::clone(lxcpath);

@@ -312,9 +312,14 @@ pub struct Defined {
     pub diagnostics: Vec<Diagnostic>,
 }
 
-/// What to say of native keys over a guest that was discovered, and is such a one.
-pub fn refuse_keys(guest: &GuestName, is: &str, overlay: &Overlay) -> impl Iterator<Item = Diagnostic> {
-    overlay.native_keys.iter().map(move |key| {
+/// What to say of native keys over a guest that was discovered, and is such a one; `taken` are those that it takes all the same.
+pub fn refuse_keys(
+    guest: &GuestName,
+    is: &str,
+    taken: &[&str],
+    overlay: &Overlay,
+) -> impl Iterator<Item = Diagnostic> {
+    overlay.native_keys.iter().filter(|key| !taken.contains(&key.value)).map(move |key| {
         let message = format!(
             "{} is a key of native guests, and {guest} is {is}, whose own configuration says that; remove it",
             key.value

@@ -134,7 +134,7 @@ fn overlays_lie_over_vservers_and_cat_shows_all() {
         "web",
         &[("context", "40001\n"), ("apps/init/mark", "default\n"), ("rlimits/nproc", "50\n")],
     )
-    .write("vservers/web/guestd.toml", "[start]\norder = 4\ndelay = 4\n")
+    .write("vservers/web/guestd.toml", "devices = [\"/dev/fuse\"]\n[start]\norder = 4\ndelay = 4\n")
     .write("etc/guests/web.toml", "[start]\norder = 5\n[resources]\nTasksMax = 60\n")
     .write("etc/guests/no.toml", "");
     let inventory = host.load();
@@ -145,12 +145,14 @@ fn overlays_lie_over_vservers_and_cat_shows_all() {
     let (imported, found) = load::effective(&host.directories, &name("web"));
     let imported = imported.unwrap();
     assert_eq!((found, &imported.guest), (vec![], &**web));
+    assert_eq!(spec(web).security.devices, [Path::new("/dev/fuse")]);
     let rows: Vec<_> = imported.effective.iter().map(ToString::to_string).collect();
     for row in [
         format!("engine = \"native\"  # {}", host.path("vservers/web").display()),
         format!("start.auto = true  # {}:1", host.path("vservers/web/apps/init/mark").display()),
         format!("context = \"40001\"  # {}:1", host.path("vservers/web/context").display()),
         "stop.timeout = \"30s\"  # default".to_owned(),
+        format!("devices = [\"/dev/fuse\"]  # {}:1", host.path("vservers/web/guestd.toml").display()),
         format!("lifecycle.before.1 = \"network\"  # {}", host.path("vservers/web").display()),
     ] {
         assert!(rows.contains(&row), "{row} is not in {rows:#?}");

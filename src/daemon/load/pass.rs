@@ -17,7 +17,12 @@ use crate::{
         disk::{Disk, hidden_from_user},
         settings::{ignored, toml_files},
     },
-    import::{Files, Layer, ReadError, Settings, lxc, native, overlay},
+    import::{
+        Files, Layer, ReadError, Settings, lxc,
+        native::{self, NativeLayer},
+        overlay,
+        vserver::OVERLAID,
+    },
     launch,
     model::{Diagnostic, EngineKind, Guest, GuestName, Origin, Severity},
     plan::Guests,
@@ -44,6 +49,17 @@ pub(super) struct Pass<'l> {
     /// Whether every lxcpath could be read, as far as it is there.
     pub(super) complete: bool,
     pub(super) diagnostics: Vec<Diagnostic>,
+}
+
+/// What is laid over a guest that was discovered.
+#[derive(Debug, Default)]
+pub(super) struct Overlaid {
+    /// The settings of every guest.
+    pub(super) layer: Layer,
+    /// Those of native guests, which vservers take a few of.
+    pub(super) native: NativeLayer,
+    /// The files that say so.
+    pub(super) files: Vec<PathBuf>,
 }
 
 impl<'l> Pass<'l> {
@@ -203,7 +219,7 @@ impl<'l> Pass<'l> {
             return self.diagnostics.push(Diagnostic::error(origin, message).about(name));
         }
         let already = self.diagnostics.len();
-        let (overlay, files) = self.overlay(lxcpath, name);
+        let Overlaid { layer: overlay, files, .. } = self.overlay(lxcpath, name);
         let broken_overlay = first_error(&self.diagnostics[already..]);
         let broken_config =
             first_error(&config.diagnostics).or_else(|| first_error(self.reader.about(&config.files)));
@@ -287,27 +303,27 @@ impl<'l> Pass<'l> {
     }
 
     /// Everything laid over a container or a vserver: `guestd.toml` in its folder, then the files under `guests/`.
-    pub(super) fn overlay(&mut self, lxcpath: &Path, name: &GuestName) -> (Layer, Vec<PathBuf>) {
+    pub(super) fn overlay(&mut self, lxcpath: &Path, name: &GuestName) -> Overlaid {
         let own = lxcpath.join(name.as_str()).join("guestd.toml");
         let is_vserver = *lxcpath == *self.settings.vserver_path;
-        let is = if is_vserver { "a vserver" } else { "an LXC container" };
-        let mut layer = Layer::default();
-        let mut read = Vec::new();
+        let (is, taken) = if is_vserver { ("a vserver", OVERLAID) } else { ("an LXC container", &[][..]) };
+        let mut overlaid = Overlaid::default();
         for path in std::iter::once(own).chain(self.overlays.remove(name).unwrap_or_default()) {
             match Disk.read(&path) {
                 Ok(text) => {
                     let overlay = overlay::read(path.as_path(), &text);
                     self.diagnostics.extend(overlay::refuse_engine(name, is, &overlay));
-                    self.diagnostics.extend(native::refuse_keys(name, is, &overlay));
+                    self.diagnostics.extend(native::refuse_keys(name, is, taken, &overlay));
                     self.diagnostics.extend(overlay.diagnostics.into_iter().map(|found| found.about(name)));
-                    layer.lay(overlay.layer);
-                    read.push(path);
+                    overlaid.layer.lay(overlay.layer);
+                    overlaid.native.lay(overlay.native);
+                    overlaid.files.push(path);
                 }
                 Err(ReadError::Missing) => {}
                 Err(error) => self.diagnostics.push(ignored(&path, error).about(name)),
             }
         }
-        (layer, read)
+        overlaid
     }
 
     /// What is wrong with the files.

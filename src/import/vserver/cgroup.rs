@@ -18,7 +18,7 @@ const OLD: [(&str, &str); 10] = [
     ("blkio.weight", "io.weight"),
     ("cpuset.cpu_exclusive", "cpuset.cpus.partition"),
     ("cpuset.mem_exclusive", "cpuset.cpus.partition"),
-    ("devices.allow", "a mount of the device by fstab"),
+    ("devices.allow", "devices = [\"/dev/...\"] in its guestd.toml"),
 ];
 
 /// Controllers of cgroup v2 (the kernel's admin-guide/cgroup-v2).

@@ -34,7 +34,12 @@ use crate::model::{
     native::{Helper, Root, Security},
 };
 
-use super::{Effective, Imported, Layer, Sourced, fingerprint::Fingerprint, native};
+use super::{
+    Effective, Imported, Layer, Sourced,
+    fingerprint::Fingerprint,
+    layer::{list, row},
+    native::{self, NativeLayer},
+};
 use lifecycle::Ending;
 use reading::Reading;
 
@@ -133,7 +138,21 @@ fn spec(
     Some((spec, ending))
 }
 
+/// The keys of native guests that an overlay may have over one of these: what there is no file for.
+pub const OVERLAID: &[&str] = &["devices"];
+
 impl Config {
+    /// Lays over it what an overlay says in [`OVERLAID`].
+    #[must_use]
+    pub fn overlaid(mut self, overlay: NativeLayer) -> Self {
+        if let (Some((spec, _)), Some(devices)) = (&mut self.spec, overlay.security.devices) {
+            let value = list(&devices.value.iter().map(|path| path.display()).collect::<Vec<_>>());
+            self.effective.push(row("devices", value, &devices));
+            spec.security.devices = devices.value;
+        }
+        self
+    }
+
     /// Whether nobody could run the guest safely.
     pub fn is_refused(&self) -> bool {
         self.spec.is_none()

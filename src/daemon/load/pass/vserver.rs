@@ -2,14 +2,14 @@
 
 use std::{path::PathBuf, sync::Arc};
 
-use super::{Pass, first_error};
+use super::{Overlaid, Pass, first_error};
 use crate::{
     daemon::{
         disk::hidden_from_user,
         load::{vserver::Folder, whole},
     },
     import::{
-        Imported, Layer, ReadError,
+        Imported, ReadError,
         vserver::{self, Config, Tree, files},
     },
     model::{Diagnostic, EngineSpec, Guest, GuestName, Origin, native::Helper},
@@ -140,7 +140,8 @@ impl Pass<'_> {
         self.diagnostics.extend_from_slice(&config.diagnostics);
         let already = self.diagnostics.len();
         let vservers = Arc::clone(&self.settings.vserver_path);
-        let (overlay, overlays) = self.overlay(&vservers, name);
+        let Overlaid { layer: overlay, native, files: overlays } = self.overlay(&vservers, name);
+        let config = &config.clone().overlaid(native);
         if let Some(all) = &mut self.files {
             all.extend(overlays);
         }
@@ -216,7 +217,8 @@ impl Pass<'_> {
         let defaults = self.vserver_defaults(&folder);
         let config = vserver::read(name, &tree, &defaults, self.settings.vserver_helper.as_deref());
         let vservers = Arc::clone(&self.settings.vserver_path);
-        let (overlay, overlays): (Layer, Vec<PathBuf>) = self.overlay(&vservers, name);
+        let Overlaid { layer: overlay, native, files: overlays } = self.overlay(&vservers, name);
+        let config = config.overlaid(native);
         let layer = config.laid(&self.settings.defaults, overlay.clone());
         self.diagnostics.extend_from_slice(&config.diagnostics);
         self.diagnostics.extend(layer.findings().map(|found| found.about(name)));
