@@ -142,7 +142,10 @@ async fn what_somebody_else_starts_and_what_ends_at_once_tells_how_once() {
     for _ in ["starting", "running", "ended"] {
         assert_eq!(bench.next().await, appeared);
     }
-    assert_eq!(bench.engine.probe(&guest).await.unwrap(), Probe::Ended(WaitStatus(0x2)));
+    assert_eq!(
+        bench.engine.probe(&guest).await.unwrap(),
+        Probe::Ended { status: WaitStatus(0x2), keeper: None }
+    );
     assert_eq!(bench.engine.probe(&guest).await.unwrap(), Probe::Down);
 }
 

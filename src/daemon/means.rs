@@ -96,7 +96,7 @@ impl Means {
             Ok(probe @ (Probe::Up(_) | Probe::Frozen(_))) => {
                 return Event::Probed(Found::State { probe, remembered: None });
             }
-            Ok(Probe::Down | Probe::Ended(_) | Probe::Changing) => {
+            Ok(Probe::Down | Probe::Ended { .. } | Probe::Changing) => {
                 KillPoint::PreStartBegins.pass();
                 let prepared = hook::pre_start(&*self.launcher, &guest).await;
                 KillPoint::PreStartEnded.pass();
@@ -120,15 +120,13 @@ impl Means {
     }
 
     async fn look(&self, guest: &Guest) -> Found {
-        let of = |init| store::remembered(&self.runtime_dir, &guest.name, init, self.clock.now());
         match self.engine.probe(guest).await {
             Ok(probe) => {
-                let remembered = match probe {
-                    Probe::Up(init) | Probe::Frozen(init) => of(Some(init)),
-                    Probe::Down | Probe::Ended(_) => of(None),
-                    Probe::Changing => None,
-                };
-                Found::State { probe, remembered }
+                let found = store::found(&self.runtime_dir, &guest.name, probe, self.clock.now());
+                if matches!((probe, &found), (Probe::Ended { .. }, Found::State { probe: Probe::Down, .. })) {
+                    self.engine.forget_end(guest);
+                }
+                found
             }
             Err(error) => Found::Failed(error.to_string()),
         }

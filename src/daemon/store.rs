@@ -16,7 +16,7 @@ use std::{
 };
 
 use crate::{
-    engine::Init,
+    engine::{Init, Probe},
     helper::{
         in_full,
         policy::{self, StoredPolicy},
@@ -25,7 +25,7 @@ use crate::{
     kill_point::KillPoint,
     model::{Follows, GroupName, Guest, GuestName, Instant, Now, ProcessId},
     supervise::{
-        event::Remembered,
+        event::{Found, Remembered},
         fleet::{Fleet, Recalled},
         state::{Failure, Intent, Phase, Stage, State, Then},
     },
@@ -243,6 +243,7 @@ fn stored_policy(
         unwanted: state.intent == Intent::Down,
         held: state.held.is_some(),
         keeper,
+        over: if state.run().is_none() { state.kept } else { None },
     };
     Some((policy, moments))
 }
@@ -284,14 +285,38 @@ fn follows(state: &State) -> Option<Follows> {
     }
 }
 
-/// What is remembered of a guest that an earlier daemon started, if what runs now is still that run; without an init, of
-/// the run that was its last.
-pub fn remembered(runtime: &Path, guest: &GuestName, init: Option<Init>, now: Now) -> Option<Remembered> {
+/// What a look has shown of a guest, with what is remembered of its run, if an earlier daemon started that.
+pub fn found(runtime: &Path, guest: &GuestName, probe: Probe, now: Now) -> Found {
     let stored = policy::read(runtime, guest).unwrap_or_else(|error| {
         message::warn(guest, format_args!("{}", in_full(&error)));
         None
-    })?;
-    of_run(stored, init, now)
+    });
+    of_probe(stored, probe, now)
+}
+
+fn of_probe(stored: Option<StoredPolicy>, probe: Probe, now: Now) -> Found {
+    let is_awaited = |keeper| stored.as_ref().is_some_and(|stored| awaits_end(stored, keeper));
+    let probe = match probe {
+        // An engine that tells an end again and again tells of old ones too: nobody else starts its guests.
+        Probe::Ended { keeper: Some(keeper), .. } if !is_awaited(keeper) => Probe::Down,
+        probe => probe,
+    };
+    let remembered = match probe {
+        Probe::Up(init) | Probe::Frozen(init) => stored.and_then(|stored| of_run(stored, Some(init), now)),
+        Probe::Down | Probe::Ended { .. } => stored.and_then(|stored| of_run(stored, None, now)),
+        Probe::Changing => None,
+    };
+    Found::State { probe, remembered }
+}
+
+/// Whether the end of the run with this keeper was not dealt with yet.
+fn awaits_end(stored: &StoredPolicy, keeper: ProcessId) -> bool {
+    match (stored.keeper, &stored.follows) {
+        (Some(known), _) => known == keeper,
+        (None, Some(Follows::Retry(_) | Follows::Failed(_))) => false,
+        // One that was begun, and whose init nobody saw.
+        (None, _) => stored.over != Some(keeper),
+    }
 }
 
 fn of_run(stored: StoredPolicy, init: Option<Init>, now: Now) -> Option<Remembered> {
@@ -303,6 +328,7 @@ fn of_run(stored: StoredPolicy, init: Option<Init>, now: Now) -> Option<Remember
         failures: stored.failures,
         reboots: stored.recent.into_iter().map(|at| now.instant_of(at)).collect(),
         was_seen: stored.keeper.is_some(),
+        kept: stored.keeper.or(stored.over),
         follows: stored.follows,
         unwanted: stored.unwanted,
         ready: stored.ready,

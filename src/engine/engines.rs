@@ -55,6 +55,10 @@ impl Engine for Engines {
         self.of(guest).probe(guest)
     }
 
+    fn forget_end(&self, guest: &Guest) {
+        self.of(guest).forget_end(guest);
+    }
+
     fn watch(&self, guest: Arc<Guest>, epoch: Epoch) {
         self.of(&guest).watch(guest.clone(), epoch);
     }

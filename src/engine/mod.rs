@@ -51,8 +51,13 @@ pub struct Init {
 pub enum Probe {
     /// Nothing of it runs.
     Down,
-    /// Nothing of it runs any more: its init ended so while nobody watched it. Told once.
-    Ended(WaitStatus),
+    /// Nothing of it runs any more: its init ended so while nobody watched it.
+    Ended {
+        /// How it ended.
+        status: WaitStatus,
+        /// Who kept that run going, where the end is told to every daemon that comes; one that is told once has none.
+        keeper: Option<ProcessId>,
+    },
     /// It is between down and up: somebody starts or stops it just now.
     Changing,
     /// It runs.
@@ -188,6 +193,9 @@ pub trait Engine: Send + Sync {
 
     /// Looks at a guest.
     fn probe<'a>(&'a self, guest: &'a Guest) -> BoxFuture<'a, EngineResult<Probe>>;
+
+    /// The end of a guest's last run is dealt with: an engine that tells it to every daemon that comes does so no more.
+    fn forget_end(&self, _guest: &Guest) {}
 
     /// Reports everything that happens to a running guest to the engine's [`Sink`] under `epoch`, until it is gone.
     /// Returns at once; a second watch of the same guest replaces the first.

@@ -31,6 +31,7 @@ use super::{
     vshelper::{self, Happening},
 };
 use crate::{
+    engine::identified,
     helper::{record, vshelper::called::MONITOR},
     launch::memory::KernelLog,
     model::{Deed, Step, WaitStatus},
@@ -165,7 +166,7 @@ impl Monitor {
             }
         };
         let out_of_memory = status.signal() == Some(libc::SIGKILL) && self.is_starved(&launched.init, kills);
-        let ended = Ended { status, out_of_memory };
+        let ended = Ended { status, out_of_memory, monitor: identified(std::process::id().cast_signed()) };
         self.control.tell(Told::Ended(ended));
         self.asked();
         let is_stopping = self.stopping.take().is_some_and(|until| Instant::now() < until);

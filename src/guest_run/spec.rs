@@ -7,7 +7,7 @@ use std::{
 
 use serde::{Deserialize, Serialize};
 
-use crate::model::{GuestName, NativeSpec, Resources, WaitStatus};
+use crate::model::{GuestName, NativeSpec, ProcessId, Resources, WaitStatus};
 
 /// The largest file of this kind, in bytes.
 pub const FILE_MAX: u64 = 1024 * 1024;
@@ -166,6 +166,9 @@ pub struct Ended {
     pub status: WaitStatus,
     /// The kernel killed it for want of memory.
     pub out_of_memory: bool,
+    /// The monitor that tells this.
+    #[serde(default)]
+    pub monitor: Option<ProcessId>,
 }
 
 /// What a monitor is asked, one object a packet.

@@ -58,6 +58,9 @@ pub struct StoredPolicy {
     /// Who keeps its run going, once that is known: what another one keeps is another run, of which nothing is known.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub keeper: Option<ProcessId>,
+    /// Who kept the run before it going, which is over and dealt with.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub over: Option<ProcessId>,
 }
 
 impl StoredPolicy {

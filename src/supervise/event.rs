@@ -5,7 +5,7 @@ use std::time::Duration;
 use crate::{
     engine::{EngineError, Epoch, Observation, Probe, Request},
     helper::wire,
-    model::{Follows, Guest, Instant, Limit, StopWait, Timestamp, Verb},
+    model::{Follows, Guest, Instant, Limit, ProcessId, StopWait, Timestamp, Verb},
 };
 
 /// Names a helper request until it is answered.
@@ -125,6 +125,8 @@ pub struct Remembered {
     pub restarts: u32,
     /// Its init was seen.
     pub was_seen: bool,
+    /// Who keeps it going, or did; of the run before it, as long as its init was not seen.
+    pub kept: Option<ProcessId>,
     /// What was to follow its end, if it was on its way down.
     pub follows: Option<Follows>,
     /// Nobody wanted it up any more.
@@ -153,7 +155,7 @@ impl Event {
     /// Whether it tells of a failure that an earlier daemon has seen: what was to follow that has followed.
     pub(super) fn tells_of_old_failure(&self) -> bool {
         let Self::Probed(Found::State { probe, remembered: Some(known) }) = self else { return false };
-        matches!((probe, &known.follows), (Probe::Down | Probe::Ended(_), Some(Follows::Failed(_))))
+        matches!((probe, &known.follows), (Probe::Down | Probe::Ended { .. }, Some(Follows::Failed(_))))
     }
 
     /// Whether it tells that a run is over which an earlier daemon had begun, and whose end that has not seen.
@@ -163,7 +165,7 @@ impl Event {
             Some(Follows::Retry(_) | Follows::Failed(_)) | None => known.was_seen,
             Some(_) => true,
         };
-        was_under_way && matches!(probe, Probe::Down | Probe::Ended(_))
+        was_under_way && matches!(probe, Probe::Down | Probe::Ended { .. })
     }
 
     /// With what a guest's turn in a job begins; `with_host` says that what goes down goes down with the host.

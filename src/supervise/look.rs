@@ -12,7 +12,7 @@ use super::{
 };
 use crate::{
     engine::{Epoch, Init, Probe},
-    model::{End, Follows, Now},
+    model::{End, Follows, Now, ProcessId},
 };
 
 /// How long after a look that failed the next one comes.
@@ -27,7 +27,8 @@ impl Turn<'_> {
         if matches!(found, Found::Nothing) {
             return phase;
         }
-        self.state.seen_down |= matches!(found, Found::State { probe: Probe::Down | Probe::Ended(_), .. });
+        self.state.seen_down |=
+            matches!(found, Found::State { probe: Probe::Down | Probe::Ended { .. }, .. });
         if let Found::State { remembered: Some(remembered), .. } = &found
             && self.state.epoch == Epoch(0)
             // They may be known from what outlives a boot as well.
@@ -37,6 +38,7 @@ impl Turn<'_> {
             let failures = wall_times.map(|wall| Now { instant: self.now.instant_of(*wall), wall: *wall });
             self.state.retries = backoff::recalled(failures, &self.guest.restart, self.now.instant);
         }
+        self.state.kept = kept(&found).or(self.state.kept);
         let known = self.state.doubt.take();
         if matches!(phase, Phase::Down(_) | Phase::Failed { remains: None, .. } | Phase::BackingOff { .. }) {
             self.state.doubt = self.doubt(known, &found);
@@ -47,7 +49,7 @@ impl Turn<'_> {
                 Found::State { probe, remembered },
             ) => match probe {
                 Probe::Up(_) | Probe::Frozen(_) => self.found_running(phase, probe, remembered),
-                Probe::Ended(status) => self.has_ended(phase, Some(status), remembered),
+                Probe::Ended { status, .. } => self.has_ended(phase, Some(status), remembered),
                 Probe::Down => self.found_down(phase, remembered),
                 Probe::Changing => phase,
             },
@@ -74,7 +76,7 @@ impl Turn<'_> {
         let phase = match probe {
             Probe::Up(init) => Phase::Up(self.adopt(init, remembered)),
             Probe::Frozen(init) => Phase::Frozen(self.adopt(init, remembered)),
-            Probe::Down | Probe::Ended(_) | Probe::Changing => return phase,
+            Probe::Down | Probe::Ended { .. } | Probe::Changing => return phase,
         };
         self.resume(phase, follows)
     }
@@ -154,4 +156,11 @@ impl Turn<'_> {
         let run = Run::new(epoch, fingerprint, self.now.instant);
         Run { init: Some(init), adopted, service, ..run }
     }
+}
+
+/// Who kept a run going that is over, or keeps it going, where a look tells that.
+fn kept(found: &Found) -> Option<ProcessId> {
+    let Found::State { probe, remembered } = found else { return None };
+    let told = if let Probe::Ended { keeper, .. } = probe { *keeper } else { None };
+    told.or(remembered.as_ref().and_then(|known| known.kept))
 }

@@ -49,6 +49,7 @@ pub fn handle(state: &mut State, guest: &Guest, event: Event, now: Now) -> Vec<E
         state.last_end = None;
     }
     state.phase = phase;
+    state.kept = state.run().and_then(|run| run.init?.keeper).or(state.kept);
     history::note(state, past, now);
     hook::add(&before.stage, state, guest, &mut effects);
     let checking = serve::checking(&state.phase, guest);

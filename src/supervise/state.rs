@@ -6,7 +6,7 @@ use super::event::HelperId;
 pub use super::failure::Failure;
 use crate::{
     engine::{Epoch, Init},
-    model::{End, Hold, Instant, Now, PastEnd, Timestamp, status::HelperReport},
+    model::{End, Hold, Instant, Now, PastEnd, ProcessId, Timestamp, status::HelperReport},
 };
 
 /// What is wanted. Changed only by an operator, by boot, or by the guest's own halt.
@@ -221,6 +221,8 @@ pub struct State {
     pub helper: Option<HelperReport>,
     /// Why nobody knows whether it is down, where a look has not shown it.
     pub doubt: Option<Doubt>,
+    /// Who keeps its run going, or did: of the newest one whose init was seen.
+    pub kept: Option<ProcessId>,
     /// It was seen to be down, so that what an earlier daemon left about a run counts no more.
     pub seen_down: bool,
 }
@@ -296,6 +298,7 @@ impl State {
             last_end: None,
             helper: None,
             doubt: None,
+            kept: None,
             seen_down: false,
         }
     }

@@ -95,6 +95,7 @@ fn store(dir: &Path, guest: &str, action: RebootAction) {
         follows: None,
         held: false,
         keeper: None,
+        over: None,
     };
     policy::write(dir, &policy).unwrap();
 }

@@ -112,7 +112,8 @@ impl Host {
         }
         // How hard pressed the machine is that runs the tests is no matter of theirs.
         command.env("GUESTD_PRESSURE", self.at("pressure"));
-        command.env("GUESTD_HELPER", env!("CARGO_BIN_EXE_guest-helper")).stderr(log);
+        command.env("GUESTD_HELPER", env!("CARGO_BIN_EXE_guest-helper"));
+        command.env("GUESTD_GUEST_RUN", env!("CARGO_BIN_EXE_guest-run")).stderr(log);
         command
     }
 

@@ -80,10 +80,16 @@ async fn how_an_init_ended_is_known_also_when_nobody_watched() {
         fs::write(&go, "\n").unwrap();
         let place = bench.place(&guest);
         assert!(eventually(|| !place.socket().exists()).await);
-        assert_eq!(later.engine.probe(&guest).await.unwrap(), Probe::Ended(WaitStatus(status)));
+        let found = later.engine.probe(&guest).await.unwrap();
+        let Probe::Ended { status: told, keeper: Some(_) } = found else { panic!("{found:?}") };
+        assert_eq!(told, WaitStatus(status));
         assert_eq!(later.engine.probe(&guest).await.unwrap(), Probe::Down);
+        // Every daemon is told, until one has dealt with it.
+        assert_eq!(bench.successor().engine.probe(&guest).await.unwrap(), found);
         bench.engine.watch(guest.clone(), Epoch(1));
         bench.ends(&guest, status).await;
+        bench.engine.forget_end(&guest);
+        assert_eq!(bench.successor().engine.probe(&guest).await.unwrap(), Probe::Down);
         later.seen.close();
     }
 }

@@ -153,6 +153,7 @@ fn store(bench: &Bench, guest: &Guest, action: RebootAction) {
         unwanted: false,
         held: false,
         keeper: None,
+        over: None,
     };
     policy::write(&bench.folder().join("run"), &policy).unwrap();
 }

@@ -1,7 +1,14 @@
 //! The guests of the torture: each has something of its own that a daemon may be killed over. Their init adds a line to a
 //! file for every time it begins.
 
-use std::{fs, os::unix::fs::symlink, path::PathBuf};
+use std::{
+    fs,
+    os::unix::fs::symlink,
+    path::PathBuf,
+    process::{Command, Stdio},
+};
+
+use guestd::model::GuestName;
 
 use crate::host::{Host, executable};
 
@@ -21,7 +28,7 @@ pub const BOOTS: &str = "boots";
 pub const ASKS: &str = "asks";
 /// May not reboot, and would be started again after any other end.
 pub const REFUSED: &str = "refused";
-/// LXC cannot start it at the first try.
+/// Cannot be started at the first try.
 pub const FLAKY: &str = "flaky";
 /// Does not hear when it is to stop.
 pub const DEAF: &str = "deaf";
@@ -46,7 +53,16 @@ esac
 while :; do sleep 1000 & wait $!; done
 ";
 
-/// The names of one host's guests: LXC names cgroups of the whole machine after them.
+/// What runs the guests of a host.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Kind {
+    /// LXC.
+    Lxc,
+    /// guestd's own engine.
+    Native,
+}
+
+/// The names of one host's guests: engines name cgroups of the whole machine after them.
 #[derive(Debug, Clone)]
 pub struct Names(String);
 
@@ -70,14 +86,31 @@ impl Names {
 }
 
 /// A host with all of them, and no daemon yet.
-pub fn define(names: &Names) -> Host {
+pub fn define(names: &Names, kind: Kind) -> Host {
     let host = Host::new(
         "order = \"highest-first\"\n\
          [defaults.restart]\ndelay = 0\nlimit = \"1000/1h\"\n\
          [defaults.reboot]\nlimit = \"1000/1h\"\n",
     );
+    if kind == Kind::Lxc {
+        define_containers(&host, names);
+    } else {
+        // All that is wanted of it is its root.
+        host.guest("root", &[]);
+        fs::remove_dir_all(host.lxcpath().join("root")).expect("a container");
+    }
+    furnish(&host);
+    for guest in AUTO.into_iter().chain([FAILS]) {
+        let overlay = overlay(&host, names, guest, kind);
+        let text = if kind == Kind::Lxc { overlay } else { format!("{}{overlay}", native(&host, guest)) };
+        fs::write(host.at(format!("etc/guests/{}.toml", names.of(guest))), text).expect("a guest's file");
+    }
+    host
+}
+
+fn define_containers(host: &Host, names: &Names) {
     for guest in AUTO {
-        let first = format!("sh -c \"[ -e {0} ] || {{ touch {0}; exit 1; }}\"", first_try(&host).display());
+        let first = format!("sh -c \"[ -e {0} ] || {{ touch {0}; exit 1; }}\"", first_try(host).display());
         let own = match guest {
             LATE => vec!["lxc.start.delay = 1".to_owned(), "lxc.start.order = 1".to_owned()],
             FLAKY => vec![format!("lxc.hook.pre-start = {first}")],
@@ -88,15 +121,20 @@ pub fn define(names: &Names) -> Host {
         host.guest(&names.of(guest), &lines);
     }
     host.guest(&names.of(FAILS), &["lxc.init.cmd = /bin/boot"]);
-    make_root(&host);
-    for guest in AUTO.into_iter().chain([FAILS]) {
-        let text = overlay(&host, names, guest);
-        fs::write(host.at(format!("etc/guests/{}.toml", names.of(guest))), text).expect("an overlay");
-    }
-    host
 }
 
-fn overlay(host: &Host, names: &Names, guest: &str) -> String {
+/// What a native guest's file begins with.
+fn native(host: &Host, guest: &str) -> String {
+    let root = host.lxcpath().join(".root");
+    let start = if guest == LATE { "auto = true\ndelay = 1\norder = 1\n" } else { "auto = true\n" };
+    let start = if guest == FAILS { "" } else { start };
+    format!(
+        "engine = \"native\"\nroot = {root:?}\ninit = [\"/bin/boot\"]\nhalt-signal = \"SIGUSR1\"\n\
+         reboot-signal = \"SIGTERM\"\nnetwork = \"none\"\n[start]\n{start}"
+    )
+}
+
+fn overlay(host: &Host, names: &Names, guest: &str, kind: Kind) -> String {
     let script = |name: &str, exit: i32| {
         let said = host.at(format!("said-{guest}")).display().to_string();
         let text = format!("echo ${{GUESTD_STAGE:-{name}}} >>{said}\nexit {exit}");
@@ -107,7 +145,20 @@ fn overlay(host: &Host, names: &Names, guest: &str) -> String {
         stages.iter().map(|stage| format!("{stage} = [[\"{good}\"]]\n")).collect::<String>()
     };
     match guest {
-        LATE => format!("[start]\nrequires = [\"{}\"]\n", names.of(PLAIN)),
+        LATE => {
+            let table = if kind == Kind::Lxc { "[start]\n" } else { "" };
+            format!("{table}requires = [\"{}\"]\n", names.of(PLAIN))
+        }
+        FLAKY if kind == Kind::Native => {
+            let first = first_try(host).display().to_string();
+            let (path, source) = (host.at("flaky"), host.at("flaky-source").display().to_string());
+            let text =
+                format!("if [ -e {first} ]; then mkdir -p {source}; else rm -rf {source}; touch {first}; fi");
+            executable::script(&path, &text);
+            format!(
+                "[hooks]\npre-start = [[{path:?}]]\n[[mount]]\nsource = \"{source}\"\ntarget = \"/tmp/source\"\n"
+            )
+        }
         HOOKED => format!("[hooks]\n{}", hooks(&["pre-start", "post-start", "pre-stop", "post-stop"])),
         READY => "[ready]\nfile = \"/serves\"\ninterval = \"100ms\"\n".to_owned(),
         CRASH => "[restart]\npolicy = \"always\"\n".to_owned(),
@@ -124,13 +175,50 @@ fn overlay(host: &Host, names: &Names, guest: &str) -> String {
 }
 
 /// Adds the init to the root filesystem that they share.
-fn make_root(host: &Host) {
+fn furnish(host: &Host) {
     let root = host.lxcpath().join(".root");
     fs::write(root.join("bin/boot.source"), INIT).expect("an init");
     executable::copy(root.join("bin/boot.source"), &root.join("bin/boot"));
     fs::create_dir(root.join("boots")).expect("a folder");
     for tool in ["rm", "touch"] {
         symlink("busybox", root.join("bin").join(tool)).expect("a link");
+    }
+}
+
+/// The cgroups of a native guest, in every hierarchy.
+fn cgroups(name: &str) -> impl Iterator<Item = PathBuf> {
+    let hierarchies = fs::read_dir("/sys/fs/cgroup").into_iter().flatten().flatten();
+    let above = hierarchies.map(|entry| entry.path()).chain([PathBuf::from("/sys/fs/cgroup")]);
+    let name = guestd::guest_run::top(&GuestName::new(name).expect("a name"));
+    above.map(move |above| above.join(&name)).filter(|path| path.is_dir())
+}
+
+impl Kind {
+    /// The process id of a guest's init, by the word of nobody of guestd's.
+    pub fn init_pid(self, host: &Host, name: &str) -> Option<i64> {
+        if self == Self::Lxc {
+            return host.lxc_init_pid(name);
+        }
+        let files = cgroups(name).map(|cgroup| cgroup.join("payload/cgroup.procs"));
+        let pids = files.flat_map(|file| {
+            fs::read_to_string(file).unwrap_or_default().lines().map(str::to_owned).collect::<Vec<_>>()
+        });
+        let is_first = |pid: &String| {
+            let status = fs::read_to_string(format!("/proc/{pid}/status")).unwrap_or_default();
+            let is_alive = !status.contains("\nState:\tZ");
+            is_alive && status.lines().any(|line| line.starts_with("NSpid:") && line.ends_with("\t1"))
+        };
+        pids.filter(is_first).find_map(|pid| pid.parse().ok())
+    }
+
+    /// Runs a command inside a guest.
+    pub fn enter(self, host: &Host, name: &str, command: &[&str]) {
+        if self == Self::Lxc {
+            return host.attach(name, command);
+        }
+        let mut entering = Command::new(env!("CARGO_BIN_EXE_guest-run"));
+        entering.arg("attach").arg(host.at("run/native").join(name)).arg("--").args(command);
+        entering.stdin(Stdio::null()).output().expect("guest-run");
     }
 }
 

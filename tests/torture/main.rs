@@ -1,5 +1,5 @@
-//! guestd is killed at every boundary that it has a name for, and at random moments, while real containers start, reboot,
-//! crash and stop. It is started again each time; in the end every guest is in the wanted phase, each init was started
+//! guestd is killed at every boundary that it has a name for, and at random moments, while real containers, and on another host native guests, start,
+//! reboot, crash and stop. It is started again each time; in the end every guest is in the wanted phase, each init was started
 //! exactly once, and nothing is left behind.
 //!
 //! The short form kills at all points on one host, one after the other, and ten times at random. The whole form is
@@ -26,6 +26,7 @@ use std::{
 
 use guestd::kill_point::KillPoint;
 
+use guests::Kind;
 use keeper::{Ends, Keeper};
 use workload::Workload;
 
@@ -55,8 +56,8 @@ fn finish(load: Workload) -> Ends {
 }
 
 /// Kills daemons of one host at these points, at the given pass of each; until each was hit, or the work was done often.
-fn killed_at(points: &[(KillPoint, u64)], rounds: usize) -> Ends {
-    let mut load = Workload::new(|host| Keeper::start(host, points.to_vec()));
+fn killed_at(kind: Kind, points: &[(KillPoint, u64)], rounds: usize) -> Ends {
+    let mut load = Workload::new(kind, |host| Keeper::start(host, points.to_vec()));
     for _ in 0..rounds {
         round(&mut load);
         if load.keeper.armed().is_empty() {
@@ -67,8 +68,8 @@ fn killed_at(points: &[(KillPoint, u64)], rounds: usize) -> Ends {
 }
 
 /// Kills daemons of one host at random moments, `most` times at most in one round.
-fn killed_at_random(random: &mut Random, most: usize) -> usize {
-    let mut load = Workload::new(|host| Keeper::start(host, Vec::new()));
+fn killed_at_random(kind: Kind, random: &mut Random, most: usize) -> usize {
+    let mut load = Workload::new(kind, |host| Keeper::start(host, Vec::new()));
     let is_over = AtomicBool::new(false);
     let longest = LIVES[usize::try_from(random.below(3)).expect("a small number")];
     let lives: Vec<Duration> = (0..most).map(|_| Duration::from_millis(random.below(longest))).collect();
@@ -121,9 +122,18 @@ impl Random {
 }
 
 #[test]
-fn a_daemon_that_is_killed_at_every_boundary_loses_nothing() {
+fn a_daemon_that_is_killed_at_every_boundary_loses_no_container() {
+    every_boundary(Kind::Lxc);
+}
+
+#[test]
+fn a_daemon_that_is_killed_at_every_boundary_loses_no_native_guest() {
+    every_boundary(Kind::Native);
+}
+
+fn every_boundary(kind: Kind) {
     let all: Vec<_> = KillPoint::ALL.iter().map(|point| (*point, 1)).collect();
-    let hit = killed_at(&all, ROUNDS).hit;
+    let hit = killed_at(kind, &all, ROUNDS).hit;
     let missed: Vec<_> = KillPoint::ALL.iter().filter(|point| !hit.contains(point)).collect();
     assert!(missed.is_empty(), "never hit: {missed:?}");
     assert_eq!(hit.len(), KillPoint::ALL.len(), "each is hit once");
@@ -131,8 +141,10 @@ fn a_daemon_that_is_killed_at_every_boundary_loses_nothing() {
 
 #[test]
 fn a_daemon_that_is_killed_at_random_moments_loses_nothing() {
-    let killed = killed_at_random(&mut Random::new(), 10);
-    assert!(killed > 0, "nobody was killed");
+    for kind in [Kind::Lxc, Kind::Native] {
+        let killed = killed_at_random(kind, &mut Random::new(), 10);
+        assert!(killed > 0, "nobody was killed");
+    }
 }
 
 #[test]
@@ -142,13 +154,20 @@ fn each_boundary_alone() {
     let is_chosen =
         |point: &&KillPoint| chosen.is_empty() || chosen.split(',').any(|name| name == point.name());
     let points: Vec<KillPoint> = KillPoint::ALL.iter().filter(is_chosen).copied().collect();
-    let all = PASSES.iter().flat_map(|times| points.iter().map(move |point| (*point, *times)));
-    let (all, failed, hits) = (Mutex::new(all), Mutex::new(Vec::new()), AtomicUsize::new(0));
+    let mut all = Vec::new();
+    for kind in [Kind::Lxc, Kind::Native] {
+        for times in PASSES {
+            all.extend(points.iter().map(|point| (kind, *point, times)));
+        }
+    }
+    let most = all.len();
+    let (all, failed, hits) = (Mutex::new(all.into_iter()), Mutex::new(Vec::new()), AtomicUsize::new(0));
     let next = || all.lock().expect("no panic with it").next();
     let work = || {
-        while let Some((point, times)) = next() {
-            let (began, name) = (Instant::now(), format!("{}:{times}", point.name()));
-            let ended = catch_unwind(|| killed_at(&[(point, times)], if times == 1 { ROUNDS } else { 1 }));
+        while let Some((kind, point, times)) = next() {
+            let (began, name) = (Instant::now(), format!("{kind:?} {}:{times}", point.name()));
+            let ended =
+                catch_unwind(|| killed_at(kind, &[(point, times)], if times == 1 { ROUNDS } else { 1 }));
             let hit = ended.as_ref().map_or(0, |ends| ends.hit.len());
             hits.fetch_add(hit, Ordering::Relaxed);
             // Some are passed once or twice in a daemon's life, and not again.
@@ -164,7 +183,6 @@ fn each_boundary_alone() {
         }
     });
     let failed = failed.into_inner().expect("no panic with it");
-    let most = points.len() * PASSES.len();
     eprintln!("{} points, {} of {most} kills", points.len(), hits.into_inner());
     assert!(failed.is_empty(), "{} failed: {failed:?}", failed.len());
 }
@@ -174,8 +192,12 @@ fn each_boundary_alone() {
 fn two_hundred_random_moments() {
     let mut random = Random::new();
     let (mut killed, mut failed) = (0, 0);
-    while killed < 200 {
-        let ended = catch_unwind(AssertUnwindSafe(|| killed_at_random(&mut random, (200 - killed).min(25))));
+    for kind in [Kind::Lxc, Kind::Native].into_iter().cycle() {
+        if killed >= 200 {
+            break;
+        }
+        let most = (200 - killed).min(25);
+        let ended = catch_unwind(AssertUnwindSafe(|| killed_at_random(kind, &mut random, most)));
         failed += usize::from(ended.is_err());
         killed += ended.unwrap_or(25);
         eprintln!("{killed} kills at random moments, {failed} hosts failed");

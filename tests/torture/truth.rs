@@ -24,7 +24,7 @@ use crate::{
 /// Finds what is left of something.
 type Look = fn(&Workload) -> Vec<String>;
 
-/// Every guest is as it was last wished, by guestd's word and by LXC's; each init was started exactly once.
+/// Every guest is as it was last wished, by guestd's word and by its engine's; each init was started exactly once.
 pub fn guests_are_as_wanted(load: &Workload) {
     for (guest, is_up) in &load.up {
         let name = load.names.of(guest);
@@ -35,8 +35,8 @@ pub fn guests_are_as_wanted(load: &Workload) {
             _ => false,
         };
         let status = until(&load.host, &name, if *is_up { "up" } else { "down" }, wanted);
-        let init = load.host.lxc_init_pid(&name);
-        assert_eq!(init.is_some(), *is_up, "{name} by LXC's word: {status:#}");
+        let init = load.kind.init_pid(&load.host, &name);
+        assert_eq!(init.is_some(), *is_up, "{name} by its engine's word: {status:#}");
         assert_eq!(status["init_pid"].as_i64(), init, "{status:#}");
         assert_eq!(guests::boots(&load.host, &name), load.boots[guest], "inits of {name}: {status:#}");
     }
@@ -95,21 +95,22 @@ fn hooks_have_run(load: &Workload) {
     }
 }
 
-/// Processes of LXC's programs for guests of this host, and those inside them.
+/// Processes of the engines' programs for guests of this host, and those inside them.
 fn processes(load: &Workload) -> Vec<String> {
-    let (lxcpath, root) = (load.host.lxcpath(), load.host.lxcpath().join(".root"));
+    let (folder, root) = (load.host.at(""), load.host.lxcpath().join(".root"));
     let entries = fs::read_dir("/proc").expect("/proc").flatten();
     let is_it = |entry: &fs::DirEntry| {
         let line = fs::read(entry.path().join("cmdline")).unwrap_or_default();
         let line = String::from_utf8_lossy(&line).replace('\0', " ");
-        let is_lxc = line.starts_with("[lxc monitor] ") || line.starts_with("lxc-");
+        let programs = ["[lxc monitor] ", "lxc-", env!("CARGO_BIN_EXE_guest-run")];
+        let is_monitor = programs.iter().any(|program| line.starts_with(program));
         let is_inside = fs::read_link(entry.path().join("root")).is_ok_and(|at| at == root);
-        (is_inside || is_lxc && line.contains(&*lxcpath.to_string_lossy())).then_some(line)
+        (is_inside || is_monitor && line.contains(&*folder.to_string_lossy())).then_some(line)
     };
     entries.filter_map(|entry| is_it(&entry).map(|line| format!("{:?} {line}", entry.file_name()))).collect()
 }
 
-/// LXC's cgroups of guests of this host, in every hierarchy.
+/// Cgroups of guests of this host, in every hierarchy.
 fn cgroups(load: &Workload) -> Vec<String> {
     let prefix = load.names.prefix();
     let mut found = Vec::new();

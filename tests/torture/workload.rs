@@ -5,7 +5,9 @@ use std::{collections::BTreeMap, fs, process::Command, sync::Arc};
 
 use crate::{
     client::{self, until, wait_for},
-    guests::{self, ASKS, AUTO, BOOTS, CRASH, FAILS, FLAKY, HOOKED, LATE, Names, PLAIN, READY, REFUSED},
+    guests::{
+        self, ASKS, AUTO, BOOTS, CRASH, FAILS, FLAKY, HOOKED, Kind, LATE, Names, PLAIN, READY, REFUSED,
+    },
     host::Host,
     keeper::Keeper,
 };
@@ -13,6 +15,7 @@ use crate::{
 /// A host under torture.
 pub struct Workload {
     pub host: Arc<Host>,
+    pub kind: Kind,
     pub names: Names,
     pub keeper: Keeper,
     /// How often each init must have begun.
@@ -28,13 +31,14 @@ pub struct Workload {
 
 impl Workload {
     /// A host with its guests; the keeper is made of it.
-    pub fn new(keeper: impl FnOnce(Arc<Host>) -> Keeper) -> Self {
+    pub fn new(kind: Kind, keeper: impl FnOnce(Arc<Host>) -> Keeper) -> Self {
         let names = Names::new();
-        let host = Arc::new(guests::define(&names));
+        let host = Arc::new(guests::define(&names, kind));
         let keeper = keeper(host.clone());
         let all = || AUTO.into_iter().chain([FAILS]);
         Self {
             host,
+            kind,
             names,
             keeper,
             boots: all().map(|guest| (guest, 0)).collect(),
@@ -92,7 +96,7 @@ impl Workload {
     }
 
     fn crashes(&mut self) {
-        let init = self.host.lxc_init_pid(&self.names.of(CRASH)).expect("an init").to_string();
+        let init = self.kind.init_pid(&self.host, &self.names.of(CRASH)).expect("an init").to_string();
         assert!(Command::new("kill").args(["-KILL", &init]).status().expect("kill").success());
         self.begins(CRASH);
         self.until_begun(CRASH);
@@ -114,7 +118,7 @@ impl Workload {
         self.ends(REFUSED);
         let name = self.names.of(REFUSED);
         wait_for(&self.host, "end of the refused one", || {
-            (self.host.lxc_init_pid(&name).is_none() && self.spooled() >= 2).then_some(())
+            (self.kind.init_pid(&self.host, &name).is_none() && self.spooled() >= 2).then_some(())
         });
         self.keeper.go_on();
         self.until_begun(BOOTS);
@@ -156,7 +160,7 @@ impl Workload {
     }
 
     fn reboot_inside(&self, guest: &str) {
-        self.host.attach(&self.names.of(guest), &["/bin/reboot", "-f"]);
+        self.kind.enter(&self.host, &self.names.of(guest), &["/bin/reboot", "-f"]);
     }
 
     fn autostart(&self, arguments: &[&str]) {
@@ -169,7 +173,7 @@ impl Workload {
         let went_well =
             client::ask(&self.host, || self.client(env!("CARGO_BIN_EXE_guestctl"), &[verb, &name]));
         let seen = || client::read(&self.host, &["status", &name, "--json"]);
-        let (init, boots) = (self.host.lxc_init_pid(&name), guests::boots(&self.host, &name));
+        let (init, boots) = (self.kind.init_pid(&self.host, &name), guests::boots(&self.host, &name));
         assert!(went_well, "guestctl {verb} {name}: init {init:?}, boots {boots}: {:#}", seen());
     }
 
@@ -187,7 +191,7 @@ impl Workload {
     fn until_begun(&self, guest: &str) {
         let (name, wanted) = (self.names.of(guest), self.boots[guest]);
         until(&self.host, &name, "up with its new init", |status| {
-            let init = self.host.lxc_init_pid(&name);
+            let init = self.kind.init_pid(&self.host, &name);
             let is_new = guests::boots(&self.host, &name) >= wanted;
             is_new && status["phase"] == "up" && init.is_some() && status["init_pid"].as_i64() == init
         });

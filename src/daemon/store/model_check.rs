@@ -9,7 +9,7 @@ use std::{
     time::Duration,
 };
 
-use world::{Real, World};
+use world::{Real, Tells, World};
 
 use crate::supervise::{
     effect::Effect,
@@ -179,6 +179,9 @@ fn search(first: World, most: usize) -> usize {
 
 #[test]
 fn a_daemon_that_is_killed_at_any_moment_loses_no_guest_and_no_wish() {
-    let worlds = search(World::new(Budget { operator: 2, guest: 2, kills: 2, failures: 1 }), 2_000_000);
-    assert!(worlds > 5_000, "only {worlds}");
+    for tells in [Tells::Once, Tells::Always] {
+        let budget = Budget { operator: 2, guest: 2, kills: 2, failures: 1 };
+        let worlds = search(World::new(tells, budget), 2_000_000);
+        assert!(worlds > 5_000, "only {worlds} where the engine tells an end {tells:?}");
+    }
 }

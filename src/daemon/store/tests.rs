@@ -2,7 +2,7 @@
 
 use std::{path::Path, sync::Arc, time::Duration};
 
-use super::{of_run, stored_policy};
+use super::{of_probe, stored_policy};
 use crate::{
     engine::{EngineError, Epoch, ErrorKind, Init, Observation, Probe},
     model::{
@@ -68,17 +68,16 @@ impl Scene {
 
     /// The daemon is killed, and the next one finds this.
     fn next(self, probe: Probe) -> Self {
-        let init = if let Probe::Up(init) = probe { Some(init) } else { None };
-        let remembered = self.stored().and_then(|policy| of_run(policy, init, at(99)));
+        let found = of_probe(self.stored(), probe, at(99));
         let mut next = Self { state: State::new(at(99).wall), ..self };
-        next.happens(100, Event::Probed(Found::State { probe, remembered }));
+        next.happens(100, Event::Probed(found));
         next
     }
 }
 
 #[test]
 fn a_guest_that_is_stopped_for_not_being_ready_is_started_again_by_the_next_daemon() {
-    for found in [Probe::Down, Probe::Ended(POWEROFF)] {
+    for found in [Probe::Down, Probe::Ended { status: POWEROFF, keeper: None }] {
         let mut late = guest();
         late.ready.when = Condition::Notify;
         late.ready.on_timeout = OnTimeout::Fail;
@@ -142,7 +141,7 @@ fn one_that_would_not_die_is_not_wanted_up_by_the_next_daemon() {
     assert_eq!(next.state.intent, Intent::Down);
     next.happens(110, Event::Observed(next.state.epoch, Observation::Gone));
     assert!(matches!(next.state.phase, Phase::Down(_)), "{:?}", next.state);
-    for found in [Probe::Down, Probe::Ended(WaitStatus(9))] {
+    for found in [Probe::Down, Probe::Ended { status: WaitStatus(9), keeper: None }] {
         let next = stuck().next(found);
         assert_eq!(next.state.intent, Intent::Down);
         assert!(matches!(next.state.phase, Phase::Failed { remains: None, .. }), "{:?}", next.state);
@@ -166,7 +165,7 @@ fn what_somebody_wants_down_is_not_started_by_the_next_daemon() {
         (Scene::starting(guest()), Probe::Down),
         (backing_off(), Probe::Down),
         (restarted(), Probe::Down),
-        (restarted(), Probe::Ended(POWEROFF)),
+        (restarted(), Probe::Ended { status: POWEROFF, keeper: None }),
     ] {
         let mut scene = scene;
         // Its turn to stop has not come.
@@ -199,7 +198,7 @@ fn a_run_that_ended_without_a_daemon_has_its_last_hooks_once() {
         scene.happens(5, Event::RestartRequested(StopKind::Ask(None)));
         scene
     };
-    let [down, halted] = [Probe::Down, Probe::Ended(POWEROFF)];
+    let [down, halted] = [Probe::Down, Probe::Ended { status: POWEROFF, keeper: None }];
     for (scene, found, hooks) in [
         (Scene::up(hooked()), down, 1),
         (Scene::up(hooked()), halted, 1),

@@ -39,7 +39,10 @@ pub(super) async fn probe(lxc: &Lxc, guest: &Guest, spec: &LxcSpec) -> EngineRes
         }
         Err(CommandError::NotListening | CommandError::Closed) => {
             let orphan = locate::orphan(lxc.paths(), guest, spec).await;
-            let down = || lxc.unwatched_end(spec, guest).map_or(Probe::Down, Probe::Ended);
+            let down = || {
+                lxc.unwatched_end(spec, guest)
+                    .map_or(Probe::Down, |status| Probe::Ended { status, keeper: None })
+            };
             Ok(orphan.map_or_else(down, |located| seen_from_outside(&located.init)))
         }
         // Its monitor is stopped, or does not answer yet.

@@ -138,6 +138,11 @@ impl Engine for NativeEngine {
         Box::pin(probe::probe(&self.0, guest))
     }
 
+    fn forget_end(&self, guest: &Guest) {
+        // What cannot be removed is told once more, and known again.
+        let _ = std::fs::remove_file(self.0.place(&guest.name).outcome());
+    }
+
     fn watch(&self, guest: Arc<Guest>, epoch: Epoch) {
         watch::watch(&self.0, guest, epoch);
     }

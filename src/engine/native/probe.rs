@@ -13,7 +13,9 @@ pub(super) async fn probe(native: &Native, guest: &Guest) -> EngineResult<Probe>
     let Ok(connection) = Connection::open(&native.place(&guest.name)).await else {
         let is_news = locked(&native.met).insert(guest.name.clone());
         let ended = native.outcome(&guest.name).filter(|_| is_news);
-        return Ok(ended.map_or(Probe::Down, |ended| Probe::Ended(ended.status)));
+        return Ok(
+            ended.map_or(Probe::Down, |ended| Probe::Ended { status: ended.status, keeper: ended.monitor })
+        );
     };
     match connection.now().await {
         Ok(Some(Told::Running(pid))) => {

@@ -28,6 +28,7 @@ fn policy(action: RebootAction) -> StoredPolicy {
         unwanted: false,
         held: false,
         keeper: None,
+        over: None,
     }
 }
 

@@ -91,7 +91,7 @@ fn an_end_is_classified_though_nobody_saw_it_run() {
         ours.sees(2, Observation::Gone);
         assert_eq!((word(&ours.state), reason(&ours).as_str()), (phase, words));
         let mut others = Scene::new();
-        let probe = Probe::Ended(WaitStatus(raw));
+        let probe = Probe::Ended { status: WaitStatus(raw), keeper: None };
         others.happens(5, Event::Probed(Found::State { probe, remembered: None }));
         assert_eq!((word(&others.state), reason(&others).as_str()), (phase, words));
         assert_eq!(others.state.since, at(5).wall);

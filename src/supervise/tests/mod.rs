@@ -72,6 +72,7 @@ pub(super) fn remembered() -> Remembered {
         reboots: Vec::new(),
         failures: Vec::new(),
         was_seen: true,
+        kept: None,
         follows: None,
         unwanted: false,
         ready: None,

@@ -203,7 +203,7 @@ fn a_loop_guard_that_tripped_without_the_daemon_has_the_same_end() {
 /// A look finds that a run ended so, which the daemon before this one had started.
 fn found_ended(raw: i32, follows: Option<Follows>) -> Event {
     let remembered = Some(Remembered { follows, ..super::remembered() });
-    Event::Probed(Found::State { probe: Probe::Ended(WaitStatus(raw)), remembered })
+    Event::Probed(Found::State { probe: Probe::Ended { status: WaitStatus(raw), keeper: None }, remembered })
 }
 
 #[test]

@@ -152,7 +152,7 @@ fn what_was_begun_is_judged_by_what_is_found() {
     let other = || seen(Probe::Up(inits_of(202)));
     let frozen = || seen(Probe::Frozen(inits_of(101)));
     let down = || seen(Probe::Down);
-    let ended = |raw| known(Probe::Ended(WaitStatus(raw)), None);
+    let ended = |raw| known(Probe::Ended { status: WaitStatus(raw), keeper: None }, None);
     let crash = "failed: crashed: its init exited with status 3";
     for (verb, found, begun, result) in [
         (Verb::Start, down(), "start web", ""),

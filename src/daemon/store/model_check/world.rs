@@ -7,7 +7,7 @@ use std::{
 };
 
 use super::{
-    super::{of_run, stored_policy},
+    super::{of_probe, stored_policy},
     Act, Budget, CRASH,
 };
 use crate::{
@@ -34,8 +34,18 @@ pub(super) enum Real {
     Runs(i32),
 }
 
+/// What the engine tells of an end that nobody watched.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Tells {
+    /// It tells it once, and only if nobody watched: LXC's monitor FIFO, which systemd keeps open.
+    Once,
+    /// It tells that of the last run to every daemon that comes, until the next start: the file of a native guest's monitor.
+    Always,
+}
+
 #[derive(Debug, Clone)]
 pub(super) struct World {
+    tells: Tells,
     /// What the daemon knows; none while there is none.
     pub(super) daemon: Option<State>,
     /// What has come in, oldest first.
@@ -45,8 +55,8 @@ pub(super) struct World {
     /// The run that is watched.
     watched: Option<Epoch>,
     pub(super) real: Real,
-    /// How it ended while nobody watched: the monitor FIFO, which systemd keeps open.
-    fifo: Option<i32>,
+    /// How a run ended, and whose init it was: what the engine will tell.
+    end: Option<(i32, i32)>,
     disk: Option<StoredPolicy>,
     pid: i32,
     pub(super) millis: u64,
@@ -63,24 +73,30 @@ fn guest() -> Guest {
     Guest { restart, ..Guest::new(GuestName::new("web").unwrap(), engine) }
 }
 
+/// Who keeps the run of an init going.
+fn keeper(pid: i32) -> ProcessId {
+    ProcessId { pid: pid + 10_000, started: 1 }
+}
+
 /// How the init ended, where an event tells it.
 fn status_in(event: &Event) -> Option<WaitStatus> {
     match event {
         Event::Observed(_, Observation::InitExited(status)) => *status,
-        Event::Probed(Found::State { probe: Probe::Ended(status), .. }) => Some(*status),
+        Event::Probed(Found::State { probe: Probe::Ended { status, .. }, .. }) => Some(*status),
         _ => None,
     }
 }
 
 impl World {
-    pub(super) fn new(left: Budget) -> Self {
+    pub(super) fn new(tells: Tells, left: Budget) -> Self {
         let mut world = Self {
+            tells,
             daemon: None,
             inbox: VecDeque::new(),
             work: VecDeque::new(),
             watched: None,
             real: Real::Nothing,
-            fifo: None,
+            end: None,
             disk: None,
             pid: 100,
             millis: 1000,
@@ -110,7 +126,7 @@ impl World {
 
     pub(super) fn dies(&mut self) {
         (self.daemon, self.watched) = (None, None);
-        if self.inbox.iter().any(|event| status_in(event).is_some()) {
+        if self.tells == Tells::Once && self.inbox.iter().any(|event| status_in(event).is_some()) {
             self.wish = None;
         }
         self.inbox.clear();
@@ -118,8 +134,7 @@ impl World {
     }
 
     fn init(&self, pid: i32) -> Init {
-        let keeper = Some(ProcessId { pid: pid + 10_000, started: 1 });
-        Init { pid, since: Timestamp(7), keeper }
+        Init { pid, since: Timestamp(7), keeper: Some(keeper(pid)) }
     }
 
     fn sees(&mut self, what: Observation) {
@@ -138,13 +153,15 @@ impl World {
 
     /// Everything of it ends.
     pub(super) fn ends(&mut self, status: i32) {
+        let pid = if let Real::Runs(pid) = self.real { pid } else { self.pid };
         self.real = Real::Nothing;
+        if self.tells == Tells::Always || self.watched.is_none() {
+            self.end = Some((status, pid));
+        }
         if self.watched.is_some() {
             self.sees(Observation::InitExited(Some(WaitStatus(status))));
             self.sees(Observation::Gone);
             self.watched = None;
-        } else {
-            self.fifo = Some(status);
         }
     }
 
@@ -155,7 +172,7 @@ impl World {
         // One that ends on its way to another start is started all the same.
         let (is_halt, is_restart) = (status.is_some_and(WaitStatus::is_halt), self.is_being_restarted());
         let Some(state) = &mut self.daemon else { return };
-        if status.is_some() && dies == Some(Act::TakeAndDieUnstored) {
+        if self.tells == Tells::Once && status.is_some() && dies == Some(Act::TakeAndDieUnstored) {
             self.wish = None;
         }
         let effects = machine::handle(state, &guest, event, now);
@@ -201,6 +218,9 @@ impl World {
         match effect {
             Effect::Start(epoch) => match self.real {
                 Real::Nothing if well => {
+                    if self.tells == Tells::Always {
+                        self.end = None;
+                    }
                     self.real = Real::Coming;
                     self.watched = Some(epoch);
                 }
@@ -239,7 +259,7 @@ impl World {
     pub(super) fn comes_up(&mut self) {
         self.pid += 1;
         self.real = Real::Runs(self.pid);
-        self.fifo = None;
+        self.end = None;
         let init = self.init(self.pid);
         if let Some(epoch) = self.watched {
             self.inbox.push_back(Event::StartReturned(epoch, Ok(())));
@@ -249,23 +269,32 @@ impl World {
 
     fn watches_in_vain(&mut self, epoch: Epoch) {
         self.watched = Some(epoch);
-        if let Some(status) = self.fifo.take() {
+        if let Some((status, _)) = self.told() {
             self.sees(Observation::InitExited(Some(WaitStatus(status))));
         }
         self.sees(Observation::Gone);
         self.watched = None;
     }
 
+    /// What the engine tells of an end.
+    fn told(&mut self) -> Option<(i32, i32)> {
+        if self.tells == Tells::Once { self.end.take() } else { self.end }
+    }
+
     fn looks(&mut self) {
-        let probe = match (self.real, self.fifo.take()) {
-            (Real::Nothing, Some(status)) => Probe::Ended(WaitStatus(status)),
+        let is_told_again = self.tells == Tells::Always;
+        let probe = match (self.real, self.told()) {
+            (Real::Nothing, Some((status, pid))) => {
+                Probe::Ended { status: WaitStatus(status), keeper: is_told_again.then(|| keeper(pid)) }
+            }
             (Real::Nothing, None) => Probe::Down,
             (Real::Coming, _) => Probe::Changing,
             (Real::Runs(pid), _) => Probe::Up(self.init(pid)),
         };
-        let init = if let Probe::Up(init) = probe { Some(init) } else { None };
-        let stored = self.disk.clone().filter(|_| probe != Probe::Changing);
-        let remembered = stored.and_then(|policy| of_run(policy, init, self.now()));
-        self.inbox.push_back(Event::Probed(Found::State { probe, remembered }));
+        let found = of_probe(self.disk.clone(), probe, self.now());
+        if matches!((probe, &found), (Probe::Ended { .. }, Found::State { probe: Probe::Down, .. })) {
+            self.end = None;
+        }
+        self.inbox.push_back(Event::Probed(found));
     }
 }
