@@ -27,6 +27,9 @@ const NAMESPACES: libc::c_int = libc::CLONE_NEWPID
     | libc::CLONE_NEWNET
     | libc::CLONE_NEWCGROUP;
 
+/// What of a guest's environment is for its init only.
+const OF_INIT: [&str; 2] = ["NOTIFY_SOCKET", "container_uuid"];
+
 /// A command, and variables of its environment.
 type Command<'a> = (&'a [String], &'a [(String, String)]);
 
@@ -167,7 +170,7 @@ fn execute(
         return error;
     }
     let is_new = |name: &str| !extra.iter().any(|(known, _)| known == name);
-    let own = environment(spec).filter(|&(name, _)| is_new(name) && name != "NOTIFY_SOCKET");
+    let own = environment(spec).filter(|&(name, _)| is_new(name) && !OF_INIT.contains(&name));
     let all = own.chain(extra.iter().map(|(name, value)| (name.as_str(), value.clone())));
     execute_program(argv, &all.collect::<Vec<_>>())
 }

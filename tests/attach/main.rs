@@ -1,4 +1,5 @@
-//! People in guests: `guestctl attach`, `console`, `exec`, `top` and `status`, on real containers.
+//! People in guests: `guestctl attach`, `console`, `exec`, `top` and `status`, on real containers and native
+//! guests.
 
 #[path = "../host/mod.rs"]
 mod host;
@@ -10,10 +11,12 @@ mod usage;
 use std::{
     fs,
     io::Write,
+    ops::{Deref, DerefMut},
     process::{Command, Output, Stdio},
+    sync::{Mutex, MutexGuard, PoisonError},
 };
 
-use host::{Host, wait_for};
+use host::{Host, Kind, wait_for};
 use terminal::Terminal;
 
 /// A busybox's own programs are many; only a few have links.
@@ -29,13 +32,44 @@ fn stdout(output: &Output) -> String {
 
 /// A host with these guests, which run.
 fn running(guests: &[&str]) -> Host {
+    running_of(Kind::Lxc, guests).host
+}
+
+/// A host that nobody else has native guests beside: their cgroups are named after them, whosever they are.
+struct Alone {
+    host: Host,
+    _turn: Option<MutexGuard<'static, ()>>,
+}
+
+impl Deref for Alone {
+    type Target = Host;
+
+    fn deref(&self) -> &Host {
+        &self.host
+    }
+}
+
+impl DerefMut for Alone {
+    fn deref_mut(&mut self) -> &mut Host {
+        &mut self.host
+    }
+}
+
+/// A host with these guests of a kind, which run.
+fn running_of(kind: Kind, guests: &[&str]) -> Alone {
+    static TURN: Mutex<()> = Mutex::new(());
+    eprintln!("{kind:?}:");
+    let turn = (kind == Kind::Native).then(|| TURN.lock().unwrap_or_else(PoisonError::into_inner));
     let host = Host::running("");
     for guest in guests {
-        host.guest(guest, &[]);
+        match kind {
+            Kind::Lxc => host.guest(guest, &[]),
+            Kind::Native => host.native_guest(guest, "/bin/init", ""),
+        }
     }
     host.guestctl_ok(&["reload"]);
     host.guestctl_ok(&[&["start"], guests].concat());
-    host
+    Alone { host, _turn: turn }
 }
 
 fn attach(host: &Host, guest: &str, script: &str) -> Output {
@@ -65,7 +99,11 @@ fn unique(number: u32) -> String {
 
 #[test]
 fn a_command_has_the_streams_of_the_client_and_its_status_comes_back() {
-    let host = running(&["web"]);
+    Kind::ALL.into_iter().for_each(of_a_command_has_the_streams_of_the_client_and_its_status_comes_back);
+}
+
+fn of_a_command_has_the_streams_of_the_client_and_its_status_comes_back(kind: Kind) {
+    let host = running_of(kind, &["web"]);
     let output = attach(&host, "web", "echo out; echo err >&2; exit 7");
     assert_eq!((output.status.code(), &*stdout(&output), &*stderr(&output)), (Some(7), "out\n", "err\n"));
     // As a shell tells it.
@@ -93,7 +131,11 @@ fn a_command_has_the_streams_of_the_client_and_its_status_comes_back() {
 
 #[test]
 fn nothing_of_the_host_comes_along() {
-    let host = running(&["web"]);
+    Kind::ALL.into_iter().for_each(of_nothing_of_the_host_comes_along);
+}
+
+fn of_nothing_of_the_host_comes_along(kind: Kind) {
+    let host = running_of(kind, &["web"]);
     let mut client = host.command(env!("CARGO_BIN_EXE_guestctl"));
     client.args(["attach", "web", "--", BOX, "env"]).env("SECRET", "1").env("TERM", "vt100");
     let output = client.output().expect("guestctl");
@@ -110,7 +152,11 @@ fn nothing_of_the_host_comes_along() {
 
 #[test]
 fn a_terminal_is_one_inside_and_follows_the_size() {
-    let host = running(&["web"]);
+    Kind::ALL.into_iter().for_each(of_a_terminal_is_one_inside_and_follows_the_size);
+}
+
+fn of_a_terminal_is_one_inside_and_follows_the_size(kind: Kind) {
+    let host = running_of(kind, &["web"]);
     let mut terminal = Terminal::guestctl(&host, &["attach", "web"]);
     terminal.until("/ # ");
     assert!(!terminal.echoes(), "keys are passed on as they are");
@@ -136,7 +182,11 @@ fn a_terminal_is_one_inside_and_follows_the_size() {
 
 #[test]
 fn the_escape_leaves_a_guest_that_hangs() {
-    let host = running(&["web"]);
+    Kind::ALL.into_iter().for_each(of_the_escape_leaves_a_guest_that_hangs);
+}
+
+fn of_the_escape_leaves_a_guest_that_hangs(kind: Kind) {
+    let host = running_of(kind, &["web"]);
     let nap = unique(2);
     // Hears no key, and no hangup.
     let script =
@@ -155,7 +205,11 @@ fn the_escape_leaves_a_guest_that_hangs() {
 
 #[test]
 fn what_runs_inside_ends_with_its_client() {
-    let host = running(&["web"]);
+    Kind::ALL.into_iter().for_each(of_what_runs_inside_ends_with_its_client);
+}
+
+fn of_what_runs_inside_ends_with_its_client(kind: Kind) {
+    let host = running_of(kind, &["web"]);
     // With a terminal, and without, where it hears no hangup either.
     let nap = unique(3);
     let script = format!("trap '' HUP TERM; echo there; while :; do sleep {nap}; done");
@@ -179,7 +233,11 @@ fn what_runs_inside_ends_with_its_client() {
 
 #[test]
 fn a_guestd_that_dies_leaves_the_command_and_the_client_says_so() {
-    let mut host = running(&["web"]);
+    Kind::ALL.into_iter().for_each(of_a_guestd_that_dies_leaves_the_command_and_the_client_says_so);
+}
+
+fn of_a_guestd_that_dies_leaves_the_command_and_the_client_says_so(kind: Kind) {
+    let mut host = running_of(kind, &["web"]);
     let nap = unique(4);
     let mut client = host.command(env!("CARGO_BIN_EXE_guestctl"));
     // What runs inside has its streams, and would keep a pipe open.
@@ -201,7 +259,11 @@ fn a_guestd_that_dies_leaves_the_command_and_the_client_says_so() {
 
 #[test]
 fn a_console_shows_what_is_written_there_and_takes_what_is_typed() {
-    let host = running(&["web"]);
+    Kind::ALL.into_iter().for_each(of_a_console_shows_what_is_written_there_and_takes_what_is_typed);
+}
+
+fn of_a_console_shows_what_is_written_there_and_takes_what_is_typed(kind: Kind) {
+    let host = running_of(kind, &["web"]);
     let output = host.guestctl(&["console", "web"]);
     assert_eq!(output.status.code(), Some(1));
     assert!(stderr(&output).contains("a console needs a terminal"), "{}", stderr(&output));
@@ -212,7 +274,7 @@ fn a_console_shows_what_is_written_there_and_takes_what_is_typed() {
         terminal.shown().contains("on the console").then_some(())
     });
     // What is told in the journal has it all the same.
-    let log = host.at("run/console/web.log");
+    let log = host.at(if kind == Kind::Lxc { "run/console/web.log" } else { "run/native/web/console" });
     let is_there = || fs::read_to_string(&log).unwrap_or_default().contains("on the console").then_some(());
     wait_for("the log of the console", is_there);
     let reader = attach_in_background(&host, "web", "read line </dev/console; echo \"read $line\"");

@@ -31,6 +31,20 @@ pub struct Host {
     notify: UnixDatagram,
 }
 
+/// What runs a guest.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Kind {
+    /// LXC.
+    Lxc,
+    /// guestd's own engine.
+    Native,
+}
+
+impl Kind {
+    /// Each of them.
+    pub const ALL: [Self; 2] = [Self::Lxc, Self::Native];
+}
+
 /// The longest that one of LXC's own tools may take; they wait for ever for a monitor that does not answer.
 const TOOL_SECONDS: &str = "10";
 
@@ -79,6 +93,20 @@ impl Host {
         let status =
             Command::new(script).arg(self.lxcpath()).arg(name).args(lines).status().expect("make-guest");
         assert!(status.success(), "make-guest {name}: {status}");
+    }
+
+    /// Defines a native guest with the same root, which runs `init`, and with these lines added to its file.
+    pub fn native_guest(&self, name: &str, init: &str, lines: &str) {
+        let root = self.lxcpath().join(".root");
+        if !root.exists() {
+            self.guest("of-root", &[]);
+            fs::remove_dir_all(self.lxcpath().join("of-root")).expect("a container");
+        }
+        let text = format!(
+            "engine = \"native\"\nroot = {root:?}\ninit = [\"{init}\"]\nhalt-signal = \"SIGUSR1\"\n\
+             reboot-signal = \"SIGTERM\"\n{lines}"
+        );
+        fs::write(self.at(format!("etc/guests/{name}.toml")), text).expect("a guest's file");
     }
 
     /// Starts the daemon and waits until it says that it is ready.
@@ -283,8 +311,13 @@ impl Host {
         }
     }
 
-    /// Kills every container of this host that still runs.
+    /// Kills every guest of this host that still runs.
     fn sweep(&self) {
+        for entry in fs::read_dir(self.at("run/native")).into_iter().flatten().flatten() {
+            let mut stop = Command::new(env!("CARGO_BIN_EXE_guest-run"));
+            stop.arg("stop").arg(entry.path()).arg("0").stdin(Stdio::null()).stderr(Stdio::null());
+            let _ = stop.status();
+        }
         for entry in fs::read_dir(self.lxcpath()).into_iter().flatten().flatten() {
             let name = entry.file_name();
             let Some(name) = name.to_str().filter(|name| !name.starts_with('.')) else { continue };

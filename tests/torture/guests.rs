@@ -10,7 +10,7 @@ use std::{
 
 use guestd::model::GuestName;
 
-use crate::host::{Host, executable};
+use crate::host::{Host, Kind, executable};
 
 /// Nothing special.
 pub const PLAIN: &str = "plain";
@@ -53,15 +53,6 @@ esac
 while :; do sleep 1000 & wait $!; done
 ";
 
-/// What runs the guests of a host.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Kind {
-    /// LXC.
-    Lxc,
-    /// guestd's own engine.
-    Native,
-}
-
 /// The names of one host's guests: engines name cgroups of the whole machine after them.
 #[derive(Debug, Clone)]
 pub struct Names(String);
@@ -92,19 +83,11 @@ pub fn define(names: &Names, kind: Kind) -> Host {
          [defaults.restart]\ndelay = 0\nlimit = \"1000/1h\"\n\
          [defaults.reboot]\nlimit = \"1000/1h\"\n",
     );
-    if kind == Kind::Lxc {
-        define_containers(&host, names);
-    } else {
-        // All that is wanted of it is its root.
-        host.guest("root", &[]);
-        fs::remove_dir_all(host.lxcpath().join("root")).expect("a container");
+    match kind {
+        Kind::Lxc => define_containers(&host, names),
+        Kind::Native => define_native(&host, names),
     }
     furnish(&host);
-    for guest in AUTO.into_iter().chain([FAILS]) {
-        let overlay = overlay(&host, names, guest, kind);
-        let text = if kind == Kind::Lxc { overlay } else { format!("{}{overlay}", native(&host, guest)) };
-        fs::write(host.at(format!("etc/guests/{}.toml", names.of(guest))), text).expect("a guest's file");
-    }
     host
 }
 
@@ -121,17 +104,22 @@ fn define_containers(host: &Host, names: &Names) {
         host.guest(&names.of(guest), &lines);
     }
     host.guest(&names.of(FAILS), &["lxc.init.cmd = /bin/boot"]);
+    for guest in AUTO.into_iter().chain([FAILS]) {
+        let text = overlay(host, names, guest, Kind::Lxc);
+        fs::write(host.at(format!("etc/guests/{}.toml", names.of(guest))), text).expect("an overlay");
+    }
 }
 
-/// What a native guest's file begins with.
-fn native(host: &Host, guest: &str) -> String {
-    let root = host.lxcpath().join(".root");
-    let start = if guest == LATE { "auto = true\ndelay = 1\norder = 1\n" } else { "auto = true\n" };
-    let start = if guest == FAILS { "" } else { start };
-    format!(
-        "engine = \"native\"\nroot = {root:?}\ninit = [\"/bin/boot\"]\nhalt-signal = \"SIGUSR1\"\n\
-         reboot-signal = \"SIGTERM\"\nnetwork = \"none\"\n[start]\n{start}"
-    )
+fn define_native(host: &Host, names: &Names) {
+    for guest in AUTO.into_iter().chain([FAILS]) {
+        let start = match guest {
+            LATE => "[start]\nauto = true\ndelay = 1\norder = 1\n",
+            FAILS => "",
+            _ => "[start]\nauto = true\n",
+        };
+        let lines = format!("{start}{}", overlay(host, names, guest, Kind::Native));
+        host.native_guest(&names.of(guest), "/bin/boot", &lines);
+    }
 }
 
 fn overlay(host: &Host, names: &Names, guest: &str, kind: Kind) -> String {
@@ -193,33 +181,31 @@ fn cgroups(name: &str) -> impl Iterator<Item = PathBuf> {
     above.map(move |above| above.join(&name)).filter(|path| path.is_dir())
 }
 
-impl Kind {
-    /// The process id of a guest's init, by the word of nobody of guestd's.
-    pub fn init_pid(self, host: &Host, name: &str) -> Option<i64> {
-        if self == Self::Lxc {
-            return host.lxc_init_pid(name);
-        }
-        let files = cgroups(name).map(|cgroup| cgroup.join("payload/cgroup.procs"));
-        let pids = files.flat_map(|file| {
-            fs::read_to_string(file).unwrap_or_default().lines().map(str::to_owned).collect::<Vec<_>>()
-        });
-        let is_first = |pid: &String| {
-            let status = fs::read_to_string(format!("/proc/{pid}/status")).unwrap_or_default();
-            let is_alive = !status.contains("\nState:\tZ");
-            is_alive && status.lines().any(|line| line.starts_with("NSpid:") && line.ends_with("\t1"))
-        };
-        pids.filter(is_first).find_map(|pid| pid.parse().ok())
+/// The process id of a guest's init, by the word of nobody of guestd's.
+pub fn init_pid(kind: Kind, host: &Host, name: &str) -> Option<i64> {
+    if kind == Kind::Lxc {
+        return host.lxc_init_pid(name);
     }
+    let files = cgroups(name).map(|cgroup| cgroup.join("payload/cgroup.procs"));
+    let pids = files.flat_map(|file| {
+        fs::read_to_string(file).unwrap_or_default().lines().map(str::to_owned).collect::<Vec<_>>()
+    });
+    let is_first = |pid: &String| {
+        let status = fs::read_to_string(format!("/proc/{pid}/status")).unwrap_or_default();
+        let is_alive = !status.contains("\nState:\tZ");
+        is_alive && status.lines().any(|line| line.starts_with("NSpid:") && line.ends_with("\t1"))
+    };
+    pids.filter(is_first).find_map(|pid| pid.parse().ok())
+}
 
-    /// Runs a command inside a guest.
-    pub fn enter(self, host: &Host, name: &str, command: &[&str]) {
-        if self == Self::Lxc {
-            return host.attach(name, command);
-        }
-        let mut entering = Command::new(env!("CARGO_BIN_EXE_guest-run"));
-        entering.arg("attach").arg(host.at("run/native").join(name)).arg("--").args(command);
-        entering.stdin(Stdio::null()).output().expect("guest-run");
+/// Runs a command inside a guest.
+pub fn enter(kind: Kind, host: &Host, name: &str, command: &[&str]) {
+    if kind == Kind::Lxc {
+        return host.attach(name, command);
     }
+    let mut entering = Command::new(env!("CARGO_BIN_EXE_guest-run"));
+    entering.arg("attach").arg(host.at("run/native").join(name)).arg("--").args(command);
+    entering.stdin(Stdio::null()).output().expect("guest-run");
 }
 
 /// Is there once the first try of [`FLAKY`] has failed.

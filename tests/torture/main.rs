@@ -26,7 +26,7 @@ use std::{
 
 use guestd::kill_point::KillPoint;
 
-use guests::Kind;
+use host::Kind;
 use keeper::{Ends, Keeper};
 use workload::Workload;
 
@@ -141,7 +141,7 @@ fn every_boundary(kind: Kind) {
 
 #[test]
 fn a_daemon_that_is_killed_at_random_moments_loses_nothing() {
-    for kind in [Kind::Lxc, Kind::Native] {
+    for kind in Kind::ALL {
         let killed = killed_at_random(kind, &mut Random::new(), 10);
         assert!(killed > 0, "nobody was killed");
     }
@@ -155,7 +155,7 @@ fn each_boundary_alone() {
         |point: &&KillPoint| chosen.is_empty() || chosen.split(',').any(|name| name == point.name());
     let points: Vec<KillPoint> = KillPoint::ALL.iter().filter(is_chosen).copied().collect();
     let mut all = Vec::new();
-    for kind in [Kind::Lxc, Kind::Native] {
+    for kind in Kind::ALL {
         for times in PASSES {
             all.extend(points.iter().map(|point| (kind, *point, times)));
         }
@@ -192,7 +192,7 @@ fn each_boundary_alone() {
 fn two_hundred_random_moments() {
     let mut random = Random::new();
     let (mut killed, mut failed) = (0, 0);
-    for kind in [Kind::Lxc, Kind::Native].into_iter().cycle() {
+    for kind in Kind::ALL.into_iter().cycle() {
         if killed >= 200 {
             break;
         }

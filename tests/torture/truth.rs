@@ -35,7 +35,7 @@ pub fn guests_are_as_wanted(load: &Workload) {
             _ => false,
         };
         let status = until(&load.host, &name, if *is_up { "up" } else { "down" }, wanted);
-        let init = load.kind.init_pid(&load.host, &name);
+        let init = guests::init_pid(load.kind, &load.host, &name);
         assert_eq!(init.is_some(), *is_up, "{name} by its engine's word: {status:#}");
         assert_eq!(status["init_pid"].as_i64(), init, "{status:#}");
         assert_eq!(guests::boots(&load.host, &name), load.boots[guest], "inits of {name}: {status:#}");

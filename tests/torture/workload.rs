@@ -5,10 +5,8 @@ use std::{collections::BTreeMap, fs, process::Command, sync::Arc};
 
 use crate::{
     client::{self, until, wait_for},
-    guests::{
-        self, ASKS, AUTO, BOOTS, CRASH, FAILS, FLAKY, HOOKED, Kind, LATE, Names, PLAIN, READY, REFUSED,
-    },
-    host::Host,
+    guests::{self, ASKS, AUTO, BOOTS, CRASH, FAILS, FLAKY, HOOKED, LATE, Names, PLAIN, READY, REFUSED},
+    host::{Host, Kind},
     keeper::Keeper,
 };
 
@@ -96,7 +94,8 @@ impl Workload {
     }
 
     fn crashes(&mut self) {
-        let init = self.kind.init_pid(&self.host, &self.names.of(CRASH)).expect("an init").to_string();
+        let init =
+            guests::init_pid(self.kind, &self.host, &self.names.of(CRASH)).expect("an init").to_string();
         assert!(Command::new("kill").args(["-KILL", &init]).status().expect("kill").success());
         self.begins(CRASH);
         self.until_begun(CRASH);
@@ -118,7 +117,7 @@ impl Workload {
         self.ends(REFUSED);
         let name = self.names.of(REFUSED);
         wait_for(&self.host, "end of the refused one", || {
-            (self.kind.init_pid(&self.host, &name).is_none() && self.spooled() >= 2).then_some(())
+            (guests::init_pid(self.kind, &self.host, &name).is_none() && self.spooled() >= 2).then_some(())
         });
         self.keeper.go_on();
         self.until_begun(BOOTS);
@@ -160,7 +159,7 @@ impl Workload {
     }
 
     fn reboot_inside(&self, guest: &str) {
-        self.kind.enter(&self.host, &self.names.of(guest), &["/bin/reboot", "-f"]);
+        guests::enter(self.kind, &self.host, &self.names.of(guest), &["/bin/reboot", "-f"]);
     }
 
     fn autostart(&self, arguments: &[&str]) {
@@ -173,7 +172,8 @@ impl Workload {
         let went_well =
             client::ask(&self.host, || self.client(env!("CARGO_BIN_EXE_guestctl"), &[verb, &name]));
         let seen = || client::read(&self.host, &["status", &name, "--json"]);
-        let (init, boots) = (self.kind.init_pid(&self.host, &name), guests::boots(&self.host, &name));
+        let (init, boots) =
+            (guests::init_pid(self.kind, &self.host, &name), guests::boots(&self.host, &name));
         assert!(went_well, "guestctl {verb} {name}: init {init:?}, boots {boots}: {:#}", seen());
     }
 
@@ -191,7 +191,7 @@ impl Workload {
     fn until_begun(&self, guest: &str) {
         let (name, wanted) = (self.names.of(guest), self.boots[guest]);
         until(&self.host, &name, "up with its new init", |status| {
-            let init = self.kind.init_pid(&self.host, &name);
+            let init = guests::init_pid(self.kind, &self.host, &name);
             let is_new = guests::boots(&self.host, &name) >= wanted;
             is_new && status["phase"] == "up" && init.is_some() && status["init_pid"].as_i64() == init
         });
