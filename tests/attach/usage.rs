@@ -6,8 +6,8 @@ use serde_json::Value;
 
 use super::{
     Terminal, attach_in_background,
-    host::{Host, wait_for},
-    running,
+    host::{Host, Kind, wait_for},
+    running, running_of,
 };
 
 /// A file of a guest's cgroup, in the hierarchy that has it.
@@ -39,7 +39,11 @@ fn names(rows: &[Value]) -> Vec<&str> {
 
 #[test]
 fn a_guest_that_burns_is_seen() {
-    let host = running(&["busy", "calm"]);
+    Kind::ALL.into_iter().for_each(of_a_guest_that_burns);
+}
+
+fn of_a_guest_that_burns(kind: Kind) {
+    let host = running_of(kind, &["busy", "calm"]);
     host.guest("down", &[]);
     host.guestctl_ok(&["reload"]);
     let (memory, tasks) = (["memory.usage_in_bytes", "memory.current"], ["pids.current"]);
@@ -83,8 +87,17 @@ fn a_guest_that_burns_is_seen() {
 
 #[test]
 fn a_limit_is_the_least_of_all_that_hold() {
-    let host = Host::running("");
-    host.guest("web", &["lxc.cgroup.memory.limit_in_bytes = 64M", "lxc.cgroup2.memory.max = 64M"]);
+    Kind::ALL.into_iter().for_each(of_a_limit);
+}
+
+fn of_a_limit(kind: Kind) {
+    let host = running_of(kind, &[]);
+    match kind {
+        Kind::Lxc => {
+            host.guest("web", &["lxc.cgroup.memory.limit_in_bytes = 64M", "lxc.cgroup2.memory.max = 64M"]);
+        }
+        Kind::Native => host.native_guest("web", "/bin/init", "[resources]\nMemoryMax = \"64M\"\n"),
+    }
     host.guestctl_ok(&["reload"]);
     host.guestctl_ok(&["start", "web"]);
     assert_eq!(host.status("web")["usage"]["memory_limit"], 64 << 20);
