@@ -166,6 +166,24 @@ fn a_reboot_takes_the_new_configuration() {
 }
 
 #[test]
+fn a_reboot_of_a_native_guest_takes_the_new_configuration() {
+    let host = Host::running("");
+    let define = |hostname: &str| {
+        host.native_guest("renewed", "/bin/init", &format!("hostname = \"{hostname}\"\nnice = 3\n"));
+    };
+    define("before");
+    host.guestctl_ok(&["reload"]);
+    host.guestctl_ok(&["start", "renewed"]);
+    let says = || host.guestctl_ok(&["attach", "renewed", "--", "/bin/cat", "/proc/sys/kernel/hostname"]);
+    assert_eq!(says(), "before\n");
+    define("after");
+    let init = host.status("renewed")["init_pid"].clone();
+    host.guestctl(&["attach", "renewed", "--", "/bin/reboot", "-f"]);
+    let status = host.until("renewed", "up with a new init", |s| s["phase"] == "up" && s["init_pid"] != init);
+    assert_eq!((says().as_str(), &status["config_changed"]), ("after\n", &false.into()));
+}
+
+#[test]
 fn containers_that_others_start_stop_and_define_are_noticed() {
     let host = Host::running("");
     host.guest("late", &[]);
