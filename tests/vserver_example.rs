@@ -4,12 +4,7 @@
 mod busybox;
 mod host;
 
-use std::{
-    fs,
-    os::unix::fs::symlink,
-    path::{Path, PathBuf},
-    process::Command,
-};
+use std::{fs, os::unix::fs::symlink, path::Path, process::Command};
 
 use guestd::guest_run::spec::Place;
 use host::{Host, executable};
@@ -133,7 +128,7 @@ fn documented(section: &str, steps: &[(&str, &[&str])]) -> Vec<String> {
 }
 
 fn trace(host: &Host, guest: &str) -> Vec<String> {
-    let path = Place::at(PathBuf::from(host.at("run/native")).join(guest)).trace();
+    let path = Place::at(host.at("run/native").join(guest)).trace();
     fs::read_to_string(path).unwrap_or_default().lines().map(str::to_owned).collect()
 }
 

@@ -171,8 +171,12 @@ async fn sysvinit_boots_and_goes_as_it_is_asked() {
     assert_eq!(bench.says(&guest, "cat /proc/1/comm"), "init");
     bench.says(&guest, "reboot");
     renewed(&mut bench, &guest, init.pid).await;
-    writes(&bench, &guest, at, "inner login:").await;
+    let at = writes(&bench, &guest, at, "inner login:").await;
     // Asked from outside, with "init 0" inside.
     bench.engine.request(&guest, Request::Stop).await.unwrap();
+    halted(&mut bench, &guest).await;
+    bench.up(&guest).await;
+    writes(&bench, &guest, at, "inner login:").await;
+    bench.says(&guest, "poweroff");
     halted(&mut bench, &guest).await;
 }
