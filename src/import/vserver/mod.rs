@@ -27,7 +27,10 @@ mod tests;
 pub mod tree;
 mod vshelper;
 
-use std::path::{Path, PathBuf};
+use std::{
+    os::unix::ffi::OsStrExt,
+    path::{Path, PathBuf},
+};
 
 use crate::model::{
     Diagnostic, EngineSpec, Guest, GuestName, NativeSpec, Origin, Severity,
@@ -148,6 +151,10 @@ impl Config {
         if let (Some((spec, _)), Some(devices)) = (&mut self.spec, overlay.security.devices) {
             let value = list(&devices.value.iter().map(|path| path.display()).collect::<Vec<_>>());
             self.effective.push(row("devices", value, &devices));
+            let mut fingerprint = Fingerprint::new();
+            fingerprint.write(&self.fingerprint.to_le_bytes());
+            devices.value.iter().for_each(|path| fingerprint.write(path.as_os_str().as_bytes()));
+            self.fingerprint = fingerprint.finish();
             spec.security.devices = devices.value;
         }
         self
