@@ -191,6 +191,9 @@ fn rich(spec: &mut NativeSpec, shared: &str, user_namespace: bool) {
     spec.network = super::network::veth();
     spec.mounts = vec![mount(shared, "/data", "bind"), mount("tmpfs", "/srv", "tmpfs")];
     spec.process.nice = Some(1);
+    spec.process.processors = Some("0".into());
+    spec.process.sysctl.push(("net.ipv4.ip_forward".into(), "1".into()));
+    spec.read_only = user_namespace;
     spec.init.program = shell("trap 'exit 0' TERM; while :; do sleep 1; done");
     spec.init.halt_signal = Some(15);
     if !user_namespace {
@@ -198,6 +201,36 @@ fn rich(spec: &mut NativeSpec, shared: &str, user_namespace: bool) {
             step("mount /step", Deed::Mount(mount("tmpfs", "/step", "tmpfs"))),
             step("interfaces", Deed::Network),
         ];
+    }
+}
+
+#[tokio::test]
+async fn a_guest_whose_last_step_fails_is_ended_with_all_of_it() {
+    super::network::apart();
+    super::network::bridge();
+    for user_namespace in [true, false] {
+        let mut bench = Bench::new();
+        let shared = bench.folder().display().to_string();
+        let guest = bench.guest("late", |spec| {
+            rich(spec, &shared, user_namespace);
+            spec.lifecycle.after.push(Step {
+                name: "post-start".into(),
+                what: Deed::Run { argv: vec!["/bin/false".into()], directory: Place::Root, success: vec![] },
+                must_succeed: true,
+            });
+        });
+        let folder = bench.place(&guest).folder().join("root");
+        fs::create_dir_all(folder).unwrap();
+        fs::write(bench.place(&guest).spec(), "").unwrap();
+        let before = remains(&bench, &guest);
+        // Its init runs by then, so that the start itself has gone well, or not any more.
+        let _ = bench.engine.start(&guest).await;
+        assert!(eventually(|| !is_left(&bench, &guest) && remains(&bench, &guest) == before).await);
+        let trace = fs::read_to_string(bench.place(&guest).trace()).unwrap();
+        assert!(trace.ends_with("init: done\npost-start: /bin/false ended with status 1\n"), "{trace}");
+        let outcome = fs::read_to_string(bench.place(&guest).outcome()).unwrap();
+        assert!(outcome.contains("post-start: /bin/false ended with status 1"), "{outcome}");
+        assert_eq!(bench.engine.probe(&guest).await.unwrap(), Probe::Down);
     }
 }
 
