@@ -1,8 +1,11 @@
 //! What a guest's root can reach: nothing of the host's.
 
-use std::{fs, os::unix::fs::MetadataExt};
+use std::{fs, os::unix::fs::MetadataExt, path::Path};
 
-use guestd::{engine::Engine, model::native::Security};
+use guestd::{
+    engine::Engine,
+    model::native::{Root, Security},
+};
 
 use super::{
     busybox::FORBIDDEN,
@@ -43,6 +46,40 @@ async fn a_guests_root_reaches_nothing_of_the_host() {
         let expected = guestd::model::Capabilities::usual(user_namespace).0;
         assert_eq!(u64::from_str_radix(&capabilities, 16).unwrap(), expected);
         assert_eq!(bench.says(&guest, "grep ^Seccomp: /proc/1/status | awk '{print $2}'"), "2");
+    }
+}
+
+#[tokio::test]
+async fn no_socket_of_the_host_is_in_reach() {
+    use std::os::{linux::net::SocketAddrExt, unix::net};
+    let mut bench = Bench::new();
+    let other = bench.shell("other", "while :; do sleep 1000; done");
+    bench.up(&other).await;
+    let helper = bench.folder().join("run/helper.sock");
+    let _helper = net::UnixListener::bind(&helper).unwrap();
+    let nameless = format!("guestd-test-{}", std::process::id());
+    let address = net::SocketAddr::from_abstract_name(&nameless).unwrap();
+    let _nameless = net::UnixListener::bind_addr(&address).unwrap();
+    let sees_nameless = format!("grep -q {nameless} /proc/net/unix");
+    for (user_namespace, root) in [
+        (true, Root::Folder(bench.root())),
+        (false, Root::Folder(bench.root())),
+        // Here the host's files are there, all but those.
+        (false, Root::VolatileHost),
+    ] {
+        let guest = bench.guest("seeker", |spec| {
+            spec.user_namespace = user_namespace;
+            spec.security = Security::usual(user_namespace);
+            spec.root = root.clone();
+            spec.init.program = shell("while :; do sleep 1000; done");
+        });
+        bench.up(&guest).await;
+        let control = bench.place(&other).socket();
+        for path in [helper.as_path(), control.as_path(), Path::new("/run/guestd"), Path::new("/run/dbus")] {
+            let seen = bench.inside(&guest, &format!("ls -d {}", path.display()));
+            assert!(!seen.status.success(), "{root:?} has {}: {seen:?}", path.display());
+        }
+        assert!(!bench.inside(&guest, &sees_nameless).status.success(), "{root:?} sees {nameless}");
     }
 }
 
