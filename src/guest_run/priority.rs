@@ -28,7 +28,7 @@ pub fn prioritise(spec: &Spec, pid: i32) -> Run<()> {
         (if result == 0 { Ok(()) } else { Err(io::Error::last_os_error()) }).doing("set its nice level")?;
     }
     if let Some(scheduler) = process.scheduler {
-        schedule(pid, scheduler).doing("set its scheduler")?;
+        schedule(pid, scheduler).map_err(|error| unscheduled(scheduler, error))?;
     }
     if let Some((class, level)) = process.io_priority {
         const OF_PROCESS: libc::c_long = 1;
@@ -46,6 +46,18 @@ pub fn prioritise(spec: &Spec, pid: i32) -> Run<()> {
         sched_setaffinity(Pid::from_raw(pid), &set).doing(format_args!("run it on the processors {list}"))?;
     }
     Ok(())
+}
+
+/// Why it does not have its scheduler: where the kernel divides the time of realtime processes among cgroups
+/// (CONFIG_RT_GROUP_SCHED), new ones have none of it.
+fn unscheduled(scheduler: Scheduler, source: io::Error) -> RunError {
+    let is_realtime = matches!(scheduler, Scheduler::Fifo(_) | Scheduler::RoundRobin(_));
+    if is_realtime && source.kind() == io::ErrorKind::PermissionDenied {
+        let text = "cannot set its scheduler: this host's kernel gives realtime processes no time in a guest's cgroup \
+                    (cpu.rt_runtime_us); leave the realtime scheduler away";
+        return RunError::Configuration(text.into());
+    }
+    RunError::System { doing: "set its scheduler".into(), source }
 }
 
 fn schedule(pid: i32, scheduler: Scheduler) -> io::Result<()> {

@@ -5,8 +5,8 @@ use std::path::Path;
 use guestd::{
     engine::{Engine, Request},
     model::{
-        Amount, Deed, Guest, Mount, NativeSpec, Place, Resource, Step,
-        native::{InitProgram, LimitKind, ResourceLimit, Root, Scheduler, Security},
+        Amount, Capability, Deed, Guest, Mount, NativeSpec, Place, Resource, Step,
+        native::{InitProgram, LimitKind, ResourceLimit, Root, Scheduler, Seccomp, Security},
     },
 };
 
@@ -68,6 +68,54 @@ async fn limits_and_priorities_are_those_that_were_set() {
     let top = format!("/sys/fs/cgroup/pids/{}/pids.max", guestd::guest_run::top(&guest.name));
     if let Ok(limit) = std::fs::read_to_string(&top) {
         assert_eq!(limit.trim(), "50");
+    }
+}
+
+#[tokio::test]
+async fn rights_and_classes_are_those_that_were_set() {
+    for user_namespace in [true, false] {
+        let mut bench = Bench::new();
+        let guest = bench.guest("rights", |spec| {
+            spec.user_namespace = user_namespace;
+            let mut security = Security::usual(user_namespace);
+            security.no_new_privileges = true;
+            security.seccomp = Seccomp::Off;
+            let capability = |name: &str| Capability::named(name).unwrap();
+            security.capabilities =
+                security.capabilities.without(capability("chown")).with(capability("ipc_lock"));
+            spec.security = security;
+            spec.init.user = (1000, 1001, vec![1002, 1003]);
+            spec.init.directory = "/etc".into();
+            spec.init.reboot_signal = Some(libc::SIGUSR1);
+            spec.init.program = shell("trap 'echo asked > /tmp/asked' USR1; while :; do sleep 0.1; done");
+            spec.process.personality = Some(8);
+            spec.process.scheduler = Some(Scheduler::Idle);
+            spec.process.io_priority = Some((2, 6));
+        });
+        let init = bench.up(&guest).await.pid;
+        let cwd = std::fs::read_link(format!("/proc/{init}/cwd")).unwrap();
+        assert!(cwd.ends_with("etc"), "{cwd:?}");
+        let personality = std::fs::read_to_string(format!("/proc/{init}/personality")).unwrap();
+        assert_eq!(personality.trim(), "00000008");
+        for (line, expected) in [
+            ("grep ^NoNewPrivs: /proc/1/status | awk '{print $2}'", "1"),
+            ("grep ^Seccomp: /proc/1/status | awk '{print $2}'", "0"),
+            ("grep ^Uid: /proc/1/status | awk '{print $2, $3, $4, $5}'", "1000 1000 1000 1000"),
+            ("grep ^Gid: /proc/1/status | awk '{print $2, $5}'", "1001 1001"),
+            ("grep ^Groups: /proc/1/status | awk '{print $2, $3}'", "1002 1003"),
+            ("grep -e ^CapEff: -e ^CapPrm: /proc/1/status | awk '{print $2}' | sort -u", "0000000000000000"),
+            // SCHED_IDLE.
+            ("awk '{print $41}' /proc/1/stat", "5"),
+            ("ionice -p 1", "best-effort: prio 6"),
+            // Whoever enters is its root, with no more than it could have.
+            ("chown 5 /tmp 2>/dev/null || echo refused", "refused"),
+        ] {
+            assert_eq!(bench.says(&guest, line), expected, "{line} (user namespace: {user_namespace})");
+        }
+        bench.engine.request(&guest, Request::Reboot).await.unwrap();
+        assert!(eventually(|| bench.inside(&guest, "test -s /tmp/asked").status.success()).await);
+        bench.engine.kill(&guest).await.unwrap();
+        bench.ends(&guest, 9).await;
     }
 }
 
