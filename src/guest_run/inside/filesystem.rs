@@ -29,30 +29,16 @@ use crate::{
         tree::{self, Change},
         trouble::{Doing, Run, RunError},
     },
-    model::Deed,
+    model::{
+        Deed,
+        native::{HIDDEN, READABLE},
+    },
 };
 
 const SUID: MountAttrFlags = MountAttrFlags::MOUNT_ATTR_NOSUID;
 const EXEC: MountAttrFlags = MountAttrFlags::MOUNT_ATTR_NOEXEC;
 const DEV: MountAttrFlags = MountAttrFlags::MOUNT_ATTR_NODEV;
 const READ_ONLY: MountAttrFlags = MountAttrFlags::MOUNT_ATTR_RDONLY;
-
-/// What of `/proc` and `/sys` tells of the host, or changes it, and is hidden.
-const HIDDEN: [&str; 11] = [
-    "/proc/acpi",
-    "/proc/asound",
-    "/proc/dynamic_debug",
-    "/proc/kcore",
-    "/proc/keys",
-    "/proc/latency_stats",
-    "/proc/sched_debug",
-    "/proc/scsi",
-    "/proc/timer_list",
-    "/sys/firmware",
-    "/sys/devices/virtual/powercap",
-];
-/// What can be read only.
-const READABLE: [&str; 5] = ["/proc/bus", "/proc/fs", "/proc/irq", "/proc/sys", "/proc/sysrq-trigger"];
 
 /// Where the guest learns who manages it.
 const ABOUT: &str = "/run/host";

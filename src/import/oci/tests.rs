@@ -54,6 +54,26 @@ fn the_guests_own_file_wins() {
 }
 
 #[test]
+fn paths_that_stay_in_sight_are_told() {
+    let paths = |key: &str, path: &str| {
+        let part = format!(
+            "\"linux\": {{ \"{key}\": [\"/proc/kcore\", \"/proc/sys\", \"/sys/firmware/efi\", \"{path}\"] }}"
+        );
+        shown("", &with(&part).into_bytes())
+    };
+    for (key, path, is_told) in [
+        ("readonlyPaths", "/proc/irq/0", false),
+        ("readonlyPaths", "/sys/kernel", false),
+        ("readonlyPaths", "/proc/irqs", true),
+        // It can be read.
+        ("maskedPaths", "/proc/sys", true),
+    ] {
+        let told = format!("warning: not used: linux.{key}:");
+        assert_eq!(paths(key, path).contains(&told), is_told, "{key} {path}: {}", paths(key, path));
+    }
+}
+
+#[test]
 fn without_a_network_namespace_it_has_the_hosts_network() {
     let namespaces = |kinds: &str| with(&format!("\"linux\": {{ \"namespaces\": [{kinds}] }}"));
     for (json, toml, row) in [

@@ -2,7 +2,13 @@
 
 use oci_spec::runtime::{Linux, LinuxNamespaceType, LinuxResources, Process, Spec};
 
-use crate::{import::findings::Findings, model::name::shown};
+use crate::{
+    import::findings::Findings,
+    model::{
+        name::shown,
+        native::{HIDDEN, READABLE},
+    },
+};
 
 /// Tells what is said in a bundle and has no effect.
 pub(super) fn tell(spec: &Spec, findings: &mut Findings) {
@@ -81,12 +87,18 @@ fn of_linux(linux: &Linux, unused: &mut impl FnMut(bool, &str, &str)) {
     }
 }
 
-/// In `/proc` and `/sys` the monitor hides and protects what is not a guest's.
+/// The monitor hides and protects what is no guest's; `/sys` can be read only as a whole.
 fn of_paths(linux: &Linux, unused: &mut impl FnMut(bool, &str, &str)) {
-    for (key, paths) in
-        [("linux.maskedPaths", linux.masked_paths()), ("linux.readonlyPaths", linux.readonly_paths())]
-    {
-        let is_usual = |path: &&String| path.starts_with("/proc/") || path.starts_with("/sys/");
+    let is_below = |path: &str, known: &str| {
+        path.strip_prefix(known).is_some_and(|rest| rest.is_empty() || rest.starts_with('/'))
+    };
+    let is_hidden = |path: &str| HIDDEN.iter().any(|known| is_below(path, known));
+    let is_readable =
+        |path: &str| is_below(path, "/sys") || READABLE.iter().any(|known| is_below(path, known));
+    for (key, paths, is_usual) in [
+        ("linux.maskedPaths", linux.masked_paths(), &is_hidden as &dyn Fn(&str) -> bool),
+        ("linux.readonlyPaths", linux.readonly_paths(), &|path| is_hidden(path) || is_readable(path)),
+    ] {
         let other = paths.iter().flatten().find(|path| !is_usual(path));
         let key = format!("{key}: {}", shown(other.map_or("", |path| path)));
         unused(other.is_some(), &key, "write a [[mount]] over it, with options = [\"ro\"]");
