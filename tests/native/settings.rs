@@ -71,6 +71,21 @@ async fn limits_and_priorities_are_those_that_were_set() {
     }
 }
 
+/// What tells of rights and classes, and what it tells.
+const RIGHTS: [(&str, &str); 9] = [
+    ("grep ^NoNewPrivs: /proc/1/status | awk '{print $2}'", "1"),
+    ("grep ^Seccomp: /proc/1/status | awk '{print $2}'", "0"),
+    ("grep ^Uid: /proc/1/status | awk '{print $2, $3, $4, $5}'", "1000 1000 1000 1000"),
+    ("grep ^Gid: /proc/1/status | awk '{print $2, $5}'", "1001 1001"),
+    ("grep ^Groups: /proc/1/status | awk '{print $2, $3}'", "1002 1003"),
+    ("grep -e ^CapEff: -e ^CapPrm: /proc/1/status | awk '{print $2}' | sort -u", "0000000000000000"),
+    // SCHED_IDLE.
+    ("awk '{print $41}' /proc/1/stat", "5"),
+    ("ionice -p 1", "best-effort: prio 6"),
+    // Whoever enters is its root, with no more than it could have.
+    ("chown 5 /tmp 2>/dev/null || echo refused", "refused"),
+];
+
 #[tokio::test]
 async fn rights_and_classes_are_those_that_were_set() {
     for user_namespace in [true, false] {
@@ -97,19 +112,7 @@ async fn rights_and_classes_are_those_that_were_set() {
         assert!(cwd.ends_with("etc"), "{cwd:?}");
         let personality = std::fs::read_to_string(format!("/proc/{init}/personality")).unwrap();
         assert_eq!(personality.trim(), "00000008");
-        for (line, expected) in [
-            ("grep ^NoNewPrivs: /proc/1/status | awk '{print $2}'", "1"),
-            ("grep ^Seccomp: /proc/1/status | awk '{print $2}'", "0"),
-            ("grep ^Uid: /proc/1/status | awk '{print $2, $3, $4, $5}'", "1000 1000 1000 1000"),
-            ("grep ^Gid: /proc/1/status | awk '{print $2, $5}'", "1001 1001"),
-            ("grep ^Groups: /proc/1/status | awk '{print $2, $3}'", "1002 1003"),
-            ("grep -e ^CapEff: -e ^CapPrm: /proc/1/status | awk '{print $2}' | sort -u", "0000000000000000"),
-            // SCHED_IDLE.
-            ("awk '{print $41}' /proc/1/stat", "5"),
-            ("ionice -p 1", "best-effort: prio 6"),
-            // Whoever enters is its root, with no more than it could have.
-            ("chown 5 /tmp 2>/dev/null || echo refused", "refused"),
-        ] {
+        for (line, expected) in RIGHTS {
             assert_eq!(bench.says(&guest, line), expected, "{line} (user namespace: {user_namespace})");
         }
         bench.engine.request(&guest, Request::Reboot).await.unwrap();
