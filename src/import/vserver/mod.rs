@@ -27,10 +27,7 @@ mod tests;
 pub mod tree;
 mod vshelper;
 
-use std::{
-    os::unix::ffi::OsStrExt,
-    path::{Path, PathBuf},
-};
+use std::path::{Path, PathBuf};
 
 use crate::model::{
     Diagnostic, EngineSpec, Guest, GuestName, NativeSpec, Origin, Severity,
@@ -153,7 +150,7 @@ impl Config {
             self.effective.push(row("devices", value, &devices));
             let mut fingerprint = Fingerprint::new();
             fingerprint.write(&self.fingerprint.to_le_bytes());
-            devices.value.iter().for_each(|path| fingerprint.write(path.as_os_str().as_bytes()));
+            devices.value.iter().for_each(|path| fingerprint.write(path.to_string_lossy().as_bytes()));
             self.fingerprint = fingerprint.finish();
             spec.security.devices = devices.value;
         }
