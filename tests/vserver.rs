@@ -2,16 +2,17 @@
 #![allow(clippy::unwrap_used, reason = "helpers of tests may panic")]
 
 mod busybox;
+mod device;
 mod native_host;
 
 use std::{
     fs,
     os::unix::fs::symlink,
     path::{Path, PathBuf},
-    process::Command,
     sync::Arc,
 };
 
+use device::Device;
 use guestd::{
     daemon::load::{self, Directories},
     engine::{Engine, Request},
@@ -158,10 +159,13 @@ async fn a_reboot_inside_runs_the_helper_with_the_context() {
     let log = bench.folder().join("helper-log");
     assert!(eventually(|| read(&log) == told).await, "{}", read(&log));
     // A reboot is a stop and a start.
-    let stages = read(&bench.folder().join("log"));
-    let stages: Vec<_> = stages.lines().filter_map(|line| line.split(' ').next()).collect();
     let start = ["initialize", "prepre-start", "pre-start", "post-start"];
-    assert_eq!(stages, [&start[..], &["pre-stop", "post-stop", "postpost-stop"], &start].concat());
+    let expected = [&start[..], &["pre-stop", "post-stop", "postpost-stop"], &start].concat();
+    let log = bench.folder().join("log");
+    assert!(eventually(|| read(&log).lines().count() >= expected.len()).await, "{}", read(&log));
+    let stages = read(&log);
+    let stages: Vec<_> = stages.lines().filter_map(|line| line.split(' ').next()).collect();
+    assert_eq!(stages, expected);
     bench.engine.kill(&guest).await.unwrap();
 }
 
@@ -212,27 +216,6 @@ async fn a_mount_from_a_server_is_made_by_its_program_over_the_network_that_its_
         assert!(found.contains("tmpfs") && found.contains("nodev"), "{found}");
     }
     bench.engine.kill(&guest).await.unwrap();
-}
-
-/// A device of the host that leads nowhere; gone when this is dropped.
-struct Device(String);
-
-impl Device {
-    fn new() -> Self {
-        let name = format!("gdv{}", std::process::id());
-        assert!(ip(&["link", "add", &name, "type", "veth"]) && ip(&["link", "set", &name, "up"]));
-        Self(name)
-    }
-}
-
-impl Drop for Device {
-    fn drop(&mut self) {
-        ip(&["link", "del", &self.0]);
-    }
-}
-
-fn ip(arguments: &[&str]) -> bool {
-    Command::new("ip").args(arguments).status().is_ok_and(|status| status.success())
 }
 
 #[tokio::test]
