@@ -12,6 +12,7 @@ use super::{
     inside::{Entry, become_member, become_root, die_with_parent, environment, execute_program},
     link::Link,
     namespace::{self, Child, Fork},
+    program,
     spec::Spec,
     standard::Standard,
     terminal,
@@ -64,6 +65,7 @@ pub fn run(
             drop(own);
             // A guest can freeze the cgroup that this is in, and whoever waits may be ended.
             let _ = die_with_parent();
+            let _ = program::be_ordinary();
             let code = enter(spec, &init.pidfd, command, standard, other).map_or_else(
                 |error| {
                     eprintln!("{error}");

@@ -191,6 +191,7 @@ fn begin(place: &Place, lock: File, foreground: bool) -> Run<Begun> {
     if spec.ids.is_none() || matches!(spec.native.init.program, InitProgram::Once(_)) {
         sealed::ensure().doing("protect its program")?;
     }
+    program::spare_monitor();
     steps::forget(&place.outcome());
     steps::forget(&place.trace());
     let mut group = Group::make(&spec.placement, &spec.resources, spec.ids)?;

@@ -4,7 +4,7 @@ use std::{
     fs::File,
     os::fd::{AsFd, OwnedFd},
     path::Path,
-    process::{Command, Stdio},
+    process::Stdio,
     time::{Duration, Instant},
 };
 
@@ -351,7 +351,7 @@ fn decide(spec: &Spec, status: WaitStatus, away: Option<&Away>) -> Next {
 /// Tells guestd; what it makes of a reboot.
 fn ask(spec: &Spec, event: &str, away: Option<&Away>) -> Next {
     let Some((program, arguments)) = spec.helper.split_first() else { return Next::Again };
-    let mut command = Command::new(program);
+    let mut command = program::command(program);
     command.args(arguments).arg(event).env_clear().env(MONITOR, std::process::id().to_string());
     network::on_host(&mut command, away);
     match program::run(command.stdin(Stdio::null()), ANSWER) {

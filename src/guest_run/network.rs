@@ -19,7 +19,7 @@ use rustix::{
 };
 
 use super::{
-    monitor,
+    monitor, program,
     say::say,
     spec::{Place, Spec},
     trouble::{Doing, Run, RunError},
@@ -114,7 +114,7 @@ pub fn disconnect(place: &Place) {
 
 /// Runs this program for one piece of work, in the host's namespace.
 fn work(place: &Place, word: &str, more: &[String], away: Option<&Away>) -> Run<()> {
-    let mut command = Command::new("/proc/self/exe");
+    let mut command = program::command("/proc/self/exe");
     command.arg("network").arg(word).arg(place.folder()).args(more).env_clear().stdin(Stdio::null());
     // Where tests have it fail.
     #[cfg(debug_assertions)]

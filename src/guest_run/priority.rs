@@ -8,6 +8,7 @@ use rustix::{
 };
 
 use super::{
+    program,
     spec::Spec,
     trouble::{Doing, Run, RunError},
 };
@@ -37,9 +38,11 @@ pub fn prioritise(spec: &Spec, pid: i32) -> Run<()> {
         let result = unsafe { libc::syscall(libc::SYS_ioprio_set, OF_PROCESS, pid, value) };
         (if result == 0 { Ok(()) } else { Err(io::Error::last_os_error()) }).doing("set its I/O priority")?;
     }
-    if let Some(score) = process.oom_score_adjust {
+    let score = process.oom_score_adjust.map(|score| score.to_string());
+    if let Some(score) = score.as_deref().or(program::ordinary_score()) {
+        // By the monitor, who alone sets how low the guest may go itself.
         let path = format!("/proc/{pid}/oom_score_adj");
-        std::fs::write(&path, score.to_string()).doing(format_args!("write {path}"))?;
+        std::fs::write(&path, score).doing(format_args!("write {path}"))?;
     }
     if let Some(list) = &process.processors {
         let set = processors(list)?;

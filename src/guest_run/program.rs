@@ -1,9 +1,11 @@
 //! Programs of the host that a monitor runs and waits for: no longer than they may take, since it can do nothing else meanwhile.
 
 use std::{
-    io,
+    ffi::OsStr,
+    fs, io,
     os::unix::process::CommandExt,
     process::{Child, Command, ExitStatus},
+    sync::OnceLock,
     time::Duration,
 };
 
@@ -11,6 +13,43 @@ use rustix::{
     event::{PollFd, PollFlags, Timespec, poll},
     process::{Pid, PidfdFlags, Signal, kill_process_group, pidfd_open},
 };
+
+/// How much less than others a monitor is killed for want of memory: without it its guest ends. It may be the largest process of a
+/// small one, and its memory counts towards the guest's.
+const SPARED: &str = "-900";
+const SCORE: &str = "/proc/self/oom_score_adj";
+
+/// What the score was before, which is that of everything but the monitor.
+static ORDINARY: OnceLock<String> = OnceLock::new();
+
+/// Has this process, a monitor, spared by the kernel where somebody has to be killed (`/proc/PID/oom_score_adj`).
+pub fn spare_monitor() {
+    if let Ok(score) = fs::read_to_string(SCORE)
+        && fs::write(SCORE, SPARED).is_ok()
+    {
+        let _ = ORDINARY.set(score.trim().to_owned());
+    }
+}
+
+/// What the score of everything else is; none where the monitor's is no other.
+pub fn ordinary_score() -> Option<&'static str> {
+    ORDINARY.get().map(String::as_str)
+}
+
+/// Takes the ordinary score on, in a process that a monitor has made.
+pub fn be_ordinary() -> io::Result<()> {
+    ordinary_score().map_or(Ok(()), |score| fs::write(SCORE, score))
+}
+
+/// A program to be run, with the score of everything but the monitor.
+pub fn command(program: impl AsRef<OsStr>) -> Command {
+    let mut command = Command::new(program);
+    if ordinary_score().is_some() {
+        // SAFETY: a monitor has one thread, so that its copy may do what it does itself.
+        unsafe { command.pre_exec(be_ordinary) };
+    }
+    command
+}
 
 /// Runs one, in a process group of its own, which is killed when the time is over.
 ///

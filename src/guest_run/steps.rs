@@ -8,7 +8,7 @@ use std::{
         unix::fs::OpenOptionsExt,
     },
     path::Path,
-    process::{Command, Stdio},
+    process::Stdio,
     time::Duration,
 };
 
@@ -24,6 +24,7 @@ use super::{
     mounts,
     namespace::Child,
     network::{self, Away},
+    program,
     say::say,
     spec::{Place, Spec},
     standard::Standard,
@@ -133,7 +134,7 @@ impl Stage<'_> {
     /// resolves paths by itself. Over the host's network, if the monitor is away from there.
     fn mount_by_program(&self, mount: &Mount, away: Option<&Away>) -> io::Result<OwnedFd> {
         let at = self.place.root();
-        let mut command = Command::new("mount");
+        let mut command = program::command("mount");
         command.args(["-t", &mount.kind, &mount.source]).arg(&at);
         if !mount.options.is_empty() {
             command.args(["-o", &mount.options.join(",")]);
@@ -156,7 +157,7 @@ impl Stage<'_> {
             Where::Root => self.root,
             Where::Folder(folder) => folder,
         };
-        let mut command = Command::new(program);
+        let mut command = program::command(program);
         command.args(arguments).env_clear().env("PATH", PATH).current_dir(directory).stdin(Stdio::null());
         network::on_host(&mut command, self.away);
         let status =

@@ -4,7 +4,7 @@ use std::{
     ffi::OsString,
     fs,
     path::{Path, PathBuf},
-    process::{self, Command, ExitStatus, Stdio},
+    process::{self, ExitStatus, Stdio},
     time::Duration,
 };
 
@@ -100,7 +100,7 @@ fn call(spec: &Spec, what: Happening, away: Option<&Away>) -> Option<(PathBuf, s
         return None;
     }
     let program = called.or(own)?.to_owned();
-    let mut command = Command::new(&program);
+    let mut command = super::program::command(&program);
     if called.is_none() {
         command.args(spec.helper.iter().skip(1).take_while(|word| *word != Path::new("--guest")));
         command.arg("vshelper");

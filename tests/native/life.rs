@@ -6,7 +6,7 @@ use guestd::{
     engine::{Engine, Epoch, Observation, Probe, Request},
     guest_run::spec::Outcome,
     helper::record,
-    model::WaitStatus,
+    model::{Deed, Place, Step, WaitStatus},
 };
 
 use super::native_host::{Bench, SOON, eventually};
@@ -200,6 +200,37 @@ async fn an_init_that_somebody_kills_was_not_short_of_memory_because_another_pro
     nix::sys::signal::kill(nix::unistd::Pid::from_raw(init), nix::sys::signal::Signal::SIGKILL).unwrap();
     assert_eq!(bench.observes(&guest).await, Observation::InitExited(Some(WaitStatus(9))));
     assert_eq!(bench.observes(&guest).await, Observation::Gone);
+}
+
+#[tokio::test]
+async fn only_the_monitor_is_spared_where_somebody_has_to_be_killed() {
+    let mut bench = Bench::new();
+    let guest = bench.guest("score", |spec| {
+        spec.lifecycle.before.push(Step {
+            name: "score".into(),
+            what: Deed::Run {
+                argv: ["/bin/sh", "-c", "cat /proc/self/oom_score_adj > score"].map(str::to_owned).to_vec(),
+                directory: Place::Root,
+                success: vec![],
+            },
+            must_succeed: true,
+        });
+    });
+    let score =
+        |pid: i32| fs::read_to_string(format!("/proc/{pid}/oom_score_adj")).unwrap().trim().to_owned();
+    let own = score(std::process::id().cast_signed());
+    let init = bench.up(&guest).await;
+    // Where root may do that; tests/vm has a host where it may.
+    let mut lower = std::process::Command::new("/bin/sh");
+    let may = lower.args(["-c", "echo -900 2>/dev/null > /proc/self/oom_score_adj"]).status();
+    let spared = if may.unwrap().success() { "-900" } else { own.as_str() };
+    assert_eq!(score(init.keeper.unwrap().pid), spared);
+    assert_eq!(score(init.pid), own);
+    assert_eq!(fs::read_to_string(bench.root().join("score")).unwrap().trim(), own);
+    assert_eq!(bench.says(&guest, "cat /proc/self/oom_score_adj"), own);
+    // Not lower than it was given, whatever its root tries.
+    let lower = format!("echo {} > /proc/self/oom_score_adj", own.parse::<i32>().unwrap() - 1);
+    assert!(!bench.inside(&guest, &lower).status.success());
 }
 
 #[tokio::test]

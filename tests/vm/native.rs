@@ -64,6 +64,9 @@ fn users(vm: &Vm) {
         .collect();
     write_inside(vm, "forbidden", &lines.join("\n"));
     assert_eq!(vm.sh(&inside("web", "/bin/sh /forbidden; true")), "");
+    // Nor does it change what its mounts forbid.
+    let change = inside("web", "mount -o remount,bind,dev / 2>&1");
+    assert!(vm.sh(&format!("{change} || echo refused")).ends_with("refused\n"));
     let unit = vm.sh("systemctl show guest-web -p InvocationID");
     vm.sh(&inside("web", "reboot -f"));
     renewed(vm, "web", init);
@@ -85,6 +88,10 @@ fn limits(vm: &Vm) {
     assert!(!vm.run(&["test", "-e", &format!("{UNITS}/guest-web.service")]).status.success());
     vm.sh("guestctl start greedy");
     assert_eq!(vm.sh(&format!("cat {UNITS}/guest-greedy.service/memory.max")), "50331648\n");
+    // Its monitor, whose memory counts too, is not who is killed for that.
+    let score = |pid: &str| vm.sh(&format!("cat /proc/{pid}/oom_score_adj"));
+    let monitor = vm.sh("systemctl show guest-greedy --value -p MainPID");
+    assert_eq!((&*score(monitor.trim()), &*score(&vm.init("greedy").to_string())), ("-900\n", "0\n"));
     vm.sh(&format!("touch {NATIVE_ROOT}/go"));
     vm.wait("its end", "guestctl list | grep -q '^greedy *failed.*killed for want of memory'");
 }
