@@ -132,6 +132,8 @@ fn prepare(
         stop_timeout: guest.stop.timeout,
         notify: notify_folder(native, guest),
     };
+    // What a daemon that was killed over it has left.
+    record::sweep(place.folder());
     record::write(place.folder(), SPEC, &spec, FILE_MAX).map_err(|error| in_full(&error).to_string())?;
     listen(&place).map_err(failed)
 }
