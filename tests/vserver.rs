@@ -169,6 +169,25 @@ async fn a_reboot_inside_runs_the_helper_with_the_context() {
     bench.engine.kill(&guest).await.unwrap();
 }
 
+#[tokio::test]
+async fn a_root_may_be_mounted_first() {
+    let mut bench = Bench::new();
+    let real = bench.folder().join("real");
+    fs::rename(bench.root(), &real).unwrap();
+    fs::create_dir(bench.root()).unwrap();
+    let fstab = format!("{} / none bind,nosuid 0 0\nnone /data tmpfs size=1m 0 0\n", real.display());
+    let files = [("apps/init/style", "plain\n"), ("apps/init/cmd.start", INIT), ("fstab", fstab.as_str())];
+    let guest = vserver(&mut bench, &files);
+    bench.up(&guest).await;
+    assert_eq!(trace(&bench, &guest)[..2], done(&["initialize", "mount /"]));
+    assert!(bench.says(&guest, "grep ' / ' /proc/mounts").contains("nosuid"));
+    bench.says(&guest, "echo x > /written && grep -q ' /data tmpfs' /proc/mounts");
+    assert!(real.join("written").exists());
+    bench.engine.request(&guest, Request::Stop).await.unwrap();
+    bench.ends(&guest, 0).await;
+    assert_eq!(fs::read_dir(bench.root()).unwrap().count(), 0, "something was made below the mount");
+}
+
 /// A program of mount(8)'s for a kind of file system that only this test has; gone when this is dropped.
 struct MountProgram(PathBuf);
 

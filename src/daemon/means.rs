@@ -97,6 +97,8 @@ impl Means {
                 return Event::Probed(Found::State { probe, remembered: None });
             }
             Ok(Probe::Down | Probe::Ended { .. } | Probe::Changing) => {
+                // That the start was begun is stored: whatever ended before, it is over.
+                engine.forget_end(&guest);
                 KillPoint::PreStartBegins.pass();
                 let prepared = hook::pre_start(&*self.launcher, &guest).await;
                 KillPoint::PreStartEnded.pass();

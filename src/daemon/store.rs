@@ -243,7 +243,7 @@ fn stored_policy(
         unwanted: state.intent == Intent::Down,
         held: state.held.is_some(),
         keeper,
-        over: if state.run().is_none() { state.kept } else { None },
+        over: if keeper.is_none() { state.kept } else { None },
     };
     Some((policy, moments))
 }
@@ -287,11 +287,14 @@ fn follows(state: &State) -> Option<Follows> {
 
 /// What a look has shown of a guest, with what is remembered of its run, if an earlier daemon started that.
 pub fn found(runtime: &Path, guest: &GuestName, probe: Probe, now: Now) -> Found {
-    let stored = policy::read(runtime, guest).unwrap_or_else(|error| {
-        message::warn(guest, format_args!("{}", in_full(&error)));
-        None
-    });
-    of_probe(stored, probe, now)
+    match policy::read(runtime, guest) {
+        Ok(stored) => of_probe(stored, probe, now),
+        // What was to follow is lost; how it ended is not.
+        Err(error) => {
+            message::warn(guest, format_args!("{}", in_full(&error)));
+            Found::State { probe, remembered: None }
+        }
+    }
 }
 
 fn of_probe(stored: Option<StoredPolicy>, probe: Probe, now: Now) -> Found {

@@ -188,6 +188,9 @@ impl Group {
     pub fn confine(&mut self, processors: &str) -> Run<()> {
         let payloads = self.v2.iter().map(|base| base.join(PAYLOAD).join(PROCESSORS));
         if let Some(file) = payloads.into_iter().find(|file| file.exists()) {
+            // Its root may change what is at the top of what it sees, where cgroups are not mounted with nsdelegate.
+            let above = self.v2.iter().filter(|_| self.is_ours).map(|base| base.join(PROCESSORS));
+            above.into_iter().try_for_each(|file| write(&file, processors))?;
             return write(&file, processors);
         }
         let found = hierarchies().doing("look for cgroups")?;
@@ -290,8 +293,8 @@ impl Group {
         }
     }
 
-    /// How many of the guest's processes the kernel has killed for want of memory.
-    pub fn memory_kills(&self) -> u64 {
+    /// How many of the guest's processes the kernel has killed for want of memory; none where nobody counts them.
+    pub fn memory_kills(&self) -> Option<u64> {
         memory::kills(&self.cgroups())
     }
 

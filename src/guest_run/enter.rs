@@ -140,6 +140,11 @@ fn enter(spec: &Spec, pidfd: &OwnedFd, command: Command<'_>, standard: Standard,
         if standard == Standard::Callers && terminal::is_on_one() { terminal::inside() } else { None };
     // Before it can be seen inside: a root who may trace processes could take one over that still has the host's rights.
     become_member(spec, Entry::Visitor)?;
+    // A change of ids has undone that.
+    die_with_parent()?;
+    if tell.is_closed() {
+        return Err(RunError::Inside("whoever wanted it has gone".into()));
+    }
     // SAFETY: this process has one thread.
     match unsafe { namespace::fork_beside() }.map_err(namespace::refused)? {
         Fork::Parent(child) => {

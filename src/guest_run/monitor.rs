@@ -9,10 +9,13 @@ use std::{
 };
 
 use nix::sys::{
-    signal::{SigSet, Signal},
+    signal::{self, SigSet},
     signalfd::{SfdFlags, SignalFd},
 };
-use rustix::event::{PollFd, PollFlags, poll};
+use rustix::{
+    event::{PollFd, PollFlags, poll},
+    process::{Pid, Signal, kill_process_group, setpgid},
+};
 
 use super::{
     cgroup::Group,
@@ -39,8 +42,8 @@ use crate::{
 
 /// How often what is left in the console is read at most, each time as much as a page.
 const LAST_READS: usize = 64;
-/// How long guestd's helper may take: it answers within two seconds, also when guestd is away.
-const ANSWER: Duration = Duration::from_secs(30);
+/// How long behind its limit a stop may still have its end: who stops a guest may give it more than its settings do.
+const BELATED: Duration = Duration::from_secs(600);
 /// How long the steps of a stop may go on when the guest has ended.
 const LAST_STEPS: Duration = Duration::from_secs(60);
 
@@ -71,6 +74,14 @@ struct Course<'a> {
     away: Option<Away>,
 }
 
+/// What was so when a run began.
+#[derive(Debug, Clone, Copy)]
+struct Before {
+    moment: Instant,
+    /// How many of the guest's processes were killed for want of memory; none where nobody counts them.
+    kills: Option<u64>,
+}
+
 /// What follows a run.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Next {
@@ -83,7 +94,7 @@ enum Next {
 /// # Errors
 /// When the kernel refuses.
 pub fn take_signals() -> Run<SignalFd> {
-    let asked: SigSet = [Signal::SIGTERM, Signal::SIGINT, Signal::SIGHUP].into_iter().collect();
+    let asked: SigSet = [signal::SIGTERM, signal::SIGINT, signal::SIGHUP].into_iter().collect();
     asked.thread_block().doing("take its signals")?;
     SignalFd::with_flags(&asked, SfdFlags::SFD_CLOEXEC | SfdFlags::SFD_NONBLOCK).doing("take its signals")
 }
@@ -150,7 +161,7 @@ impl Monitor {
         let Course { spec, root, .. } = *course;
         let lifecycle = &spec.native.lifecycle;
         self.stage(course, None).carry_out(&lifecycle.before)?;
-        let kills = self.group.memory_kills();
+        let before = Before { moment: Instant::now(), kills: self.group.memory_kills() };
         let has_own = network::kind(spec) == network::Kind::OfInit;
         let plan = Launch { spec, place: &self.place, group: &self.group, root, network: has_own };
         let mut connect = |pid| if has_own { network::connect(spec, &self.place, pid, None) } else { Ok(()) };
@@ -165,16 +176,17 @@ impl Monitor {
                 return Err(error);
             }
         };
-        let out_of_memory = status.signal() == Some(libc::SIGKILL) && self.is_starved(&launched.init, kills);
+        let is_stopping = self.stopping.is_some_and(|until| Instant::now() < until);
+        let out_of_memory = status.signal() == Some(libc::SIGKILL) && self.is_starved(&launched.init, before);
         let ended = Ended { status, out_of_memory, monitor: identified(std::process::id().cast_signed()) };
         self.control.tell(Told::Ended(ended));
         self.asked();
-        let is_stopping = self.stopping.take().is_some_and(|until| Instant::now() < until);
         let next = match status.is_reboot() && is_stopping {
             true => Next::End,
             false => decide(spec, status, course.away.as_ref()),
         };
-        if !is_stopping && (status.is_reboot() || status.is_halt()) {
+        let was_asked = self.stopping.take().is_some();
+        if !was_asked && (status.is_reboot() || status.is_halt()) {
             // What a stop begins with, as where the helper of Linux-VServer stopped a guest that had asked for it.
             let _ = self.stage(course, None).carry_out(on_host(&lifecycle.stop));
         }
@@ -187,11 +199,15 @@ impl Monitor {
         Ok((ended, next))
     }
 
-    /// Whether it was for want of memory that an init was killed. The kernel's log is certain of whom it killed; where it cannot
-    /// be read, it counts whether anybody was killed in the guest during the run, unless a kill was asked for.
-    fn is_starved(&self, init: &Child, kills: u64) -> bool {
-        let logged = KernelLog::whole().has_killed(init.pid);
-        logged.unwrap_or_else(|| !self.is_killed && self.group.memory_kills() > kills)
+    /// Whether it was for want of memory that an init was killed: not where nobody in the guest was during the run. Else the
+    /// kernel's log is certain of whom it killed; where it cannot be read, it was the init, unless a kill was asked for.
+    fn is_starved(&self, init: &Child, before: Before) -> bool {
+        let kills = self.group.memory_kills();
+        if kills.is_some() && kills == before.kills {
+            return false;
+        }
+        let logged = KernelLog::whole().has_killed(init.pid, before.moment.elapsed());
+        logged.unwrap_or(!self.is_killed && kills > before.kills)
     }
 
     /// From the first moment of an init to its last.
@@ -259,7 +275,7 @@ impl Monitor {
                 drop(steps::signal(init, libc::SIGKILL));
             }
             Wish::Stop => {
-                self.stopping = Some(Instant::now() + course.spec.stop_timeout);
+                self.stopping = Some(Instant::now() + course.spec.stop_timeout + BELATED);
                 self.ask(course, init, true);
             }
             Wish::Reboot => self.ask(course, init, false),
@@ -279,6 +295,7 @@ impl Monitor {
             Ok(Fork::Parent(asking)) => self.asking = Some(asking),
             Ok(Fork::Child) => {
                 let _ = inside::die_with_parent();
+                let _ = setpgid(None, None);
                 let asked = halt::ask(&mut self.stage(course, Some(init)), halt);
                 std::process::exit(i32::from(asked.is_err()))
             }
@@ -291,6 +308,8 @@ impl Monitor {
         if let Some(asking) = self.asking.take() {
             if !steps::wait_for(&asking, LAST_STEPS) {
                 say("the steps of its stop did not end, and were killed");
+                // Not waited for yet, it still has its number, and its group with what it runs.
+                let _ = Pid::from_raw(asking.pid).map(|group| kill_process_group(group, Signal::KILL));
                 let _ = steps::signal(&asking, libc::SIGKILL);
             }
             reap(&asking);
@@ -354,7 +373,8 @@ fn ask(spec: &Spec, event: &str, away: Option<&Away>) -> Next {
     let mut command = program::command(program);
     command.args(arguments).arg(event).env_clear().env(MONITOR, std::process::id().to_string());
     network::on_host(&mut command, away);
-    match program::run(command.stdin(Stdio::null()), ANSWER) {
+    // It ends by itself: where guestd is silent within two seconds, else with guestd's own limit, such as that of a script.
+    match command.stdin(Stdio::null()).status() {
         Ok(status) if status.code() == Some(1) => Next::End,
         Ok(_) => Next::Again,
         Err(error) => {

@@ -190,9 +190,10 @@ pub fn attach_beneath(root: BorrowedFd<'_>, tree: BorrowedFd<'_>, target: &str) 
 /// When it is not there, or the kernel refuses.
 pub fn open_beneath(root: BorrowedFd<'_>, path: &str) -> io::Result<OwnedFd> {
     let flags = OFlags::PATH | OFlags::CLOEXEC;
+    let path = path.trim_start_matches('/');
     Ok(openat2(
         root,
-        path.trim_start_matches('/'),
+        if path.is_empty() { "." } else { path },
         flags,
         Mode::empty(),
         ResolveFlags::IN_ROOT | ResolveFlags::NO_MAGICLINKS,

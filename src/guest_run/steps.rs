@@ -136,8 +136,11 @@ impl Stage<'_> {
         let at = self.place.root();
         let mut command = program::command("mount");
         command.args(["-t", &mount.kind, &mount.source]).arg(&at);
-        if !mount.options.is_empty() {
-            command.args(["-o", &mount.options.join(",")]);
+        // One that goes on in the background would come when nobody expects it any more.
+        let options: Vec<_> =
+            mount.options.iter().map(String::as_str).filter(|option| *option != "bg").collect();
+        if !options.is_empty() {
+            command.args(["-o", &options.join(",")]);
         }
         network::on_host(&mut command, away);
         let output = command.env_clear().env("PATH", PATH).stdin(Stdio::null()).output()?;
@@ -222,7 +225,7 @@ impl Stage<'_> {
     fn remove(&self, path: &str) -> io::Result<()> {
         let root = mounts::open_root(self.root)?;
         let (above, name) = path.rsplit_once('/').unwrap_or(("", path));
-        let above = mounts::open_beneath(root.as_fd(), if above.is_empty() { "." } else { above });
+        let above = mounts::open_beneath(root.as_fd(), above);
         match above.and_then(|above| Ok(unlinkat(&above, name, AtFlags::empty())?)) {
             Err(error) if error.kind() != io::ErrorKind::NotFound => Err(error),
             _ => Ok(()),

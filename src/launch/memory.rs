@@ -25,21 +25,21 @@ const KILLS_MAX: usize = 256;
 /// The PID namespace that the kernel begins with, whose number is the same everywhere (PROC_PID_INIT_INO in its
 /// linux/proc_ns.h).
 const FIRST_NAMESPACE: &str = "pid:[4026531836]";
-/// How long after its kill a process may die: later its number may be another's.
-const RECENT: Duration = Duration::from_secs(60);
+/// How long after its kill a process may die that somebody else waits for: later its number may be another's.
+pub const RECENT: Duration = Duration::from_secs(60);
 
 /// How many processes the kernel has killed for want of memory in these cgroups and below them, since they were made. None
 /// where nobody counts.
-pub fn kills(cgroups: &Cgroups) -> u64 {
-    let mut kills = 0;
-    let Ok(hierarchies) = hierarchy::hierarchies() else { return 0 };
+pub fn kills(cgroups: &Cgroups) -> Option<u64> {
+    let mut kills = None;
+    let hierarchies = hierarchy::hierarchies().ok()?;
     for hierarchy in hierarchies.iter().filter(|hierarchy| hierarchy.may_have("memory")) {
         let file = if hierarchy.is_v2() { V2 } else { V1 };
         let counter = |path: &Path| hierarchy.mount.join(path).join(file);
         let counting = cgroups.0.iter().filter(|path| counter(path).exists()).cloned().collect();
         let paths = if hierarchy.is_v2() { counting } else { cgroup::below(hierarchy, &Cgroups(counting)) };
         let said = paths.iter().map(|path| fs::read_to_string(counter(path)).unwrap_or_default());
-        kills += said.map(|said| counted(&said)).sum::<u64>();
+        kills = said.map(|said| counted(&said)).fold(kills, |sum, one| Some(sum.unwrap_or(0) + one));
     }
     kills
 }
@@ -89,12 +89,12 @@ impl KernelLog {
         self.file.is_some()
     }
 
-    /// Whether the kernel has killed this process for want of memory, a moment ago. None when that cannot be read.
-    pub fn has_killed(&mut self, pid: i32) -> Option<bool> {
+    /// Whether the kernel has killed this process for want of memory, no longer ago than this. None when that cannot be read.
+    pub fn has_killed(&mut self, pid: i32, within: Duration) -> Option<bool> {
         self.read()?;
         let now = rustix::time::clock_gettime(rustix::time::ClockId::Monotonic);
         let now = Duration::try_from(now).unwrap_or_default();
-        Some(self.killed.iter().any(|(killed, at)| *killed == pid && now.saturating_sub(*at) < RECENT))
+        Some(self.killed.iter().any(|(killed, at)| *killed == pid && now.saturating_sub(*at) < within))
     }
 
     fn read(&mut self) -> Option<()> {

@@ -30,7 +30,7 @@ impl Ground {
         let counting = of(&[init.pid()]).into_iter();
         let counting = counting.map(|path| unit::cgroup_of(&path).map(Path::to_owned).unwrap_or(path));
         let counting = Cgroups(counting.collect());
-        let kills = counts.then(|| memory::kills(&counting));
+        let kills = if counts { memory::kills(&counting) } else { None };
         Self { cgroups: folders(&all).unwrap_or_default(), counting, kills, starved: false }
     }
 
@@ -42,7 +42,7 @@ impl Ground {
 
     /// Whether somebody was killed; its end may have been told before it was seen.
     pub(super) fn is_starved(&self) -> bool {
-        self.starved || self.kills.is_some_and(|before| memory::kills(&self.counting) > before)
+        self.starved || self.kills.is_some() && memory::kills(&self.counting) > self.kills
     }
 }
 

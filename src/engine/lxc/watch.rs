@@ -30,7 +30,11 @@ use super::{
 };
 use crate::{
     engine::{Epoch, Init, Observation, Observed, Sink},
-    launch::{freezer::is_frozen, memory::KernelLog, unit},
+    launch::{
+        freezer::is_frozen,
+        memory::{KernelLog, RECENT},
+        unit,
+    },
     model::{Guest, LxcSpec, Timestamp, WaitStatus},
 };
 
@@ -216,7 +220,7 @@ impl Watch {
     /// that somebody was killed there.
     fn end_of(&self, init: &Process, status: Option<WaitStatus>, starved: bool) -> Observation {
         let is_kill = status.is_none_or(|status| status == KILLED);
-        let logged = if is_kill { locked(&self.kernel).has_killed(init.pid()) } else { Some(false) };
+        let logged = if is_kill { locked(&self.kernel).has_killed(init.pid(), RECENT) } else { Some(false) };
         if logged.unwrap_or(starved && status.is_some()) {
             Observation::OutOfMemory
         } else {

@@ -23,6 +23,8 @@ const PATIENCE: Duration = Duration::from_secs(600);
 pub(super) async fn unpacked(native: &Native, guest: &Guest, archive: &Path) -> EngineResult<PathBuf> {
     let folder = native.ground.state_dir.join("native").join(guest.name.as_str());
     let root = folder.join("root");
+    // A setuid file of a guest's is one of the host's, for whoever gets at it.
+    let _ = fs::set_permissions(&folder, fs::Permissions::from_mode(0o700));
     if root.is_dir() {
         return Ok(root);
     }
@@ -37,7 +39,6 @@ pub(super) async fn unpacked(native: &Native, guest: &Guest, archive: &Path) -> 
         if part.exists() {
             fs::remove_dir_all(&part)?;
         }
-        // A setuid file of a guest's is one of the host's, for whoever gets at it.
         fs::DirBuilder::new().recursive(true).mode(0o700).create(&folder)?;
         fs::create_dir(&part)?;
         // It is the root of a guest with users of its own choice, unless the archive has an entry for it.

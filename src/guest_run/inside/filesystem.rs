@@ -49,17 +49,20 @@ pub const BUILT: [&str; 5] = ["dev", "proc", "sys", "run", "tmp"];
 /// Where the guest's root hangs in the scaffold.
 const ROOT: &str = "/root";
 
-/// A device of the guest: its path, its kind and number, and the host's node where the guest's root may make none.
-pub type Node = (PathBuf, (FileType, u64), Option<OwnedFd>);
+/// A device of the guest: its path, its kind with what everybody may do with it, its number, and the host's node where the guest's
+/// root may make none.
+pub type Node = (PathBuf, (FileType, Mode, u64), Option<OwnedFd>);
 
 /// The devices, as long as the host's can be seen.
 pub fn device_nodes(spec: &Spec) -> Run<Vec<Node>> {
     let usual = USUAL.iter().map(|(name, major, minor)| {
-        (Path::new("/dev").join(name), (FileType::CharacterDevice, makedev(*major, *minor)))
+        let mode = Mode::from_raw_mode(0o666);
+        (Path::new("/dev").join(name), (FileType::CharacterDevice, mode, makedev(*major, *minor)))
     });
     let extra = spec.native.security.devices.iter().map(|path| -> Run<_> {
         let found = rustix::fs::stat(path).doing(format_args!("look at the device {}", path.display()))?;
-        Ok((path.clone(), (FileType::from_raw_mode(found.st_mode), found.st_rdev)))
+        let mode = Mode::from_raw_mode(found.st_mode & 0o777);
+        Ok((path.clone(), (FileType::from_raw_mode(found.st_mode), mode, found.st_rdev)))
     });
     let nodes = usual.map(Ok).chain(extra).map(|node| {
         let (path, number) = node?;
@@ -136,7 +139,10 @@ pub fn tell(spec: &Spec, host: &OwnedFd, root: &OwnedFd) -> Run<()> {
         ("container-manager", "guestd".as_bytes()),
         ("container-uuid", spec.uuid.as_bytes()),
         ("os-release", &release),
-    ] {
+    ]
+    .into_iter()
+    .filter(|(_, text)| !text.is_empty())
+    {
         let write = || -> io::Result<()> {
             // What is there may be anything, where /run is one of its own.
             match unlinkat(&folder, name, AtFlags::empty()) {
@@ -216,7 +222,7 @@ fn put(kind: &str, at: &str, options: &[(&str, &str)], attributes: MountAttrFlag
     mounted().doing(format_args!("mount {kind} at {at}"))
 }
 
-fn node(path: &Path, (kind, number): (FileType, u64), shown: Option<OwnedFd>) -> io::Result<()> {
+fn node(path: &Path, (kind, mode, number): (FileType, Mode, u64), shown: Option<OwnedFd>) -> io::Result<()> {
     if let Some(above) = path.parent() {
         fs::create_dir_all(above)?;
     }
@@ -226,8 +232,8 @@ fn node(path: &Path, (kind, number): (FileType, u64), shown: Option<OwnedFd>) ->
             tree::attach(tree.as_fd(), path)
         }
         None => {
-            mknodat(CWD, path, kind, Mode::from_raw_mode(0o666), number)?;
-            fs::set_permissions(path, fs::Permissions::from_mode(0o666))
+            mknodat(CWD, path, kind, mode, number)?;
+            fs::set_permissions(path, fs::Permissions::from_mode(mode.as_raw_mode()))
         }
     }
 }

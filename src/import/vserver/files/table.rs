@@ -82,7 +82,7 @@ pub const GUEST: &[File] = &[
     File::new("dlimits/**", Any, Lost, "use project quotas or a file system of its own"),
     File::new("fstab", Text, Used, "mounts; nodev unless dev is written. The entry for / is mounted first, as the root. Those with a number in the last field are checked before (fsck -n). /proc, /sys and /dev are the guest's anyway, and entries for them are left out"),
     File::new("fstab.local", Text, Used, "as fstab; write that"),
-    File::new("fstab.remote", Text, Used, "as fstab, mounted over the guest's network; what fstab mounts from a server comes over the host's"),
+    File::new("fstab.remote", Text, Used, "as fstab, mounted over the guest's network; nfs, cifs and what else has a program for its mounts comes over the host's in fstab"),
     File::new("interfaces", Folder, Used, "addresses. All of one device are put on one macvlan interface of it, which has the device's name in the guest: there is no network stack to share any more, so a guest needs a gateway (gw), and does not reach the host's own addresses on that device"),
     File::new("interfaces/dev", Text, Used, "device of all that do not say"),
     File::new("interfaces/prefix", Text, Used, "length of the network's prefix, of all that do not say"),
