@@ -62,3 +62,17 @@ fn a_bundle_as_runc_makes_it_is_a_guest() {
     assert_eq!(host.status("bundled")["phase"], "down");
     assert!(host.log().contains("bundled is down"), "{}", host.log());
 }
+
+#[test]
+fn a_native_guest_that_runs_is_seen_without_a_daemon() {
+    let mut host = Host::running("");
+    host.native_guest("seen", "/bin/init", "[start]\nauto = true\n");
+    host.guestctl_ok(&["reload"]);
+    host.guestctl_ok(&["start", "seen"]);
+    host.kill_daemon();
+    let planned = || host.guestctl_ok(&["plan", "-a", "--json"]);
+    assert!(!planned().contains("seen"), "it is to be started, and runs: {}", planned());
+    let mut stop = Command::new(env!("CARGO_BIN_EXE_guest-run"));
+    assert!(stop.arg("stop").arg(host.at("run/native/seen")).arg("0").status().expect("guest-run").success());
+    assert!(planned().contains("seen"), "{}", planned());
+}

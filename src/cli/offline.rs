@@ -4,6 +4,7 @@ use std::{
     collections::{BTreeMap, BTreeSet},
     fs, io,
     path::{Path, PathBuf},
+    sync::Arc,
 };
 
 use super::{arguments::Places, render::deps::Node};
@@ -13,9 +14,12 @@ use crate::{
         load::{self, Absent, Directories},
         state,
     },
-    engine::lxc,
+    engine::{lxc, native},
     import::Effective,
-    model::{Action, Diagnostic, Guest, GuestName, Outlook, Selection, Severity, path, status::PhaseWord},
+    model::{
+        Action, Diagnostic, EngineKind, Guest, GuestName, Outlook, Selection, Severity, path,
+        status::PhaseWord,
+    },
     plan::{self, Guests},
 };
 
@@ -82,7 +86,7 @@ pub fn plan(places: &Places, action: Action, selection: &Selection) -> Result<Pl
     if selection.boot {
         selection.groups.clone_from(&inventory.settings.boot_groups);
     }
-    let running = running(&inventory.guests)?;
+    let running = running(places, &inventory.guests)?;
     let is_running = |name: &GuestName| running.contains(name);
     let kept = state::look(&directories(places), Clock::start().now());
     let held = |name: &GuestName| kept.get(name)?.hold.as_ref().map(|hold| hold.reason.clone());
@@ -99,10 +103,14 @@ pub fn plan(places: &Places, action: Action, selection: &Selection) -> Result<Pl
     Ok(Planned { outlook: plan.into(), errors })
 }
 
-/// The guests that run, from one look at each lxcpath.
-fn running(guests: &Guests) -> Result<BTreeSet<GuestName>, OfflineError> {
+/// The guests that run, from one look at each lxcpath, and at each native guest.
+fn running(places: &Places, guests: &Guests) -> Result<BTreeSet<GuestName>, OfflineError> {
+    let runtime_dir = directories(places).runtime;
+    let is_native = |guest: &&Arc<Guest>| guest.engine_kind() == EngineKind::Native;
+    let native = guests.values().filter(is_native).map(|guest| &guest.name);
+    let native = native.filter(|name| native::is_running(&runtime_dir, name)).cloned();
     let lxcpaths: BTreeSet<&Path> = guests.values().filter_map(|guest| guest.lxcpath()).collect();
-    let mut running = BTreeSet::new();
+    let mut running: BTreeSet<GuestName> = native.collect();
     for lxcpath in lxcpaths {
         let here = guests.values().filter(|guest| guest.lxcpath() == Some(lxcpath)).map(|guest| &guest.name);
         let names = lxc::running(lxcpath, here);
@@ -118,7 +126,7 @@ fn running(guests: &Guests) -> Result<BTreeSet<GuestName>, OfflineError> {
 /// [`OfflineError::Running`].
 pub fn dependencies(places: &Places) -> Result<BTreeMap<String, Node>, OfflineError> {
     let guests = load::load(&directories(places)).guests;
-    let running = running(&guests)?;
+    let running = running(places, &guests)?;
     let owned = |names: &[GuestName]| names.iter().map(ToString::to_string).collect();
     let node = |guest: &Guest| Node {
         phase: if running.contains(&guest.name) { PhaseWord::Up } else { PhaseWord::Down }

@@ -239,6 +239,14 @@ pub fn running(place: &Place) -> Run<Child> {
     Ok(Child { pid, pidfd: pidfd.doing("open its init")? })
 }
 
+/// Whether a guest has a monitor, as far as the caller may know: its socket is root's.
+pub fn is_kept(place: &Place) -> bool {
+    match connect(place, SOCKET) {
+        Ok(_) => true,
+        Err(error) => error.kind() == io::ErrorKind::PermissionDenied && place.socket().exists(),
+    }
+}
+
 /// Has a guest shut down, as guestd does, and kills it when that takes too long. Returns when it is gone.
 ///
 /// # Errors

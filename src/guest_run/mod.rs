@@ -47,7 +47,7 @@ mod viewer;
 mod vshelper;
 
 pub use cgroup::{PAYLOAD, top};
-pub use control::{SIZE, TYPED};
+pub use control::{SIZE, TYPED, is_kept};
 
 use nix::sys::signalfd::SignalFd;
 

@@ -108,6 +108,11 @@ impl Native {
     }
 }
 
+/// Whether a guest runs, by a look from outside the daemon.
+pub fn is_running(runtime_dir: &Path, guest: &GuestName) -> bool {
+    guest_run::is_kept(&Place::of(runtime_dir, guest))
+}
+
 /// The last lines that a guest that runs has written on its console, oldest first, escaped.
 pub fn last_lines(runtime_dir: &Path, guest: &GuestName) -> Vec<String> {
     tail::last_lines(&Place::of(runtime_dir, guest).console())
