@@ -222,6 +222,9 @@ async fn a_mount_from_a_server_is_made_by_its_program_over_the_network_that_its_
         ],
     );
     bench.up(&guest).await;
+    let steps = trace(&bench, &guest);
+    let mounted = done(&["mount /local", "mount /remote"]);
+    assert!(mounted.iter().all(|step| steps.contains(step)), "{steps:?}");
     let host = fs::read_link("/proc/self/ns/net").unwrap();
     let text = read(&log);
     let lines: Vec<Vec<&str>> = text.lines().map(|line| line.split(' ').collect()).collect();

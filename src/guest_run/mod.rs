@@ -16,6 +16,7 @@ use std::{
     time::Duration,
 };
 
+mod beneath;
 mod cgroup;
 mod console;
 mod control;

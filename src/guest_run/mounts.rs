@@ -7,11 +7,12 @@ use std::{
 };
 
 use rustix::{
-    fs::{CWD, Mode, OFlags, ResolveFlags, mkdirat, openat, openat2},
+    fs::{CWD, Mode, OFlags, mkdirat, openat},
     mount::MountAttrFlags,
 };
 
 use super::{
+    beneath,
     staging::is_folder,
     tree::{self, Change},
     trouble::{Doing, Run, RunError},
@@ -189,15 +190,7 @@ pub fn attach_beneath(root: BorrowedFd<'_>, tree: BorrowedFd<'_>, target: &str) 
 /// # Errors
 /// When it is not there, or the kernel refuses.
 pub fn open_beneath(root: BorrowedFd<'_>, path: &str) -> io::Result<OwnedFd> {
-    let flags = OFlags::PATH | OFlags::CLOEXEC;
-    let path = path.trim_start_matches('/');
-    Ok(openat2(
-        root,
-        if path.is_empty() { "." } else { path },
-        flags,
-        Mode::empty(),
-        ResolveFlags::IN_ROOT | ResolveFlags::NO_MAGICLINKS,
-    )?)
+    Ok(beneath::open(root, path, OFlags::PATH, Mode::empty())?)
 }
 
 /// The same, made if it is missing: folders on the way, and a folder or an empty file at its end.

@@ -14,11 +14,12 @@ use std::{
 
 use rustix::{
     event::{PollFd, PollFlags, Timespec, poll},
-    fs::{AtFlags, Dir, FileType, Mode, OFlags, ResolveFlags, openat2, unlinkat},
+    fs::{AtFlags, Dir, FileType, Mode, OFlags, unlinkat},
     mount::{UnmountFlags, unmount},
 };
 
 use super::{
+    beneath,
     cgroup::Group,
     enter::{self, as_exit},
     mounts,
@@ -203,8 +204,7 @@ impl Stage<'_> {
 
     fn empty(&self, path: &str) -> io::Result<()> {
         let root = mounts::open_root(self.root)?;
-        let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::CLOEXEC;
-        match openat2(&root, path.trim_start_matches('/'), flags, Mode::empty(), ResolveFlags::IN_ROOT) {
+        match beneath::open(&root, path, OFlags::RDONLY | OFlags::DIRECTORY, Mode::empty()) {
             Ok(folder) => empty(&folder, DEPTH_MAX),
             Err(rustix::io::Errno::NOENT) => Ok(()),
             Err(error) => Err(error.into()),
@@ -214,9 +214,8 @@ impl Stage<'_> {
     fn create(&self, path: &str) -> io::Result<()> {
         let root = mounts::open_root(self.root)?;
         // What is there already is not opened: it may be a device, or a pipe.
-        let flags = OFlags::WRONLY | OFlags::CREATE | OFlags::EXCL | OFlags::CLOEXEC;
-        let mode = Mode::from_raw_mode(0o644);
-        match openat2(&root, path.trim_start_matches('/'), flags, mode, ResolveFlags::IN_ROOT) {
+        let flags = OFlags::WRONLY | OFlags::CREATE | OFlags::EXCL;
+        match beneath::open(&root, path, flags, Mode::from_raw_mode(0o644)) {
             Ok(_) | Err(rustix::io::Errno::EXIST) => Ok(()),
             Err(error) => Err(error.into()),
         }

@@ -8,7 +8,7 @@ use super::{
 
 /// Where the cgroups of the guests' units are.
 const UNITS: &str = "/sys/fs/cgroup/machine.slice";
-const WEB: &str = "[start]\nauto = true\n[resources]\nTasksMax = 40\n";
+const WEB: &str = "processors = \"0\"\n[start]\nauto = true\n[resources]\nTasksMax = 40\n";
 /// A guest whose init wants more memory than it may have, as soon as somebody says so.
 const GREEDY: &str = "init = [\"/bin/sh\", \"-c\", \"until [ -e /go ]; do sleep 1; done; \
                       exec dd if=/dev/zero of=/dev/null bs=256M count=1\"]\n\
@@ -82,6 +82,7 @@ fn write_inside(vm: &Vm, name: &str, text: &str) {
 /// Who wants more than it may have does not get it, and its end is told for what it was.
 fn limits(vm: &Vm) {
     assert_eq!(vm.sh(&format!("cat {UNITS}/guest-web.service/pids.max")), "40\n");
+    assert_eq!(vm.sh(&format!("cat {UNITS}/guest-web.service/payload/cpuset.cpus")), "0\n");
     let bomb = vm.run(&["sh", "-c", &inside("web", "while :; do sleep 1000 & done")]);
     assert!(!bomb.status.success(), "{bomb:?}");
     vm.sh("guestctl kill web");

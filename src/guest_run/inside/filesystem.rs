@@ -21,6 +21,7 @@ use rustix::{
 use crate::{
     engine::notify,
     guest_run::{
+        beneath,
         devices::USUAL,
         kernel::KINDS,
         mounts,
@@ -161,13 +162,7 @@ pub fn tell(spec: &Spec, host: &OwnedFd, root: &OwnedFd) -> Run<()> {
 
 /// The host's os-release(5).
 fn release(host: &OwnedFd) -> io::Result<Vec<u8>> {
-    let file = openat2(
-        host,
-        "etc/os-release",
-        OFlags::RDONLY | OFlags::CLOEXEC,
-        Mode::empty(),
-        ResolveFlags::IN_ROOT,
-    )?;
+    let file = beneath::open(host, "etc/os-release", OFlags::RDONLY, Mode::empty())?;
     let mut text = Vec::new();
     fs::File::from(file).take(RELEASE_MAX).read_to_end(&mut text)?;
     Ok(text)
