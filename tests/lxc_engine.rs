@@ -14,6 +14,7 @@ use std::{
 
 use guestd::{
     engine::{Engine, Epoch, ErrorKind, Observation, Observed, Probe, Request, lxc::running},
+    launch::memory::KernelLog,
     model::{Guest, WaitStatus},
 };
 use lxc_host::{
@@ -125,7 +126,13 @@ async fn a_kill_for_want_of_memory_is_known_for_what_it_is() {
     let guest = bench.host.new_guest("hungry", &format!("{script}\n{limit} = 16M"));
     bench.up(&guest).await;
     fs::write(&go, "\n").unwrap();
-    assert_eq!(bench.observes(&guest).await, Observation::OutOfMemory);
+    let end = bench.observes(&guest).await;
+    // Where the kernel's log cannot be read, LXC may have removed the cgroup that counts by then.
+    let is_certain = KernelLog::whole().is_open();
+    assert!(
+        end == Observation::OutOfMemory || !is_certain && end == Observation::InitExited(Some(WaitStatus(9))),
+        "{end:?}"
+    );
     assert_eq!(bench.observes(&guest).await, Observation::Gone);
 }
 

@@ -6,6 +6,7 @@ use guestd::{
     engine::{Engine, Epoch, Observation, Probe, Request},
     guest_run::spec::Outcome,
     helper::record,
+    launch::memory::KernelLog,
     model::{Deed, Place, Step, WaitStatus},
 };
 
@@ -198,7 +199,13 @@ async fn an_init_that_somebody_kills_was_not_short_of_memory_because_another_pro
     fs::write(bench.root().join("go"), "\n").unwrap();
     assert!(eventually(|| bench.inside(&guest, "test -e /tmp/over").status.success()).await);
     nix::sys::signal::kill(nix::unistd::Pid::from_raw(init), nix::sys::signal::Signal::SIGKILL).unwrap();
-    assert_eq!(bench.observes(&guest).await, Observation::InitExited(Some(WaitStatus(9))));
+    // Where the kernel's log cannot be read, it is known only that somebody was short of it.
+    let expected = if KernelLog::whole().is_open() {
+        Observation::InitExited(Some(WaitStatus(9)))
+    } else {
+        Observation::OutOfMemory
+    };
+    assert_eq!(bench.observes(&guest).await, expected);
     assert_eq!(bench.observes(&guest).await, Observation::Gone);
 }
 
