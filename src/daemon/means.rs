@@ -125,7 +125,7 @@ impl Means {
         match self.engine.probe(guest).await {
             Ok(probe) => {
                 let found = store::found(&self.runtime_dir, &guest.name, probe, self.clock.now());
-                if matches!((probe, &found), (Probe::Ended { .. }, Found::State { probe: Probe::Down, .. })) {
+                if store::is_told_in_vain(probe, &found) {
                     self.engine.forget_end(guest);
                 }
                 found

@@ -312,6 +312,11 @@ fn of_probe(stored: Option<StoredPolicy>, probe: Probe, now: Now) -> Found {
     Found::State { probe, remembered }
 }
 
+/// Whether an end was told that an earlier daemon has dealt with, so that the engine may forget it.
+pub fn is_told_in_vain(probe: Probe, found: &Found) -> bool {
+    matches!((probe, found), (Probe::Ended { .. }, Found::State { probe: Probe::Down, .. }))
+}
+
 /// Whether the end of the run with this keeper was not dealt with yet.
 fn awaits_end(stored: &StoredPolicy, keeper: ProcessId) -> bool {
     match (stored.keeper, &stored.follows) {

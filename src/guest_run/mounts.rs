@@ -13,7 +13,6 @@ use rustix::{
 
 use super::{
     beneath,
-    staging::is_folder,
     tree::{self, Change},
     trouble::{Doing, Run, RunError},
 };
@@ -181,7 +180,7 @@ pub fn made_inside(mount: &Mount) -> Run<Option<OwnedFd>> {
 /// # Errors
 /// When it cannot be made, or the kernel refuses.
 pub fn attach_beneath(root: BorrowedFd<'_>, tree: BorrowedFd<'_>, target: &str) -> io::Result<()> {
-    let at = make_beneath(root, target, is_folder(tree)?)?;
+    let at = make_beneath(root, target, tree::is_folder(tree)?)?;
     tree::attach_at(tree, at.as_fd())
 }
 

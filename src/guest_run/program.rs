@@ -3,8 +3,8 @@
 use std::{
     ffi::OsStr,
     fs, io,
-    os::unix::process::CommandExt,
-    process::{Child, Command, ExitStatus},
+    os::{fd::AsFd, unix::process::CommandExt},
+    process::{Command, ExitStatus},
     sync::OnceLock,
     time::Duration,
 };
@@ -59,10 +59,12 @@ pub fn command(program: impl AsRef<OsStr>) -> Command {
 pub fn run(command: &mut Command, within: Duration) -> io::Result<ExitStatus> {
     let mut child = command.process_group(0).spawn()?;
     // Where it cannot be waited for with a limit, it is without.
-    if ends(&child, within).unwrap_or(true) {
+    let pid = Pid::from_raw(child.id().cast_signed());
+    let pidfd = pid.and_then(|pid| pidfd_open(pid, PidfdFlags::empty()).ok());
+    if pidfd.is_none_or(|pidfd| ends(pidfd, within).unwrap_or(true)) {
         return child.wait();
     }
-    if let Some(group) = Pid::from_raw(child.id().cast_signed()) {
+    if let Some(group) = pid {
         // Not waited for yet, it still has its number.
         let _ = kill_process_group(group, Signal::KILL);
     }
@@ -71,10 +73,11 @@ pub fn run(command: &mut Command, within: Duration) -> io::Result<ExitStatus> {
     Err(io::Error::new(io::ErrorKind::TimedOut, text))
 }
 
-/// Whether it ends in time.
-fn ends(child: &Child, within: Duration) -> io::Result<bool> {
-    let pid = Pid::from_raw(child.id().cast_signed()).ok_or(io::ErrorKind::InvalidInput)?;
-    let pidfd = pidfd_open(pid, PidfdFlags::empty())?;
+/// Whether the process of a pidfd ends in time.
+///
+/// # Errors
+/// When it cannot be waited for.
+pub fn ends(pidfd: impl AsFd, within: Duration) -> io::Result<bool> {
     let timeout = Timespec::try_from(within).map_err(io::Error::other)?;
     loop {
         match poll(&mut [PollFd::new(&pidfd, PollFlags::IN)], Some(&timeout)) {

@@ -5,14 +5,11 @@
 use std::{
     fs::{self, File},
     io,
-    os::fd::{AsFd, BorrowedFd, OwnedFd},
+    os::fd::{AsFd, OwnedFd},
     path::{Path, PathBuf},
 };
 
-use rustix::{
-    fs::{AtFlags, FileType, statat},
-    mount::{MountAttrFlags, UnmountFlags, unmount},
-};
+use rustix::mount::{MountAttrFlags, UnmountFlags, unmount};
 
 use super::tree;
 
@@ -38,7 +35,7 @@ impl Staging {
     pub fn set_out(&self, trees: &[OwnedFd]) -> io::Result<()> {
         for (number, tree) in trees.iter().enumerate() {
             let at = at(&self.0, number);
-            if is_folder(tree.as_fd())? {
+            if tree::is_folder(tree.as_fd())? {
                 fs::create_dir(&at)?
             } else {
                 drop(File::create(&at)?)
@@ -63,15 +60,6 @@ impl Drop for Staging {
 pub fn take(place: &Path) -> io::Result<Vec<OwnedFd>> {
     let numbers = (0..).take_while(|number| at(place, *number).exists());
     numbers.map(|number| tree::copy(&at(place, number))).collect()
-}
-
-/// Whether a tree is one of a folder: it may be that of a file.
-///
-/// # Errors
-/// When the kernel refuses.
-pub fn is_folder(tree: BorrowedFd<'_>) -> io::Result<bool> {
-    let found = statat(tree, "", AtFlags::EMPTY_PATH)?;
-    Ok(FileType::from_raw_mode(found.st_mode).is_dir())
 }
 
 fn at(place: &Path, number: usize) -> PathBuf {

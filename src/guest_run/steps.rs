@@ -13,7 +13,6 @@ use std::{
 };
 
 use rustix::{
-    event::{PollFd, PollFlags, Timespec, poll},
     fs::{AtFlags, Dir, FileType, Mode, OFlags, unlinkat},
     mount::{UnmountFlags, unmount},
 };
@@ -275,8 +274,7 @@ pub fn signal(child: &Child, number: i32) -> io::Result<()> {
 
 /// Waits until it has ended, no longer than this. Whether it has.
 pub fn wait_for(child: &Child, within: Duration) -> bool {
-    let seconds = Timespec { tv_sec: i64::try_from(within.as_secs()).unwrap_or(i64::MAX), tv_nsec: 0 };
-    poll(&mut [PollFd::new(&child.pidfd, PollFlags::IN)], Some(&seconds)).is_ok_and(|ready| ready > 0)
+    program::ends(&child.pidfd, within).unwrap_or(false)
 }
 
 /// Empties a file, if it is there.

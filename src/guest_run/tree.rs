@@ -8,7 +8,7 @@ use std::{
 };
 
 use rustix::{
-    fs::{CWD, Mode, mkdirat},
+    fs::{AtFlags, CWD, FileType, Mode, mkdirat, statat},
     io::Errno,
     mount::{
         FsMountFlags, FsOpenFlags, MountAttrFlags, MoveMountFlags, OpenTreeFlags, fsconfig_create,
@@ -63,6 +63,15 @@ pub fn move_below(from: &Path, above: BorrowedFd<'_>, name: &str) -> io::Result<
         Err(error) => return Err(error.into()),
     }
     Ok(move_mount(CWD, from, above, name, MoveMountFlags::empty())?)
+}
+
+/// Whether a tree is one of a folder: it may be that of a file.
+///
+/// # Errors
+/// When the kernel refuses.
+pub fn is_folder(tree: BorrowedFd<'_>) -> io::Result<bool> {
+    let found = statat(tree, "", AtFlags::EMPTY_PATH)?;
+    Ok(FileType::from_raw_mode(found.st_mode).is_dir())
 }
 
 /// What is to become of a tree's mounts.

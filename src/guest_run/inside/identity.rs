@@ -118,7 +118,6 @@ pub fn execute_program(argv: &[String], variables: &[(&str, String)]) -> RunErro
     let path = variables.iter().find(|(name, _)| *name == "PATH").map_or(PATH, |(_, path)| path);
     reset_signals();
     let mut failure = Errno::ENOENT;
-    reset_signals();
     for candidate in candidates(program, path) {
         match nix::unistd::execve(&candidate, &words, &pairs) {
             Err(Errno::ENOENT) => {}

@@ -133,19 +133,19 @@ impl Pass<'_> {
             all.extend(tree.nodes.keys().map(|path| tree.at(path)));
             all.extend(defaults.nodes.keys().map(|path| defaults.at(path)));
         }
-        self.take_vserver(name, &config);
+        self.take_vserver(name, config);
     }
 
-    fn take_vserver(&mut self, name: &GuestName, config: &Config) {
+    fn take_vserver(&mut self, name: &GuestName, config: Config) {
         self.diagnostics.extend_from_slice(&config.diagnostics);
         let already = self.diagnostics.len();
         let vservers = Arc::clone(&self.settings.vserver_path);
         let Overlaid { layer: overlay, native, files: overlays } = self.overlay(&vservers, name);
-        let config = &config.clone().overlaid(native);
+        let config = config.overlaid(native);
         if let Some(all) = &mut self.files {
             all.extend(overlays);
         }
-        let is_taken = self.is_context_taken(name, config);
+        let is_taken = self.is_context_taken(name, &config);
         let broken_overlay = first_error(&self.diagnostics[already..]);
         let layer = config.laid(&self.settings.defaults, overlay.clone());
         let Some(read) = config.guest(name.clone(), &self.settings.defaults, overlay).filter(|_| !is_taken)

@@ -7,7 +7,7 @@ use std::{
 };
 
 use super::{
-    super::{of_probe, stored_policy},
+    super::{is_told_in_vain, of_probe, stored_policy},
     Act, Budget, CRASH,
 };
 use crate::{
@@ -292,7 +292,7 @@ impl World {
             (Real::Runs(pid), _) => Probe::Up(self.init(pid)),
         };
         let found = of_probe(self.disk.clone(), probe, self.now());
-        if matches!((probe, &found), (Probe::Ended { .. }, Found::State { probe: Probe::Down, .. })) {
+        if is_told_in_vain(probe, &found) {
             self.end = None;
         }
         self.inbox.push_back(Event::Probed(found));
