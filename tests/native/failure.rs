@@ -194,7 +194,7 @@ fn rich(spec: &mut NativeSpec, shared: &str, user_namespace: bool) {
     spec.process.processors = Some("0".into());
     spec.process.sysctl.push(("net.ipv4.ip_forward".into(), "1".into()));
     spec.read_only = user_namespace;
-    spec.init.program = shell("trap 'exit 0' TERM; while :; do sleep 1; done");
+    spec.init.program = shell("trap 'exit 0' TERM; echo up; while :; do sleep 1; done");
     spec.init.halt_signal = Some(15);
     if !user_namespace {
         spec.lifecycle.before = vec![
@@ -243,6 +243,8 @@ async fn a_start_that_fails_at_any_step_leaves_nothing() {
         let shared = bench.folder().display().to_string();
         let guest = bench.guest("fault", |spec| rich(spec, &shared, user_namespace));
         bench.up(&guest).await;
+        // Before its trap is there, the signal is nothing to it.
+        assert!(eventually(|| bench.console(&guest).contains("up")).await);
         bench.engine.request(&guest, Request::Stop).await.unwrap();
         bench.ends(&guest, 0x0).await;
         let before = remains(&bench, &guest);
